@@ -1,0 +1,1 @@
+"""Experiments as frozen dataclasses (`schema`), read from strict YAML (`load`)."""

@@ -1,0 +1,319 @@
+"""Read an experiment from strict YAML: `base:` inheritance, every key and value checked, errors that name the place."""
+
+import dataclasses
+import math
+import re
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from lib.config.schema import Experiment
+from lib.config.suggest import suggest
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+class Value(NamedTuple):
+    """A plain YAML value and the place it came from, such as `experiments/mmg_vitb.yaml:12`."""
+
+    plain: Any
+    place: str
+
+
+Flat = dict[str, Value]  # dotted key -> value
+
+
+def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Load an experiment by file name, by path, or by its name below `experiments/`.
+
+    Args:
+        name_or_path: `mmg_vitb`, `table4_none` (found in any subfolder), or a path ending in `.yaml`.
+        overrides: settings such as `train.lr=1e-4`, applied last and through the same checks.
+
+    Raises:
+        FileNotFoundError: no such experiment.
+        ValueError: an unknown or missing key, a value of the wrong type or out of range; names file, key and value.
+    """
+    path = find_experiment(name_or_path)
+    flat = _read_with_base(path, seen=())
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ValueError(f"--set {override}: write it as section.key=value")
+        _merge(flat, _flatten(_parse(text, f"--set {key}"), key.strip(), f"--set {key}"))
+    return _build_experiment(flat, path.stem, str(path))
+
+
+def find_experiment(name_or_path: str | Path) -> Path:
+    """Resolve a name or path to the experiment's file, or raise FileNotFoundError with the closest name."""
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        for candidate in (path, EXPERIMENTS / path):
+            if candidate.is_file():
+                return candidate
+        raise FileNotFoundError(f"no experiment file {path}")
+    direct = EXPERIMENTS / f"{path}.yaml"
+    if direct.is_file():
+        return direct
+    known = {file.stem: file for file in sorted(EXPERIMENTS.rglob("*.yaml"))}
+    if str(path) in known:
+        return known[str(path)]
+    raise FileNotFoundError(f"no experiment named {str(path)!r} under {EXPERIMENTS}{suggest(str(path), known)}")
+
+
+def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
+    """Rebuild an experiment from `experiment_to_dict`, with all checks; `place` names its origin in errors."""
+    if not isinstance(plain.get("name"), str):
+        raise ValueError(f"{place}: the stored config has no name")
+    flat: Flat = {}
+    for key, value in plain.items():
+        if key != "name":
+            _flatten_plain(value, key, place, flat)
+    return _build_experiment(flat, plain["name"], place)
+
+
+def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
+    """Return plain dicts, lists and scalars, ready for YAML, JSON or a checkpoint."""
+    return _plain(dataclasses.asdict(experiment))
+
+
+def flatten(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested dict as dotted keys, to compare two experiments."""
+    flat: Flat = {}
+    for key, value in plain.items():
+        _flatten_plain(value, key, "", flat)
+    return {key: value.plain for key, value in flat.items()}
+
+
+def describe(cls: type = Experiment, prefix: str = "") -> list[str]:
+    """Return one line per knob: dotted key, type and what it is."""
+    lines = []
+    hints = get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        key = f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(hints[item.name]):
+            lines += describe(hints[item.name], f"{key}.")
+        elif item.metadata:
+            lines.append(f"{key}: {_type_name(hints[item.name])}. {item.metadata['about']}")
+    return lines
+
+
+# --- YAML -------------------------------------------------------------------------------------------------------------
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does."""
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$|^[-+]?(\d[\d_]*\.[\d_]*|\.\d+)$|^[-+]?\.inf$|^\.nan$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _parse(text: str, place: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> Flat:
+    """Read one file over its `base:`, nearest file last."""
+    if path.resolve() in seen:
+        raise ValueError(f"{path}: `base:` leads back to itself through {[str(p) for p in seen]}")
+    flat = _flatten(_parse(path.read_text(encoding="utf-8"), str(path)), "", str(path))
+    if "" in flat:
+        raise ValueError(f"{path}: an experiment is a mapping of sections, got {flat[''].plain!r}")
+    base = flat.pop("base", None)
+    if base is None:
+        return flat
+    if not isinstance(base.plain, str):
+        raise ValueError(f"{base.place}: base: must be the name or path of an experiment, got {base.plain!r}")
+    beside = path.parent / f"{base.plain}.yaml"
+    merged = _read_with_base(beside if beside.is_file() else find_experiment(base.plain), (*seen, path.resolve()))
+    _merge(merged, flat)
+    return merged
+
+
+def _merge(target: Flat, changes: Flat) -> None:
+    """Apply dotted keys; a whole section given as an empty mapping or scalar replaces what was below it."""
+    for key, value in changes.items():
+        parts = key.split(".")
+        for stale in [".".join(parts[:depth]) for depth in range(1, len(parts))]:
+            target.pop(stale, None)
+        for stale in [other for other in target if other.startswith(f"{key}.")]:
+            del target[stale]
+        target[key] = value
+
+
+def _flatten(node: yaml.Node | None, prefix: str, place: str) -> Flat:
+    """Turn a YAML tree into dotted keys with `file:line` places; lists and empty mappings are values."""
+    if node is None:
+        return {} if not prefix else {prefix: Value(None, place)}
+    here = place if place.startswith("--set") else f"{place}:{node.start_mark.line + 1}"
+    if not isinstance(node, yaml.MappingNode) or (prefix and not node.value):
+        loader = _StrictLoader("")
+        try:
+            return {prefix: Value(loader.construct_document(node), here)}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{here}: {prefix}: {' '.join(str(error).split())}") from error
+    flat: Flat = {}
+    for key_node, value_node in node.value:
+        line = here if place.startswith("--set") else f"{place}:{key_node.start_mark.line + 1}"
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ValueError(f"{line}: a key must be a plain word")
+        key = f"{prefix}.{key_node.value}" if prefix else key_node.value
+        part = _flatten(value_node, key, place)
+        if any(_overlaps(key, other) for other in flat):
+            raise ValueError(f"{line}: {key} is given twice")
+        flat.update(part)
+    return flat
+
+
+def _overlaps(key: str, other: str) -> bool:
+    return key == other or other.startswith(f"{key}.") or key.startswith(f"{other}.")
+
+
+def _flatten_plain(value: Any, key: str, place: str, flat: Flat) -> None:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            _flatten_plain(inner, f"{key}.{name}", place, flat)
+    else:
+        flat[key] = Value(value, place)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _build_experiment(flat: Flat, name: str, file: str) -> Experiment:
+    flat = {"name": Value(name, file), **flat}
+    unknown = [key for key in flat if not _is_known(key)]
+    if unknown:
+        options = [line.split(":")[0] for line in describe()]
+        raise ValueError(f"{flat[unknown[0]].place}: unknown key {unknown[0]}{suggest(unknown[0], options)}")
+    experiment = _build(Experiment, flat, "", file)
+    _check_together(experiment, file)
+    return experiment
+
+
+def _is_known(key: str) -> bool:
+    """True when the dotted key names a knob, an entry of a dict knob, or a section given as an empty mapping."""
+    kind: Any = Experiment
+    for part in key.split("."):
+        if get_origin(kind) is dict:
+            return True
+        if not dataclasses.is_dataclass(kind) or part not in get_type_hints(kind):
+            return False
+        kind = get_type_hints(kind)[part]
+    return True
+
+
+def _build(cls: Any, flat: Flat, prefix: str, file: str) -> Any:
+    """Fill one dataclass from the dotted keys below `prefix`."""
+    hints = get_type_hints(cls)
+    values = {}
+    for item in dataclasses.fields(cls):
+        key, kind = f"{prefix}{item.name}", hints[item.name]
+        if dataclasses.is_dataclass(kind):
+            if key in flat and flat[key].plain not in (None, {}):
+                raise ValueError(f"{flat[key].place}: {key} is a section, got {flat[key].plain!r}")
+            values[item.name] = _build(kind, flat, f"{key}.", file)
+        elif get_origin(kind) is dict:
+            inner = {k: v for k, v in flat.items() if k.startswith(f"{key}.")}
+            if key not in flat and not inner:
+                raise ValueError(f"{file}: {key} is missing: {item.metadata['about']}")
+            if key in flat and flat[key].plain != {}:
+                raise ValueError(f"{flat[key].place}: {key} must be a mapping, got {flat[key].plain!r}")
+            element = get_args(kind)[1]
+            values[item.name] = {k[len(key) + 1 :]: _checked(v, k, element, item.metadata) for k, v in inner.items()}
+        elif key in flat:
+            values[item.name] = _checked(flat[key], key, kind, item.metadata)
+        elif item.default is dataclasses.MISSING:
+            raise ValueError(f"{file}: {key} is missing: {item.metadata['about']}")
+    return cls(**values)
+
+
+def _checked(value: Value, key: str, kind: Any, metadata: Mapping[str, Any]) -> Any:
+    """Return the value as `kind`, or raise ValueError naming place, key, value and what is expected."""
+    plain, origin = value.plain, get_origin(kind)
+    if origin in (Union, types.UnionType):
+        if plain is None:
+            return None
+        kind = next(option for option in get_args(kind) if option is not type(None))
+        return _checked(value, key, kind, metadata)
+    if origin is Literal:
+        if plain not in get_args(kind) or isinstance(plain, bool):
+            options = ", ".join(map(str, get_args(kind)))
+            raise ValueError(
+                f"{value.place}: {key}: {plain!r} is not one of {options}{suggest(str(plain), get_args(kind))}"
+            )
+        return plain
+    if origin is tuple:
+        if not isinstance(plain, list | tuple):
+            raise ValueError(f"{value.place}: {key} must be a list, got {plain!r}")
+        element = get_args(kind)[0]
+        return tuple(_checked_item(Value(v, value.place), f"{key}[{i}]", element) for i, v in enumerate(plain))
+    if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
+        plain = float(plain)
+    if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
+        raise ValueError(f"{value.place}: {key} must be {_type_name(kind)}, got {plain!r}")
+    if isinstance(plain, int | float) and not isinstance(plain, bool):
+        low, high = metadata["low"], metadata["high"]
+        if not math.isfinite(plain) or (low is not None and plain < low) or (high is not None and plain > high):
+            limits = f"at least {low}" if high is None else f"in [{low}, {high}]"
+            raise ValueError(f"{value.place}: {key} must be {limits}, got {plain!r}")
+    return plain
+
+
+def _checked_item(value: Value, key: str, kind: Any) -> Any:
+    """Check one element of a list: a mapping that fills a dataclass."""
+    if not isinstance(value.plain, Mapping):
+        raise ValueError(f"{value.place}: {key} must be a mapping, got {value.plain!r}")
+    hints = get_type_hints(kind)
+    for name in value.plain:
+        if name not in hints:
+            raise ValueError(f"{value.place}: unknown key {key}.{name}{suggest(str(name), hints)}")
+    return _build(kind, {f"{key}.{k}": Value(v, value.place) for k, v in value.plain.items()}, f"{key}.", value.place)
+
+
+def _check_together(experiment: Experiment, file: str) -> None:
+    """Refuse values that are each fine and make no sense together."""
+    model, crop, train = experiment.model, experiment.crop, experiment.train
+    if not model.online_template and model.decoder.search_to_online:
+        raise ValueError(f"{file}: model.decoder.search_to_online needs model.online_template: true")
+    if not model.online_template and experiment.track.update != "none":
+        raise ValueError(f"{file}: track.update must be none when model.online_template is false, "
+                         f"got {experiment.track.update!r}")  # fmt: skip
+    if experiment.track.update == "score" and not model.score.enabled:
+        raise ValueError(f"{file}: track.update: score needs model.score.enabled: true")
+    if crop.search_factor < crop.template_factor:
+        raise ValueError(f"{file}: crop.search_factor {crop.search_factor} is smaller than crop.template_factor "
+                         f"{crop.template_factor}: the search region must show more than the template")  # fmt: skip
+    if not experiment.data.sources or all(source.ratio == 0 for source in experiment.data.sources):
+        raise ValueError(f"{file}: data.sources must name at least one data set with a ratio above 0")
+    if train.schedule == "step" and train.drop_epoch > train.epochs:
+        raise ValueError(f"{file}: train.drop_epoch {train.drop_epoch} lies beyond train.epochs {train.epochs}")
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join("null" if option is type(None) else _type_name(option) for option in get_args(kind))
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(kind, "a list" if get_origin(kind) is tuple else "a mapping")

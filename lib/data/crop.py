@@ -1,0 +1,76 @@
+"""The one exact crop window, used for labels, for training crops and for inference."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CropWindow:
+    """A square of the frame, resized to `size` pixels.
+
+    Coordinates are continuous (pixel i covers [i, i + 1)), nothing is rounded, so `to_image` is the exact inverse
+    of `to_crop`. Parts of the window outside the frame are black.
+
+    Attributes:
+        left, top: corner of the window in pixels of the frame; may be negative.
+        side: side of the window in pixels of the frame.
+        size: side of the crop in pixels.
+    """
+
+    left: float
+    top: float
+    side: float
+    size: int
+
+    @classmethod
+    def around(cls, box_xywh: np.ndarray, factor: float, size: int) -> "CropWindow":
+        """Centre a window of side `factor * sqrt(w * h)` on a box.
+
+        Args:
+            box_xywh: (4,) in pixels of the frame, with positive sides.
+            factor: crop side / sqrt(target area).
+            size: side of the crop in pixels.
+
+        Raises:
+            ValueError: the box is not finite or has a side that is not positive.
+        """
+        left, top, width, height = (float(value) for value in box_xywh)
+        if not (all(map(math.isfinite, (left, top, width, height))) and width > 0 and height > 0):
+            raise ValueError(f"cannot centre a crop on the box {left}, {top}, {width}, {height}: it needs finite "
+                             "numbers and positive sides")  # fmt: skip
+        side = factor * math.sqrt(width * height)
+        return cls(left + (width - side) / 2, top + (height - side) / 2, side, size)
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Sample the window from an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3])."""
+        scale = self.side / self.size
+        # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
+        matrix = np.array([[scale, 0, self.left + 0.5 * scale - 0.5], [0, scale, self.top + 0.5 * scale - 0.5]])
+        return cv2.warpAffine(
+            image,
+            matrix,
+            (self.size, self.size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(0, 0, 0),
+        )
+
+    def to_crop(self, box_xywh: np.ndarray) -> np.ndarray:
+        """Express a frame box (4,) as `crop_box_xyxy`: two corners in fractions of the crop, not clipped."""
+        left, top, width, height = (float(value) for value in box_xywh)
+        corners = (left - self.left, top - self.top, left + width - self.left, top + height - self.top)
+        return np.array(corners, dtype=np.float64) / self.side
+
+    def to_image(self, crop_box_xyxy: np.ndarray) -> np.ndarray:
+        """Invert `to_crop`: (4,) corners in fractions of the crop to left, top, width, height in the frame."""
+        left, top, right, bottom = (float(value) * self.side for value in crop_box_xyxy)
+        return np.array((left + self.left, top + self.top, right - left, bottom - top), dtype=np.float64)
+
+    def covers_frame_share(self, height: int, width: int) -> float:
+        """Return the share of the window, in [0, 1], that lies inside a frame of the given size."""
+        inside_x = max(0.0, min(self.left + self.side, width) - max(self.left, 0.0))
+        inside_y = max(0.0, min(self.top + self.side, height) - max(self.top, 0.0))
+        return inside_x * inside_y / self.side**2

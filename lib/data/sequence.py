@@ -1,0 +1,69 @@
+"""One annotated video, and the small contract that every data set fulfils."""
+
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+
+class Frames(Protocol):
+    """Random access to the pictures of one video, or to its masks."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return frame `index`: (H, W, 3) uint8 RGB, or for masks (H, W) bool, True on the target."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A video with one target.
+
+    Attributes:
+        name: unique within its data set; also the name of its result file.
+        frames: the pictures.
+        boxes_xywh: (N, 4) float64 in pixels of the frame; nan in a row without annotation. A test set that
+            publishes the first box only has N = 1 with more frames.
+        visible: (N,) bool; True where the target can be seen and its box is usable for training.
+        absent: (N,) bool; True where the benchmark labels the target as not in the picture.
+        masks: (H, W) bool pictures, True on the target, or None where the data set has none.
+        attributes: names of the benchmark's attributes that this sequence carries.
+        labels: per-frame labels of one benchmark, by name, such as GOT-10k's `cover`.
+    """
+
+    name: str
+    frames: Frames
+    boxes_xywh: np.ndarray
+    visible: np.ndarray
+    absent: np.ndarray
+    masks: Frames | None = None
+    attributes: tuple[str, ...] = ()
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        boxes = self.boxes_xywh
+        assert boxes.ndim == 2 and boxes.shape[1] == 4 and boxes.dtype == np.float64, (self.name, boxes.shape)
+        assert self.visible.shape == self.absent.shape == (len(boxes),), self.name
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+class SequenceDataset(Protocol):
+    """A named collection of sequences, opened lazily: listing one must not read its frames."""
+
+    @property
+    def names(self) -> Indexed[str]:
+        """The names of all sequences, in a fixed order."""
+        ...
+
+    @property
+    def images_only(self) -> bool:
+        """True when a "sequence" is a single photograph that a sampler may repeat."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sequence: ...

@@ -1,0 +1,65 @@
+"""When the online template is replaced, and by which frame's crop; paper section III-D, Table VI."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+
+UpdateMode = Literal["none", "fixed", "score"]
+
+
+class TemplateUpdate:
+    """Choose the crops that become the online template, one decision per tracked frame.
+
+    Time is cut into intervals of `interval` tracked frames; the first frame of a video, which is given, is not
+    counted. A replacement takes effect at the end of an interval only:
+
+    - "score": the crop with the highest score above `threshold` in the interval; if none passed, no replacement.
+      Of equal scores the earliest is kept.
+    - "fixed": the crop of the interval's last frame, whatever its score.
+    - "none": never.
+    """
+
+    def __init__(self, mode: UpdateMode, interval: int = 100, threshold: float = 0.5) -> None:
+        """Raise ValueError for an unknown mode or an interval below one frame."""
+        if mode not in get_args(UpdateMode):
+            raise ValueError(f"unknown template update mode {mode!r}; choose one of {', '.join(get_args(UpdateMode))}")
+        if interval < 1:
+            raise ValueError(f"the template update interval is {interval} frames; it must be at least 1")
+        self.mode = mode
+        self.interval = interval
+        self.threshold = threshold
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new video begins."""
+        self._frame = 0
+        self._start_interval()
+
+    def offer(self, score: float, make_crop: Callable[[], np.ndarray] | None) -> np.ndarray | None:
+        """Count one tracked frame and return the crop that replaces the online template now, or None.
+
+        Args:
+            score: confidence in this frame's prediction, in [0, 1]; nan, which never passes the threshold, where
+                the tracker has none.
+            make_crop: cuts the template crop around this frame's prediction; called only when the crop is needed.
+                None when the frame has no usable prediction.
+        """
+        if self.mode == "none":
+            return None
+        self._frame += 1
+        ends = self._frame % self.interval == 0
+        if make_crop is not None and self._wants(score, ends):
+            self._best_score, self._best_crop = score, make_crop()
+        if not ends:
+            return None
+        replacement = self._best_crop
+        self._start_interval()
+        return replacement
+
+    def _wants(self, score: float, ends: bool) -> bool:
+        return ends if self.mode == "fixed" else score > self._best_score
+
+    def _start_interval(self) -> None:
+        self._best_score = self.threshold
+        self._best_crop: np.ndarray | None = None

@@ -1,0 +1,29 @@
+"""Makes `lib` importable; `pip install -r requirements.txt` ends with an editable install of this."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+
+def requirements() -> list[str]:
+    """Read requirements.txt without its comments and without the editable install of this project itself."""
+    lines = (Path(__file__).parent / "requirements.txt").read_text().splitlines()
+    names = (line.split("#")[0].strip() for line in lines)
+    return [name for name in names if name and not name.startswith("-e")]
+
+
+setup(
+    name="mmg-tracker",
+    version="0.1.0",
+    description="Masked Mutual Guidance transformer tracking",
+    license="MIT",
+    packages=find_packages(include=["lib", "lib.*"]),
+    package_data={"lib": ["data/datasets/splits/*", "eval/published/*"]},
+    python_requires=">=3.10",
+    install_requires=requirements(),
+    extras_require={
+        "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0"],
+        # The same OpenCV with the contributed modules: CSRT and KCF.
+        "classical": ["opencv-contrib-python>=4.10"],
+    },
+)
