@@ -1,0 +1,162 @@
+"""Smooth motion as closed functions of time, so that any frame can be asked for alone."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Pose(NamedTuple):
+    """Where a sprite stands in the frame: its centre, its size relative to its picture, and its angle.
+
+    Attributes:
+        x, y: centre in pixels of the frame.
+        scale_x, scale_y: stretch of the sprite along its own axes.
+        angle: radians, clockwise on the screen.
+    """
+
+    x: float
+    y: float
+    scale_x: float
+    scale_y: float
+    angle: float
+
+
+class Path(Protocol):
+    """The way of a point through the frame."""
+
+    def at(self, time: float) -> tuple[float, float]:
+        """Return x and y in pixels of the frame at a time in frames."""
+        ...
+
+
+class Oscillation:
+    """Several quantities that each follow a sum of sine waves."""
+
+    def __init__(self, rng: np.random.Generator, amplitudes: np.ndarray, periods: np.ndarray, waves: int = 3) -> None:
+        """Draw the waves.
+
+        Args:
+            rng: source of phases and of each wave's share.
+            amplitudes: (D,) largest value of each quantity.
+            periods: (D,) longest period in frames; wave k is about k times as fast and k times as weak.
+            waves: number of waves per quantity.
+        """
+        count = len(amplitudes)
+        order = np.arange(1, waves + 1)
+        weights = rng.uniform(0.3, 1, (count, waves)) / order
+        self._amplitudes = weights / weights.sum(axis=1, keepdims=True) * amplitudes[:, None]
+        self._frequencies = 2 * math.pi / periods[:, None] * order * rng.uniform(0.8, 1.2, (count, waves))
+        self._phases = rng.uniform(0, 2 * math.pi, (count, waves))
+
+    def at(self, time: float) -> list[float]:
+        """Return the D values at a time in frames."""
+        return (self._amplitudes * np.sin(self._frequencies * time + self._phases)).sum(axis=1).tolist()
+
+
+@dataclass(frozen=True)
+class Wander:
+    """A point that wanders over a rectangle.
+
+    Attributes:
+        centre_x, centre_y: middle of the rectangle.
+        offsets: x and y relative to the middle.
+    """
+
+    centre_x: float
+    centre_y: float
+    offsets: Oscillation
+
+    def at(self, time: float) -> tuple[float, float]:
+        x, y = self.offsets.at(time)
+        return self.centre_x + x, self.centre_y + y
+
+
+@dataclass(frozen=True)
+class Excursion:
+    """A path that leaves for another point for a while and comes back.
+
+    Attributes:
+        path: the path otherwise followed.
+        x, y: the point outside.
+        start, stop: first and last time away from the path.
+        ramp: frames that the way out, and the way back, takes.
+    """
+
+    path: Path
+    x: float
+    y: float
+    start: float
+    stop: float
+    ramp: float
+
+    def at(self, time: float) -> tuple[float, float]:
+        x, y = self.path.at(time)
+        share = smoothstep(min(time - self.start, self.stop - time) / self.ramp)
+        return x + (self.x - x) * share, y + (self.y - y) * share
+
+
+@dataclass(frozen=True)
+class Straight:
+    """A point that passes a place at a given time with constant velocity."""
+
+    x: float
+    y: float
+    velocity_x: float
+    velocity_y: float
+    time: float
+
+    def at(self, time: float) -> tuple[float, float]:
+        since = time - self.time
+        return self.x + self.velocity_x * since, self.y + self.velocity_y * since
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A point that circles another one."""
+
+    leader: Path
+    distance_x: float
+    distance_y: float
+    offsets: Oscillation
+
+    def at(self, time: float) -> tuple[float, float]:
+        x, y = self.leader.at(time)
+        offset_x, offset_y = self.offsets.at(time)
+        return x + self.distance_x + offset_x, y + self.distance_y + offset_y
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A path with changes of size, aspect ratio and angle along it.
+
+    Attributes:
+        path: way of the centre.
+        changes: log scale, half log aspect ratio, angle.
+        angle: angle about which `changes` swings, in radians.
+        spin: steady turn in radians per frame.
+    """
+
+    path: Path
+    changes: Oscillation
+    angle: float = 0.0
+    spin: float = 0.0
+
+    def at(self, time: float) -> Pose:
+        """Return the pose at a time in frames."""
+        x, y = self.path.at(time)
+        log_scale, half_log_aspect, swing = self.changes.at(time)
+        return Pose(
+            x,
+            y,
+            math.exp(log_scale + half_log_aspect),
+            math.exp(log_scale - half_log_aspect),
+            self.angle + swing + self.spin * time,
+        )
+
+
+def smoothstep(share: float) -> float:
+    """Rise smoothly from 0 at 0 to 1 at 1, flat outside."""
+    share = min(max(share, 0.0), 1.0)
+    return share * share * (3 - 2 * share)

@@ -1,0 +1,93 @@
+"""How hard and how varied drawn scenes are."""
+
+from dataclasses import dataclass, replace
+
+_RANGES = ("target_side", "speed")
+_PROBABILITIES = (
+    "distractor_probability",
+    "occlusion_probability",
+    "leaving_probability",
+    "motion_blur_probability",
+    "defocus_probability",
+    "spin_probability",
+)
+
+
+@dataclass(frozen=True)
+class SceneStyle:
+    """The knobs of a drawn scene. Lengths are in pixels of the frame, times in frames.
+
+    Attributes:
+        frame_size: (height, width) of the picture.
+        target_side: smallest and largest side of the target, sqrt(width * height) of its outline's rectangle.
+        speed: smallest and largest typical step between two frames, as a share of the target's side.
+        rotation: largest swing of the target in radians; a spinning one turns without limit.
+        scale_change: largest change of log size to either side.
+        aspect_change: largest change of log aspect ratio to either side.
+        illumination_change: largest change of the whole frame's brightness to either side, as a share.
+        camera_motion: strength of pan, zoom and roll of the background; 1 is a hand-held camera following the target.
+        background_detail: contrast of the background's fine texture and clutter; 0 leaves a smooth picture.
+        distractor_probability: share of scenes with other objects, some of which look like the target.
+        max_distractors: most of them in one scene.
+        occlusion_probability: share of scenes in which another object crosses in front of the target.
+        leaving_probability: share of scenes in which the target leaves the frame and comes back.
+        motion_blur_probability, defocus_probability: share of scenes with either blur.
+        spin_probability: share of targets that keep turning.
+        noise: amplitude of the sensor's noise in grey levels.
+        difficulty: 0 (slow, rigid, unoccluded, alone, on a smooth background) to 1 (everything above in full).
+    """
+
+    frame_size: tuple[int, int] = (240, 320)
+    target_side: tuple[float, float] = (20.0, 80.0)
+    speed: tuple[float, float] = (0.03, 0.22)
+    rotation: float = 0.6
+    scale_change: float = 0.35
+    aspect_change: float = 0.2
+    illumination_change: float = 0.3
+    camera_motion: float = 1.0
+    background_detail: float = 1.0
+    distractor_probability: float = 0.35
+    max_distractors: int = 4
+    occlusion_probability: float = 0.25
+    leaving_probability: float = 0.125
+    motion_blur_probability: float = 0.3
+    defocus_probability: float = 0.2
+    spin_probability: float = 0.15
+    noise: float = 6.0
+    difficulty: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = {name: self.__dict__[name] for name in _RANGES}
+        for name, (low, high) in values.items():
+            if not 0 < low <= high:
+                raise ValueError(f"scene style: {name} = ({low}, {high}) must be two positive numbers in order")
+        for name in (*_PROBABILITIES, "difficulty"):
+            if not 0 <= self.__dict__[name] <= 1:
+                raise ValueError(f"scene style: {name} = {self.__dict__[name]} must lie in [0, 1]")
+        if 2 * self.target_side[1] > min(self.frame_size):
+            raise ValueError(
+                f"scene style: a target of up to {self.target_side[1]:g} px does not fit a frame of "
+                f"{self.frame_size[0]} x {self.frame_size[1]} px; the frame's short side must be twice as long"
+            )
+
+    def scaled(self) -> "SceneStyle":
+        """Return the style with `difficulty` multiplied in, so that the result reads as what will be drawn."""
+        share = self.difficulty
+        slowest, fastest = self.speed
+        return replace(
+            self,
+            speed=(slowest, slowest + (fastest - slowest) * share),
+            rotation=self.rotation * share,
+            scale_change=self.scale_change * share,
+            aspect_change=self.aspect_change * share,
+            illumination_change=self.illumination_change * share,
+            camera_motion=self.camera_motion * share,
+            background_detail=self.background_detail * share,
+            distractor_probability=self.distractor_probability * share,
+            occlusion_probability=self.occlusion_probability * share,
+            leaving_probability=self.leaving_probability * share,
+            motion_blur_probability=self.motion_blur_probability * share,
+            defocus_probability=self.defocus_probability * share,
+            spin_probability=self.spin_probability * share,
+            difficulty=1.0,
+        )
