@@ -1,0 +1,181 @@
+"""The joint encoder: one plain ViT over the tokens of all images together; paper section III-A, Eq. (1-3)."""
+
+from typing import Any, Literal, NamedTuple
+
+import timm
+import torch
+from timm.layers.attention import Attention
+from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lib.models.mimetic import mimetic_attention_
+
+PLAIN_VIT_EXAMPLES = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224")
+
+
+class EncoderOutput(NamedTuple):
+    """Tokens of each image after the last block and the final normalisation, in row-major order of its grid.
+
+    Attributes:
+        template: (B, Lz, D).
+        online_template: (B, Lz, D), or None for a two-image tracker.
+        search: (B, Lx, D).
+    """
+
+    template: Tensor
+    online_template: Tensor | None
+    search: Tensor
+
+
+class JointEncoder(nn.Module):
+    """A plain timm ViT whose blocks attend over template, online template and search tokens at once.
+
+    There is no class token. The template and the online template share one position table, the search region has
+    its own.
+
+    Args:
+        name: a plain ViT of timm, such as `vit_base_patch16_224`; the resolution in the name plays no role.
+        template_size, search_size: sides of the images in pixels.
+        online_template: True for three images, False for a two-image tracker.
+        drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
+        position: `learned` tables, or `sincos` for fixed two-dimensional sine and cosine ones.
+        token_type: add a learned vector per kind of image.
+        dim, depth, num_heads, patch_size: replace the named ViT's own values where given.
+        init: `mimetic` starts every attention close to the identity; see `lib.models.mimetic`.
+        checkpoint_activations: recompute each block in the backward pass instead of storing it.
+
+    Raises:
+        ValueError: the name is no plain ViT, or the sizes do not fit together.
+    """
+
+    template_position: Tensor
+    search_position: Tensor
+
+    def __init__(
+        self,
+        name: str = "vit_base_patch16_224",
+        *,
+        template_size: int,
+        search_size: int,
+        online_template: bool,
+        drop_path: float = 0.0,
+        position: Literal["learned", "sincos"] = "learned",
+        token_type: bool = False,
+        dim: int | None = None,
+        depth: int | None = None,
+        num_heads: int | None = None,
+        patch_size: int | None = None,
+        init: Literal["default", "mimetic"] = "default",
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        vit = _plain_vit(name, drop_path, dim, depth, num_heads, patch_size)
+        self.dim = vit.embed_dim
+        self.num_heads = _attentions(vit.blocks)[0].num_heads
+        self.patch_size = vit.patch_embed.patch_size[0]
+        self.template_grid = _grid("template_size", template_size, self.patch_size)
+        self.search_grid = _grid("search_size", search_size, self.patch_size)
+        self.online_template = online_template
+        self.checkpoint_activations = checkpoint_activations
+
+        self.patch_embed = vit.patch_embed
+        self.norm_pre = vit.norm_pre  # The identity, except in CLIP's ViTs.
+        self.blocks = vit.blocks
+        self.norm = vit.norm
+
+        if position == "learned":
+            self.template_position = nn.Parameter(_random_table(1, self.template_grid**2, self.dim))
+            self.search_position = nn.Parameter(_random_table(1, self.search_grid**2, self.dim))
+        else:
+            self.register_buffer("template_position", sincos_table(self.template_grid, self.dim), persistent=False)
+            self.register_buffer("search_position", sincos_table(self.search_grid, self.dim), persistent=False)
+        # Not in the paper: one vector for each of template, online template and search, off by default.
+        num_images = 3 if online_template else 2
+        self.token_type = nn.Parameter(_random_table(num_images, 1, self.dim)) if token_type else None
+
+        if init == "mimetic":
+            for attention in _attentions(self.blocks):
+                mimetic_attention_(attention)
+
+    def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> EncoderOutput:
+        """Encode normalised images (B, 3, S, S) jointly; three of them exactly when the encoder was built for three."""
+        assert (online_template is not None) == self.online_template, "the encoder was built for other inputs"
+        images = [self._embed(template, self.template_position), self._embed(search, self.search_position)]
+        if online_template is not None:
+            images.insert(1, self._embed(online_template, self.template_position))
+        if self.token_type is not None:
+            images = [tokens + kind for tokens, kind in zip(images, self.token_type, strict=True)]
+
+        lengths = [tokens.shape[1] for tokens in images]
+        encoded = self._transform(torch.cat(images, dim=1)).split(lengths, dim=1)
+        return EncoderOutput(encoded[0], encoded[1] if self.online_template else None, encoded[-1])
+
+    def forward_image(self, image: Tensor) -> Tensor:
+        """Encode one image of the search size (B, 3, S, S) alone, as the ViT does without its class token."""
+        return self._transform(self._embed(image, self.search_position))
+
+    def _embed(self, image: Tensor, position: Tensor) -> Tensor:
+        return self.patch_embed(image).flatten(1, 2) + position
+
+    def _transform(self, tokens: Tensor) -> Tensor:
+        tokens = self.norm_pre(tokens)
+        for block in self.blocks:
+            if self.checkpoint_activations and self.training:
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+        return self.norm(tokens)
+
+
+def sincos_table(grid: int, dim: int) -> Tensor:
+    """Return the fixed two-dimensional sine and cosine position table (1, grid * grid, dim).
+
+    Raises:
+        ValueError: `dim` is no multiple of 4 (sine and cosine of two coordinates).
+    """
+    if dim % 4:
+        raise ValueError(f"a sin-cos position embedding needs a width that is a multiple of 4, not {dim}")
+    return build_sincos2d_pos_embed([grid, grid], dim=dim).unsqueeze(0)
+
+
+def _plain_vit(
+    name: str, drop_path: float, dim: int | None, depth: int | None, num_heads: int | None, patch_size: int | None
+) -> VisionTransformer:
+    """Build the named ViT without its classifier; one that takes images of any size."""
+    examples = ", ".join(PLAIN_VIT_EXAMPLES)
+    if not timm.models.is_model_in_modules(name, ("vision_transformer", "deit")) or "distilled" in name:
+        raise ValueError(f"the encoder {name!r} is no plain ViT of timm; try one of {examples}")
+    sizes = {"embed_dim": dim, "depth": depth, "num_heads": num_heads, "patch_size": patch_size}
+    overrides: dict[str, Any] = {key: value for key, value in sizes.items() if value is not None}
+    try:
+        vit = timm.create_model(
+            name,
+            pretrained=False,
+            num_classes=0,
+            global_pool="",
+            dynamic_img_size=True,
+            drop_path_rate=drop_path,
+            **overrides,
+        )
+    except AssertionError as error:  # timm's check that the heads divide the width.
+        raise ValueError(f"the encoder {name!r} cannot be built with dim={dim}, num_heads={num_heads}: {error}; "
+                         "give both, and a width that is a multiple of the heads") from error  # fmt: skip
+    if not isinstance(vit, VisionTransformer) or not all(type(block) is Block for block in vit.blocks):
+        raise ValueError(f"the encoder {name!r} has blocks that are not a plain ViT's; try one of {examples}")
+    return vit
+
+
+def _attentions(blocks: nn.Sequential) -> list[Attention]:
+    return [module for module in blocks.modules() if isinstance(module, Attention)]
+
+
+def _grid(what: str, size: int, patch_size: int) -> int:
+    if size % patch_size:
+        raise ValueError(f"{what} {size} is no multiple of the patch size {patch_size}")
+    return size // patch_size
+
+
+def _random_table(*shape: int) -> Tensor:
+    return nn.init.trunc_normal_(torch.empty(shape), std=0.02)

@@ -1,0 +1,185 @@
+"""Weights from files and from timm's hub: every key is accounted for, and no file can run code."""
+
+import pickle
+import struct
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from lib.models.encoder import JointEncoder
+
+MAE_SOURCE = (
+    "get mae_pretrain_vit_base.pth from github.com/facebookresearch/mae "
+    "(https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth)"
+)
+
+# What torch.load raises on bytes that are no checkpoint: the format has no checksum, so any step of it may fail.
+_DAMAGED = (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, AssertionError, OSError,
+            struct.error)  # fmt: skip
+
+_MAX_LISTED = 8
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """Read a dictionary of tensors and plain values onto the CPU; a file that holds code is refused, not run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, holds objects that could run code, or holds no dictionary.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of an odd file torch warns first; the errors below say more.
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(f"the checkpoint {path} is refused: it is damaged, or holds objects other than tensors "
+                             "and plain values, which could run code when read. " + _objection(error)) from error  # fmt: skip
+        except _DAMAGED as error:
+            raise ValueError(f"the checkpoint {path} is truncated or no PyTorch file; copy or download it again. "
+                             f"{type(error).__name__}: {_gist(error)}") from error  # fmt: skip
+    if not isinstance(content, dict):
+        raise ValueError(f"the checkpoint {path} holds a {type(content).__name__}, not a dictionary of weights")
+    return content
+
+
+def load_mae(encoder: JointEncoder, path: Path | str) -> None:
+    """Start the encoder from MAE's published file, or from any plain ViT's weights with the same key names.
+
+    The class token is not used; the position table is resampled to both grids.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a key is missing, left over or of another shape; the encoder is then unchanged.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there are no pre-trained weights {path}: {MAE_SOURCE}, or set the key "
+                                "model.encoder.pretrained to null")  # fmt: skip
+    content = read_checkpoint(path)
+    state = content.get("model", content)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: its entry 'model' is a {type(state).__name__}, not a dictionary of weights")
+    _load_vit(encoder, state, num_prefix_tokens=1, unused=("cls_token",), source=f"{path}", cure=MAE_SOURCE)
+
+
+def load_from_hub(encoder: JointEncoder, hub_name: str) -> None:
+    """Start the encoder from a plain ViT of timm's hub, such as `vit_base_patch16_224.mae`; needs a network or a cache.
+
+    Raises:
+        ValueError: timm knows no such weights, they cannot be fetched, or they do not fit the encoder.
+    """
+    try:
+        vit = timm.create_model(hub_name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"cannot get {hub_name!r} from timm's hub: {_gist(error)}. Check the name and the network, or "
+                         f"use a file: {MAE_SOURCE}") from error  # fmt: skip
+    if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
+        raise ValueError(f"{hub_name!r} of timm's hub is no plain ViT")
+    num_prefix_tokens = vit.pos_embed.shape[1] - vit.patch_embed.num_patches
+    # A ViT that averages its tokens has its last normalisation after the average, under another name.
+    state = {key.replace("fc_norm.", "norm."): value for key, value in vit.state_dict().items()}
+    unused = ("cls_token", "reg_token", "attn_pool.")
+    cure = "choose weights of the encoder's own name"
+    _load_vit(encoder, state, num_prefix_tokens, unused, source=f"{hub_name!r} of timm's hub", cure=cure)
+
+
+def load_model_state(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    allow_missing: tuple[str, ...] = (),
+    allow_unexpected: tuple[str, ...] = (),
+    source: str = "the checkpoint",
+) -> None:
+    """Load a whole model's weights, strictly.
+
+    Args:
+        model: what to fill; unchanged when an error is raised.
+        state: its weights by name.
+        allow_missing: prefixes of names the checkpoint may lack, such as `score.` when its training begins.
+        allow_unexpected: prefixes of names the model may lack, such as `decoder.` once training is over.
+        source: what to call the checkpoint in an error.
+
+    Raises:
+        ValueError: any other difference in names, or any in shapes.
+    """
+    own = model.state_dict()
+    required = {name: value for name, value in own.items() if name in state or not name.startswith(allow_missing)}
+    offered = {name: value for name, value in state.items() if name in own or not name.startswith(allow_unexpected)}
+    _check_same(required, offered, source, cure="was it trained with another config?")
+    model.load_state_dict({**own, **offered})
+
+
+def _load_vit(
+    encoder: JointEncoder,
+    state: Mapping[str, Tensor],
+    num_prefix_tokens: int,
+    unused: tuple[str, ...],
+    source: str,
+    cure: str,
+) -> None:
+    """Fill blocks, patch embedding and norm from a ViT's weights, and learned position tables by resampling its own."""
+    offered = {name: value for name, value in state.items() if not name.startswith(unused)}
+    table = offered.pop("pos_embed", None)
+    own = encoder.state_dict()
+    ours = ("template_position", "search_position", "token_type")
+    _check_same({name: value for name, value in own.items() if name not in ours}, offered, source, cure)
+
+    if not isinstance(table, Tensor) or table.ndim != 3 or table.shape[2] != encoder.dim:
+        raise ValueError(
+            f"{source}: needs a position table pos_embed (1, N, {encoder.dim}), not {_kind(table)}; {cure}"
+        )
+    table = table[:, num_prefix_tokens:]
+    if round(table.shape[1] ** 0.5) ** 2 != table.shape[1]:
+        raise ValueError(f"{source}: the {table.shape[1]} rows of pos_embed, after {num_prefix_tokens} for other "
+                         f"tokens, are no square grid; {cure}")  # fmt: skip
+    for name, grid in (("template_position", encoder.template_grid), ("search_position", encoder.search_grid)):
+        if name in own:  # A fixed sin-cos table is no weight and stays.
+            offered[name] = resample_abs_pos_embed(table, [grid, grid], num_prefix_tokens=0)
+    encoder.load_state_dict({**own, **offered})
+
+
+def _check_same(required: Mapping[str, Tensor], offered: Mapping[str, Any], source: str, cure: str) -> None:
+    """Raise ValueError unless both have the same names, each a tensor of the same shape."""
+    wrong = {
+        "missing": required.keys() - offered.keys(),
+        "unexpected": offered.keys() - required.keys(),
+        "of another shape": {
+            f"{name} {_kind(offered[name])} instead of {_kind(value)}"
+            for name, value in required.items()
+            if name in offered and _kind(offered[name]) != _kind(value)
+        },
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{len(names)} {what}: {_listed(names)}" for what, names in wrong.items() if names)
+        raise ValueError(f"{source} does not fit this model ({cure}): {found}")
+
+
+def _kind(value: Tensor | object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - _MAX_LISTED} more" if len(ordered) > _MAX_LISTED else ""
+    return ", ".join(ordered[:_MAX_LISTED]) + more
+
+
+def _gist(error: BaseException) -> str:
+    """Return the first line of an error, shortened: torch's and the hub's run to many lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else "no details"
+
+
+def _objection(error: pickle.UnpicklingError) -> str:
+    """Return what torch's restricted reader objected to, without its advice to read the file unrestricted."""
+    return next((line.strip() for line in str(error).splitlines() if "nsupported" in line), "")
