@@ -1,6 +1,7 @@
 """Smooth motion as closed functions of time, so that any frame can be asked for alone."""
 
 import math
+from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -34,25 +35,41 @@ class Path(Protocol):
 class Oscillation:
     """Several quantities that each follow a sum of sine waves."""
 
-    def __init__(self, rng: np.random.Generator, amplitudes: np.ndarray, periods: np.ndarray, waves: int = 3) -> None:
+    def __init__(
+        self, rng: np.random.Generator, amplitudes: Indexed[float], periods: tuple[float, float], waves: int = 3
+    ) -> None:
         """Draw the waves.
 
         Args:
-            rng: source of phases and of each wave's share.
-            amplitudes: (D,) largest value of each quantity.
-            periods: (D,) longest period in frames; wave k is about k times as fast and k times as weak.
+            rng: source of periods, phases and each wave's share.
+            amplitudes: largest value of each quantity.
+            periods: range of the longest period of each quantity in frames; wave k is about k times as fast and k
+                times as weak.
             waves: number of waves per quantity.
         """
-        count = len(amplitudes)
-        order = np.arange(1, waves + 1)
-        weights = rng.uniform(0.3, 1, (count, waves)) / order
-        self._amplitudes = weights / weights.sum(axis=1, keepdims=True) * amplitudes[:, None]
-        self._frequencies = 2 * math.pi / periods[:, None] * order * rng.uniform(0.8, 1.2, (count, waves))
-        self._phases = rng.uniform(0, 2 * math.pi, (count, waves))
+        # Plain floats: for so few numbers the interpreter is faster than NumPy, and `at` is called often.
+        draws = iter(rng.random(len(amplitudes) * (1 + 3 * waves)).tolist())
+        self._waves: list[list[tuple[float, float, float]]] = []
+        for amplitude in amplitudes:
+            frequency = 2 * math.pi / (periods[0] + (periods[1] - periods[0]) * next(draws))
+            shares = [(0.3 + 0.7 * next(draws)) / order for order in range(1, waves + 1)]
+            gain = amplitude / sum(shares)
+            self._waves.append(
+                [
+                    (share * gain, frequency * order * (0.8 + 0.4 * next(draws)), 2 * math.pi * next(draws))
+                    for order, share in enumerate(shares, start=1)
+                ]
+            )
 
     def at(self, time: float) -> list[float]:
         """Return the D values at a time in frames."""
-        return (self._amplitudes * np.sin(self._frequencies * time + self._phases)).sum(axis=1).tolist()
+        values = []
+        for waves in self._waves:
+            value = 0.0
+            for weight, frequency, phase in waves:
+                value += weight * math.sin(frequency * time + phase)
+            values.append(value)
+        return values
 
 
 @dataclass(frozen=True)
@@ -61,16 +78,16 @@ class Wander:
 
     Attributes:
         centre_x, centre_y: middle of the rectangle.
-        offsets: x and y relative to the middle.
+        offset_x, offset_y: way relative to the middle, one quantity each.
     """
 
     centre_x: float
     centre_y: float
-    offsets: Oscillation
+    offset_x: Oscillation
+    offset_y: Oscillation
 
     def at(self, time: float) -> tuple[float, float]:
-        x, y = self.offsets.at(time)
-        return self.centre_x + x, self.centre_y + y
+        return self.centre_x + self.offset_x.at(time)[0], self.centre_y + self.offset_y.at(time)[0]
 
 
 @dataclass(frozen=True)

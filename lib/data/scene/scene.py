@@ -1,18 +1,19 @@
 """One drawn video: every frame and label is a function of the seed and the time alone."""
 
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from lib.data.scene.backdrop import Backdrop
-from lib.data.scene.motion import Companion, Excursion, Motion, Oscillation, Path, Straight, Wander
+from lib.data.scene.motion import Companion, Excursion, Motion, Oscillation, Path, Pose, Straight, Wander
 from lib.data.scene.sprite import SpriteRecipe, draw_sprite
 from lib.data.scene.style import SceneStyle
 
 _SHUTTER = 0.5
+_GRAIN_SHIFT = 64
 _OPAQUE = 128
 _USABLE_VISIBILITY = 0.2
 _USABLE_SIDE = 3.0
@@ -60,6 +61,9 @@ class RenderedFrame(NamedTuple):
         return self.label.visible
 
 
+_Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
 class _Layer(NamedTuple):
     """A sprite warped into its own small window of the frame's pixel grid.
 
@@ -74,8 +78,8 @@ class _Layer(NamedTuple):
 
     @property
     def outline(self) -> np.ndarray:
-        """(h, w) bool: the pixels at least half covered."""
-        return self.picture[..., 3] >= _OPAQUE
+        """(h, w) uint8: 1 at the pixels at least half covered, else 0."""
+        return cv2.threshold(cv2.extractChannel(self.picture, 3), _OPAQUE - 1, 1, cv2.THRESH_BINARY)[1]
 
 
 class _Actor:
@@ -89,24 +93,20 @@ class _Actor:
     def _sprite(self) -> np.ndarray:
         return draw_sprite(self._recipe)
 
-    def radius(self, time: float) -> float:
+    def radius(self, pose: Pose) -> float:
         """Return a bound of the distance from the centre to any pixel of the object."""
-        pose = self.motion.at(time)
         half_width = (self._recipe.width / 2 + 3) * pose.scale_x
         return math.hypot(half_width, (self._recipe.height / 2 + 3) * pose.scale_y) + 2
 
-    def distance(self, other: "_Actor", time: float) -> float:
-        """Return the distance between the two centres."""
-        own, its = self.motion.at(time), other.motion.at(time)
-        return math.hypot(own.x - its.x, own.y - its.y)
-
     def touches(self, other: "_Actor", time: float) -> bool:
         """Tell whether the two objects could overlap, on the safe side."""
-        return self.distance(other, time) < self.radius(time) + other.radius(time)
+        own, its = self.motion.at(time), other.motion.at(time)
+        return math.hypot(own.x - its.x, own.y - its.y) < self.radius(own) + other.radius(its)
 
     def in_view(self, time: float, frame_size: tuple[int, int]) -> bool:
         """Tell whether any pixel could lie in the frame, on the safe side."""
-        pose, reach = self.motion.at(time), self.radius(time) + 8
+        pose = self.motion.at(time)
+        reach = self.radius(pose) + 8
         return -reach < pose.x < frame_size[1] + reach and -reach < pose.y < frame_size[0] + reach
 
     def layer(self, time: float, shift: tuple[float, float], blurred: bool = False) -> _Layer:
@@ -117,31 +117,43 @@ class _Actor:
             shift: the camera's shake, added to the centre.
             blurred: average over the time the shutter is open; the outline is then no longer that of one moment.
         """
-        height, width = self._sprite.shape[:2]
-        matrices = []
-        for moment in (time - _SHUTTER / 2, time, time + _SHUTTER / 2) if blurred else (time,):
-            pose = self.motion.at(moment)
-            cosine, sine = math.cos(pose.angle), math.sin(pose.angle)
-            matrix = np.array(((cosine * pose.scale_x, -sine * pose.scale_y, pose.x - shift[0]),
-                               (sine * pose.scale_x, cosine * pose.scale_y, pose.y - shift[1])))  # fmt: skip
-            matrices.append(matrix)
-        reach_x = max(abs(m[0, 0]) * width + abs(m[0, 1]) * height for m in matrices) / 2
-        reach_y = max(abs(m[1, 0]) * width + abs(m[1, 1]) * height for m in matrices) / 2
-        left = math.floor(min(m[0, 2] for m in matrices) - reach_x) - 1
-        top = math.floor(min(m[1, 2] for m in matrices) - reach_y) - 1
-        right = math.ceil(max(m[0, 2] for m in matrices) + reach_x) + 1
-        bottom = math.ceil(max(m[1, 2] for m in matrices) + reach_y) + 1
+        if not blurred:
+            return self._warp(self._matrix(time, shift))
+        before, middle, after = (self._matrix(time + open_for, shift) for open_for in (-_SHUTTER / 2, 0, _SHUTTER / 2))
+        window = _union([self._window(matrix) for matrix in (before, middle, after)])
+        ends = cv2.addWeighted(self._warp(before, window).picture, 0.5, self._warp(after, window).picture, 0.5, 0)
+        picture = cv2.addWeighted(ends, 2 / 3, self._warp(middle, window).picture, 1 / 3, 0)
+        return _Layer(window[0], window[1], picture)
 
-        pictures = []
-        for matrix in matrices:
-            # From centres of the sprite's pixels to centres of the window's pixels.
-            matrix[:, 2] -= matrix[:, :2] @ ((width - 1) / 2, (height - 1) / 2) + (left + 0.5, top + 0.5)
-            pictures.append(cv2.warpAffine(self._sprite, matrix, (right - left, bottom - top)))
-        if blurred:
-            before, middle, after = pictures
-            ends = cv2.addWeighted(before, 0.5, after, 0.5, 0)
-            return _Layer(left, top, cv2.addWeighted(ends, 2 / 3, middle, 1 / 3, 0))
-        return _Layer(left, top, pictures[0])
+    def _matrix(self, time: float, shift: tuple[float, float]) -> _Matrix:
+        """Return the map from the sprite, about its centre, to the frame, in continuous coordinates."""
+        pose = self.motion.at(time)
+        cosine, sine = math.cos(pose.angle), math.sin(pose.angle)
+        return (
+            (cosine * pose.scale_x, -sine * pose.scale_y, pose.x - shift[0]),
+            (sine * pose.scale_x, cosine * pose.scale_y, pose.y - shift[1]),
+        )
+
+    def _window(self, matrix: _Matrix) -> tuple[int, int, int, int]:
+        """Return left, top, right, bottom of the frame's pixels that the sprite can reach."""
+        height, width = self._sprite.shape[:2]
+        (xx, xy, x), (yx, yy, y) = matrix
+        reach_x, reach_y = (abs(xx) * width + abs(xy) * height) / 2, (abs(yx) * width + abs(yy) * height) / 2
+        return math.floor(x - reach_x), math.floor(y - reach_y), math.ceil(x + reach_x), math.ceil(y + reach_y)
+
+    def _warp(self, matrix: _Matrix, window: tuple[int, int, int, int] | None = None) -> _Layer:
+        left, top, right, bottom = self._window(matrix) if window is None else window
+        height, width = self._sprite.shape[:2]
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        (xx, xy, x), (yx, yy, y) = matrix
+        # OpenCV counts from the centres of pixels, of the sprite and of the window.
+        centred = np.array(
+            (
+                (xx, xy, x - left - 0.5 - xx * middle_x - xy * middle_y),
+                (yx, yy, y - top - 0.5 - yx * middle_x - yy * middle_y),
+            )
+        )
+        return _Layer(left, top, cv2.warpAffine(self._sprite, centred, (right - left, bottom - top)))
 
 
 class Scene:
@@ -155,7 +167,7 @@ class Scene:
         self.style = style
         self.num_frames = num_frames
         style = style.scaled()
-        self._backdrop_seed, self._noise_seed = rng.integers(2**62, size=2).tolist()
+        self._backdrop_seed = int(rng.integers(2**62))
         self._scaled = style
 
         side = math.exp(rng.uniform(math.log(style.target_side[0]), math.log(style.target_side[1])))
@@ -167,7 +179,7 @@ class Scene:
         self._leaving: tuple[float, float] | None = None
         if rng.random() < style.leaving_probability:
             path = self._excursion(rng, path, side)
-        spin = rng.choice((-1, 1)) * rng.uniform(0.02, 0.12) if rng.random() < style.spin_probability else 0.0
+        spin = rng.uniform(-0.12, 0.12) if rng.random() < style.spin_probability else 0.0
         self._target = _Actor(recipe, Motion(path, changes, rng.normal(0, 0.25), spin))
 
         others: list[tuple[_Actor, bool]] = []
@@ -182,10 +194,10 @@ class Scene:
         self._behind = [actor for actor, _ in others if actor not in self._front]
 
         gain = style.illumination_change
-        self._light = Oscillation(rng, np.array((gain * rng.random(), 12 * gain)), rng.uniform(40, 160, 2))
+        self._light = Oscillation(rng, (gain * rng.random(), 12 * gain), (40, 160))
         self._motion_blur = bool(rng.random() < style.motion_blur_probability)
         self._defocus = rng.uniform(0.5, 1.4) if rng.random() < style.defocus_probability else 0.0
-        self._grain = style.noise * rng.random()
+        self._grain = round(style.noise * rng.random())
 
     @classmethod
     def from_seed(cls, seed: int | tuple[int, ...], style: SceneStyle | None = None, num_frames: int = 100) -> "Scene":
@@ -201,83 +213,79 @@ class Scene:
 
     def render(self, index: int) -> RenderedFrame:
         """Draw one frame and its label."""
-        time = index
-        frame_size = self._scaled.frame_size
-        canvas = self._backdrop.render(time)
-        shift = self._backdrop.shake(time)
+        canvas = self._backdrop.render(index)
+        shift = self._backdrop.shake(index)
+        target = self._target.layer(index, shift)
         for actor in self._behind:
-            if actor.in_view(time, frame_size):
-                _paint(canvas, actor.layer(time, shift, self._motion_blur))
-        if self._target.in_view(time, frame_size):
-            _paint(canvas, self._target.layer(time, shift, self._motion_blur))
+            self._draw(canvas, actor, index, shift)
+        if self._motion_blur:
+            self._draw(canvas, self._target, index, shift)
+        else:
+            _paint(canvas, target)
         for actor in self._front:
-            if actor.in_view(time, frame_size):
-                _paint(canvas, actor.layer(time, shift, self._motion_blur))
-        return RenderedFrame(self._develop(canvas, time), self.label(time))
+            self._draw(canvas, actor, index, shift)
+        return RenderedFrame(self._develop(canvas, index), self._label(target, index, shift))
 
     def label(self, index: int) -> Label:
         """Return the label of one frame without drawing the picture; equal to that of `render`."""
-        time = index
+        shift = self._backdrop.shake(index)
+        return self._label(self._target.layer(index, shift), index, shift)
+
+    def _draw(self, canvas: np.ndarray, actor: _Actor, time: int, shift: tuple[float, float]) -> None:
+        if actor.in_view(time, self._scaled.frame_size):
+            _paint(canvas, actor.layer(time, shift, self._motion_blur))
+
+    def _label(self, target: _Layer, time: int, shift: tuple[float, float]) -> Label:
         frame_size = self._scaled.frame_size
-        mask = np.zeros(frame_size, dtype=bool)
-        shift = self._backdrop.shake(time)
-        layer = self._target.layer(time, shift)
-        outline = layer.outline
-        total = np.count_nonzero(outline)
-        target_view, frame_view = _overlap(layer, frame_size)
+        mask = np.zeros(frame_size, np.uint8)
+        outline = target.outline
+        total = cv2.countNonZero(outline)
+        target_view, frame_view = _overlap(target, frame_size)
         mask[frame_view] = outline[target_view]
-        left, top, width, height = cv2.boundingRect(mask[frame_view].view(np.uint8))
+        left, top, width, height = cv2.boundingRect(mask[frame_view])
         for actor in self._front:
             if actor.touches(self._target, time):
                 cover = actor.layer(time, shift)
                 cover_view, hidden_view = _overlap(cover, frame_size)
-                mask[hidden_view] &= ~cover.outline[cover_view]
-        seen = np.count_nonzero(mask[frame_view])
+                mask[hidden_view] &= 1 - cover.outline[cover_view]
+        seen = cv2.countNonZero(mask[frame_view])
         if seen == 0:
-            return Label(np.full(4, np.nan), 0.0, mask)
+            return Label(np.full(4, np.nan), 0.0, mask.view(bool))
         rows, columns = frame_view
         box_xywh = np.array((columns.start + left, rows.start + top, width, height), dtype=np.float64)
-        return Label(box_xywh, seen / total, mask)
+        return Label(box_xywh, seen / total, mask.view(bool))
 
     @cached_property
     def _backdrop(self) -> Backdrop:
         return Backdrop(np.random.default_rng(self._backdrop_seed), self._scaled)
 
-    @cached_property
-    def _noise_tile(self) -> np.ndarray:
-        """Grain of one frame and a border, so that it can be shifted from frame to frame."""
-        height, width = self._scaled.frame_size
-        rng = np.random.default_rng(self._noise_seed)
-        tile = (rng.random((97, 89), dtype=np.float32) * self._grain).astype(np.uint8)
-        grain = cv2.repeat(tile, height // 97 + 2, width // 89 + 2)
-        return cv2.merge((grain, grain, grain, grain))
-
     def _develop(self, canvas: np.ndarray, time: int) -> np.ndarray:
-        """Apply lens, light and sensor to the drawn frame."""
+        """Apply lens, light and sensor to the drawn frame, in place, and return its colours."""
         height, width = canvas.shape[:2]
         if self._defocus:
-            canvas = cv2.GaussianBlur(canvas, (5, 5), self._defocus)
+            cv2.GaussianBlur(canvas, (5, 5), self._defocus, canvas)
         gain, lift = self._light.at(time)
-        canvas = cv2.convertScaleAbs(canvas, alpha=1 + gain, beta=max(0.0, lift - self._grain / 2))
-        if self._grain >= 1:
-            down, right = (time * 37) % 97, (time * 53) % 89
-            cv2.add(canvas, self._noise_tile[down : down + height, right : right + width], canvas)
+        cv2.convertScaleAbs(canvas, canvas, 1 + gain, max(0.0, lift - self._grain / 2))
+        if self._grain:
+            down, right = (time * 37) % _GRAIN_SHIFT, (time * 53) % _GRAIN_SHIFT
+            cv2.add(canvas, _grain(height, width, self._grain)[down : down + height, right : right + width], canvas)
         return cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB)
 
     def _wander(self, rng: np.random.Generator, margin: float, step: float) -> Wander:
         """Draw a path over the whole frame less a margin, with a typical step per frame."""
         height, width = self._scaled.frame_size
-        reach = np.array((max(width / 2 - margin, 1), max(height / 2 - margin, 1)))
-        centre = np.array((width / 2, height / 2))
-        return Wander(
-            centre[0], centre[1], Oscillation(rng, reach, 2 * math.pi * reach / step * rng.uniform(0.8, 1.3, 2))
-        )
+        offsets = []
+        for half in (width / 2, height / 2):
+            reach = max(half - margin, 1.0)
+            period = 2 * math.pi * reach / step
+            offsets.append(Oscillation(rng, (reach,), (0.8 * period, 1.3 * period)))
+        return Wander(width / 2, height / 2, *offsets)
 
     def _changes(self, rng: np.random.Generator, strength: float) -> Oscillation:
         """Draw changes of log scale, half log aspect ratio and angle."""
         style = self._scaled
-        reach = np.array((style.scale_change, style.aspect_change / 2, style.rotation)) * strength * rng.random(3)
-        return Oscillation(rng, reach, rng.uniform(40, 140, 3))
+        most = (style.scale_change, style.aspect_change / 2, style.rotation)
+        return Oscillation(rng, [strength * value * rng.random() for value in most], (40, 140))
 
     def _excursion(self, rng: np.random.Generator, path: Path, side: float) -> Path:
         """Plan that the target leaves by the nearest border and comes back."""
@@ -304,7 +312,7 @@ class Scene:
         if rng.random() < 0.5:
             angle = rng.uniform(0, 2 * math.pi)
             far = side * rng.uniform(1.4, 3)
-            drift = Oscillation(rng, np.full(2, side * rng.uniform(0.2, 1.2)), rng.uniform(30, 90, 2))
+            drift = Oscillation(rng, [side * rng.uniform(0.2, 1.2)] * 2, (30, 90))
             way: Path = Companion(path, far * math.cos(angle), far * math.sin(angle), drift)
         else:
             way = self._wander(rng, 0.0, step)
@@ -327,6 +335,19 @@ class Scene:
         return _Actor(
             recipe, Motion(Straight(x + off_x, y + off_y, velocity_x, velocity_y, time), self._changes(rng, 0.5))
         )
+
+
+@lru_cache(maxsize=16)
+def _grain(height: int, width: int, amplitude: int) -> np.ndarray:
+    """Return the sensor's noise of one frame, with room to shift it: uint8 in four channels, 0 to `amplitude`."""
+    rng = np.random.default_rng((height, width, amplitude))
+    noise = rng.integers(0, amplitude + 1, (height + _GRAIN_SHIFT, width + _GRAIN_SHIFT), dtype=np.uint8)
+    return cv2.merge((noise, noise, noise, noise))
+
+
+def _union(windows: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    lefts, tops, rights, bottoms = zip(*windows, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def _overlap(layer: _Layer, frame_size: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

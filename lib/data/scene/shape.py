@@ -5,6 +5,9 @@ import numpy as np
 _RANDOM = np.random.Generator
 _ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
 _CIRCLE = np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=-1)
+_SIGNS, _SIDES = np.sign(_CIRCLE), np.abs(_CIRCLE)
+# (32, 8): waves of two to five periods around the circle, weaker the faster.
+_WAVES = np.stack([wave(_ANGLES * n) / np.sqrt(n / 2) for n in (2, 3, 4, 5) for wave in (np.cos, np.sin)], axis=-1)
 
 
 def draw_shape(rng: _RANDOM) -> list[np.ndarray]:
@@ -14,28 +17,26 @@ def draw_shape(rng: _RANDOM) -> list[np.ndarray]:
 
 def _round(rng: _RANDOM) -> list[np.ndarray]:
     """A superellipse: from a lens over an ellipse to a rounded rectangle."""
-    exponent = 2 / rng.uniform(1.4, 6)
-    return [np.sign(_CIRCLE) * np.abs(_CIRCLE) ** exponent]
+    return [_SIGNS * _SIDES ** (2 / rng.uniform(1.4, 6))]
 
 
 def _polygon(rng: _RANDOM) -> list[np.ndarray]:
     count = int(rng.integers(3, 8))
-    angles = np.sort(np.linspace(0, 2 * np.pi, count, endpoint=False) + rng.uniform(-0.35, 0.35, count))
+    angles = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * (2 * np.pi / count)
     return [_fill(np.stack((np.cos(angles), np.sin(angles)), axis=-1))]
 
 
 def _star(rng: _RANDOM) -> list[np.ndarray]:
     points = int(rng.integers(4, 9))
-    angles = np.linspace(0, 2 * np.pi, 2 * points, endpoint=False) + rng.uniform(0, 1)
-    radii = np.where(np.arange(2 * points) % 2, rng.uniform(0.4, 0.75), 1.0)
-    return [_fill(radii[:, None] * np.stack((np.cos(angles), np.sin(angles)), axis=-1))]
+    angles = np.arange(2 * points) * (np.pi / points) + rng.random()
+    outline = np.stack((np.cos(angles), np.sin(angles)), axis=-1)
+    outline[1::2] *= rng.uniform(0.4, 0.75)
+    return [_fill(outline)]
 
 
 def _blob(rng: _RANDOM) -> list[np.ndarray]:
-    orders = np.arange(2, 6)
-    weights = rng.normal(0, 0.22, (2, 4)) / np.sqrt(orders - 1)
-    waves = np.cos(_ANGLES[:, None] * orders) @ weights[0] + np.sin(_ANGLES[:, None] * orders) @ weights[1]
-    return [_fill(_CIRCLE * (1 + waves).clip(0.3, 2.0)[:, None])]
+    radii = 1 + _WAVES @ rng.normal(0, 0.16, 8)
+    return [_fill(_CIRCLE * np.maximum(radii, 0.3)[:, None])]
 
 
 def _figure(rng: _RANDOM) -> list[np.ndarray]:
@@ -84,7 +85,7 @@ def _heap(rng: _RANDOM) -> list[np.ndarray]:
     """Two or three ellipses and boxes that overlap in the middle."""
     parts = []
     for _ in range(int(rng.integers(2, 4))):
-        outline = np.sign(_CIRCLE) * np.abs(_CIRCLE) ** (2 / rng.uniform(1.8, 6))
+        outline = _SIGNS * _SIDES ** (2 / rng.uniform(1.8, 6))
         parts.append(outline * rng.uniform(0.4, 0.7, 2) + rng.uniform(-0.3, 0.3, 2))
     return parts
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from lib.data.scene.shape import draw_shape
-from lib.data.scene.texture import colourise, palette, pattern_field, tinted
+from lib.data.scene.texture import colourise, palettes, pattern_field
 
 _MARGIN = 2
 _SHIFT = 4
@@ -57,29 +57,30 @@ def draw_sprite(recipe: SpriteRecipe) -> np.ndarray:
     half, middle = (recipe.width / 2, recipe.height / 2), (width / 2 - 0.5, height / 2 - 0.5)
 
     field = pattern_field(texture_rng, height, width)
+    paints = [colourise(field, colours * recipe.tint) for colours in palettes(palette_rng, 2, 256)]
+    picture = paints[0].copy()
     alpha = np.zeros((height, width), np.uint8)
-    painted = colourise(field, tinted(palette(palette_rng), np.asarray(recipe.tint)))
-    colours = painted.copy()
     for index, outline in enumerate(draw_shape(np.random.default_rng(recipe.shape_seed))):
         points = np.rint((outline * half + middle) * 2**_SHIFT).astype(np.int32)
-        if index > 0 and palette_rng.random() < 0.6:
-            painted = colourise(field, tinted(palette(palette_rng), np.asarray(recipe.tint)))
-        part = np.zeros_like(alpha)
-        cv2.fillPoly(part, [points], 255, cv2.LINE_AA, _SHIFT)
-        cv2.copyTo(painted, part, colours)
-        cv2.max(alpha, part, alpha)
+        cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, _SHIFT)
+        if index > 0:
+            part = cv2.fillPoly(np.zeros_like(alpha), [points], 255, cv2.LINE_8, _SHIFT)
+            cv2.copyTo(paints[index % 2], part, picture)
     light = _lighting(palette_rng, alpha)
-    lit = cv2.multiply(colours, cv2.merge((light, light, light)), scale=1 / 160)
-    opacity = cv2.merge((alpha, alpha, alpha))
-    return cv2.merge((cv2.multiply(lit, opacity, scale=1 / 255), alpha))
+    weight = cv2.multiply(light, alpha, scale=1 / 255)
+    picture = cv2.multiply(picture, cv2.merge((weight, weight, weight, weight)), scale=1 / 160)
+    cv2.insertChannel(alpha, picture, 3)
+    return picture
 
 
 def _lighting(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
     """Shade an outline as if it were round and lit from one side: (H, W) uint8, 160 leaves a colour as it is."""
     height, width = alpha.shape
-    reach = max(3, round(min(height, width) * rng.uniform(0.15, 0.5)) | 1)
-    bulge = cv2.blur(alpha, (reach, reach)).astype(np.float32) * np.float32(rng.uniform(0, 90) / 255)
-    slope_x, slope_y = rng.uniform(-45, 45, 2)
-    ramp_x = np.linspace(-slope_x, slope_x, width, dtype=np.float32)[None, :]
-    ramp_y = np.linspace(-slope_y, slope_y, height, dtype=np.float32)[:, None]
-    return (bulge + ramp_x + ramp_y + np.float32(rng.uniform(95, 130))).clip(20, 255).astype(np.uint8)
+    bulge, reach, base, slope_x, slope_y = rng.random(5).tolist()
+    side = max(3, round(min(height, width) * (0.15 + 0.35 * reach)) | 1)
+    light = cv2.blur(alpha, (side, side)).astype(np.float32)
+    light *= bulge * 90 / 255
+    light += (np.arange(width, dtype=np.float32) - width / 2) * (90 * (slope_x - 0.5) / width)
+    light += ((np.arange(height, dtype=np.float32) - height / 2) * (90 * (slope_y - 0.5) / height))[:, None]
+    light += 95 + 35 * base
+    return np.rint(light.clip(20, 255, out=light)).astype(np.uint8)

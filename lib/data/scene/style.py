@@ -37,8 +37,8 @@ class SceneStyle:
         difficulty: 0 (slow, rigid, unoccluded, alone, on a smooth background) to 1 (everything above in full).
     """
 
-    frame_size: tuple[int, int] = (240, 320)
-    target_side: tuple[float, float] = (20.0, 80.0)
+    frame_size: tuple[int, int] = (192, 256)
+    target_side: tuple[float, float] = (18.0, 64.0)
     speed: tuple[float, float] = (0.03, 0.22)
     rotation: float = 0.6
     scale_change: float = 0.35
@@ -73,6 +73,8 @@ class SceneStyle:
     def scaled(self) -> "SceneStyle":
         """Return the style with `difficulty` multiplied in, so that the result reads as what will be drawn."""
         share = self.difficulty
+        if share == 1:
+            return self
         slowest, fastest = self.speed
         return replace(
             self,
