@@ -42,8 +42,10 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            raise ValueError(f"the checkpoint {path} is refused: it is damaged, or holds objects other than tensors "
-                             "and plain values, which could run code when read. " + _objection(error)) from error  # fmt: skip
+            raise ValueError(
+                f"the checkpoint {path} is refused: it is damaged, or holds objects other than tensors and plain "
+                f"values, which could run code when read. {_objection(error)}"
+            ) from error
         except _DAMAGED as error:
             raise ValueError(f"the checkpoint {path} is truncated or no PyTorch file; copy or download it again. "
                              f"{type(error).__name__}: {_gist(error)}") from error  # fmt: skip
