@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.data.scene.motion import Oscillation
 from lib.data.scene.shape import draw_shape
-from lib.data.scene.style import SceneStyle
+from lib.data.scene.style import SHAKE, SceneStyle
 from lib.data.scene.texture import colourise, noise_field, palettes
 
 # The plane is wider than the frame, and coarser: a background is less sharp than what the camera follows.
@@ -30,7 +30,7 @@ class Backdrop:
         reach = (width * 0.5, height * 0.35, 0.14, 0.12)
         amplitudes = [motion * most * share**1.5 for most, share in zip(reach, rng.random(4).tolist(), strict=True)]
         self._camera = Oscillation(rng, amplitudes, (90, 220))
-        self._shake = Oscillation(rng, [2 * motion * rng.random() ** 2] * 2, (6, 14), waves=2)
+        self._shake = Oscillation(rng, [SHAKE * min(motion, 1) * rng.random() ** 2] * 2, (6, 14), waves=2)
 
     def shake(self, time: float) -> tuple[float, float]:
         """Return the tremble of the hand, which moves everything in the frame, in pixels."""

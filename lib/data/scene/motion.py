@@ -131,17 +131,23 @@ class Straight:
 
 @dataclass(frozen=True)
 class Companion:
-    """A point that circles another one."""
+    """A point that keeps by another one, at a distance that may change.
+
+    Attributes:
+        leader: the path it keeps by.
+        distance_x, distance_y: middle of the distance.
+        drift: change of the distance in x and y, if any.
+    """
 
     leader: Path
     distance_x: float
     distance_y: float
-    offsets: Oscillation
+    drift: Oscillation | None = None
 
     def at(self, time: float) -> tuple[float, float]:
         x, y = self.leader.at(time)
-        offset_x, offset_y = self.offsets.at(time)
-        return x + self.distance_x + offset_x, y + self.distance_y + offset_y
+        drift_x, drift_y = (0.0, 0.0) if self.drift is None else self.drift.at(time)
+        return x + self.distance_x + drift_x, y + self.distance_y + drift_y
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from lib.data.scene.shape import draw_shape
 from lib.data.scene.texture import colourise, palettes, pattern_field
 
-_MARGIN = 2
+MARGIN = 2  # clear pixels around the outline
 _SHIFT = 4
 
 
@@ -51,7 +51,7 @@ def draw_sprite(recipe: SpriteRecipe) -> np.ndarray:
 
     The outline touches all sides of the recipe's rectangle or stays inside it; a margin of clear pixels surrounds it.
     """
-    width, height = round(recipe.width) + 2 * _MARGIN, round(recipe.height) + 2 * _MARGIN
+    width, height = round(recipe.width) + 2 * MARGIN, round(recipe.height) + 2 * MARGIN
     texture_rng = np.random.default_rng(recipe.texture_seed)
     palette_rng = np.random.default_rng(recipe.palette_seed)
     half, middle = (recipe.width / 2, recipe.height / 2), (width / 2 - 0.5, height / 2 - 0.5)

@@ -1,7 +1,10 @@
 """How hard and how varied drawn scenes are."""
 
+import math
 from dataclasses import dataclass, replace
 
+MAX_LOG_STRETCH = 0.4  # log of width / side of the most elongated object
+SHAKE = 2.0  # px that the camera's tremble moves the picture at most
 _RANGES = ("target_side", "speed")
 _PROBABILITIES = (
     "distractor_probability",
@@ -64,10 +67,14 @@ class SceneStyle:
         for name in (*_PROBABILITIES, "difficulty"):
             if not 0 <= self.__dict__[name] <= 1:
                 raise ValueError(f"scene style: {name} = {self.__dict__[name]} must lie in [0, 1]")
-        if 2 * self.target_side[1] > min(self.frame_size):
+        # The diagonal of the most stretched target at its largest, with a little room for its margin.
+        diagonal = math.hypot(math.exp(MAX_LOG_STRETCH), math.exp(-MAX_LOG_STRETCH)) * self.target_side[1] + 8
+        largest = diagonal * math.exp(self.scale_change + self.aspect_change / 2) + 2 * SHAKE
+        if largest > min(self.frame_size):
             raise ValueError(
-                f"scene style: a target of up to {self.target_side[1]:g} px does not fit a frame of "
-                f"{self.frame_size[0]} x {self.frame_size[1]} px; the frame's short side must be twice as long"
+                f"scene style: a target of side {self.target_side[1]:g} px can grow to {largest:.0f} px, which does "
+                f"not fit a frame of {self.frame_size[0]} x {self.frame_size[1]} px; make the frame larger, or "
+                "target_side, scale_change or aspect_change smaller"
             )
 
     def scaled(self) -> "SceneStyle":

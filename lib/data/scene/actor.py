@@ -1,0 +1,135 @@
+"""One object in motion, and its place in the frame's pixel grid."""
+
+import math
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from lib.data.scene.motion import Motion, Pose
+from lib.data.scene.sprite import MARGIN, SpriteRecipe, draw_sprite
+
+_SHUTTER = 0.5  # share of the time between two frames during which light falls on the sensor
+_OPAQUE = 128
+_Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
+_Window = tuple[int, int, int, int]
+
+
+class Layer(NamedTuple):
+    """A sprite warped into its own small window of the frame's pixel grid.
+
+    Attributes:
+        left, top: corner of the window in the frame; may lie outside.
+        picture: (h, w, 4) uint8, colours multiplied by alpha, then alpha.
+    """
+
+    left: int
+    top: int
+    picture: np.ndarray
+
+    @property
+    def outline(self) -> np.ndarray:
+        """(h, w) uint8: 1 in the pixels that the object covers by half or more, else 0."""
+        return cv2.threshold(cv2.extractChannel(self.picture, 3), _OPAQUE - 1, 1, cv2.THRESH_BINARY)[1]
+
+    def overlap(self, frame_size: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return the part that lies in a frame: rows and columns of the layer, rows and columns of the frame."""
+        rows, columns = self.picture.shape[:2]
+        top, left = max(self.top, 0), max(self.left, 0)
+        bottom = max(top, min(self.top + rows, frame_size[0]))
+        right = max(left, min(self.left + columns, frame_size[1]))
+        inside = (slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left))
+        return inside, (slice(top, bottom), slice(left, right))
+
+    def paint(self, canvas: np.ndarray) -> None:
+        """Lay the object over an (H, W, 4) uint8 canvas, in place."""
+        inside, where = self.overlap((canvas.shape[0], canvas.shape[1]))
+        picture = self.picture[inside]
+        if picture.size == 0:
+            return
+        clear = cv2.bitwise_not(cv2.extractChannel(picture, 3))
+        kept = cv2.multiply(canvas[where], cv2.merge((clear, clear, clear, clear)), scale=1 / 255)
+        canvas[where] = cv2.add(kept, picture)
+
+
+class Actor:
+    """An object in motion. Its picture is drawn when it first comes into view."""
+
+    def __init__(self, recipe: SpriteRecipe, motion: Motion) -> None:
+        self.motion = motion
+        self._recipe = recipe
+
+    def reach(self, time: float) -> tuple[float, float]:
+        """Return how far right (and left) and how far down (and up) of its centre the object can extend, in pixels."""
+        pose = self.motion.at(time)
+        cosine, sine = abs(math.cos(pose.angle)), abs(math.sin(pose.angle))
+        half_width = (self._recipe.width / 2 + MARGIN + 1) * pose.scale_x
+        half_height = (self._recipe.height / 2 + MARGIN + 1) * pose.scale_y
+        return cosine * half_width + sine * half_height, sine * half_width + cosine * half_height
+
+    def touches(self, other: "Actor", time: float) -> bool:
+        """Tell whether the two objects could overlap, on the safe side."""
+        own, its = self.motion.at(time), other.motion.at(time)
+        return math.hypot(own.x - its.x, own.y - its.y) < self._radius(own) + other._radius(its)
+
+    def in_view(self, time: float, frame_size: tuple[int, int]) -> bool:
+        """Tell whether any pixel could lie in the frame, on the safe side."""
+        pose = self.motion.at(time)
+        reach = self._radius(pose) + 8  # the shake, and the motion while the shutter is open
+        return -reach < pose.x < frame_size[1] + reach and -reach < pose.y < frame_size[0] + reach
+
+    def layer(self, time: float, shift: tuple[float, float], blurred: bool = False) -> Layer:
+        """Warp the object into the frame's pixel grid.
+
+        Args:
+            time: in frames.
+            shift: the camera's shake, subtracted from the centre.
+            blurred: average over the time the shutter is open; the outline is then no longer that of one moment.
+        """
+        if not blurred:
+            return self._warp(self._matrix(time, shift))
+        before, middle, after = (self._matrix(time + offset, shift) for offset in (-_SHUTTER / 2, 0, _SHUTTER / 2))
+        lefts, tops, rights, bottoms = zip(*(self._window(matrix) for matrix in (before, middle, after)), strict=True)
+        window = min(lefts), min(tops), max(rights), max(bottoms)
+        ends = cv2.addWeighted(self._warp(before, window).picture, 0.5, self._warp(after, window).picture, 0.5, 0)
+        picture = cv2.addWeighted(ends, 2 / 3, self._warp(middle, window).picture, 1 / 3, 0)
+        return Layer(window[0], window[1], picture)
+
+    @cached_property
+    def _sprite(self) -> np.ndarray:
+        return draw_sprite(self._recipe)
+
+    def _radius(self, pose: Pose) -> float:
+        half_width = (self._recipe.width / 2 + MARGIN + 1) * pose.scale_x
+        return math.hypot(half_width, (self._recipe.height / 2 + MARGIN + 1) * pose.scale_y) + 2
+
+    def _matrix(self, time: float, shift: tuple[float, float]) -> _Matrix:
+        """Return the map from the sprite, about its middle, to the frame, in continuous coordinates."""
+        pose = self.motion.at(time)
+        cosine, sine = math.cos(pose.angle), math.sin(pose.angle)
+        return (
+            (cosine * pose.scale_x, -sine * pose.scale_y, pose.x - shift[0]),
+            (sine * pose.scale_x, cosine * pose.scale_y, pose.y - shift[1]),
+        )
+
+    def _window(self, matrix: _Matrix) -> _Window:
+        """Return left, top, right, bottom of the pixels that the sprite can reach."""
+        height, width = self._sprite.shape[:2]
+        (xx, xy, x), (yx, yy, y) = matrix
+        reach_x, reach_y = (abs(xx) * width + abs(xy) * height) / 2, (abs(yx) * width + abs(yy) * height) / 2
+        return math.floor(x - reach_x), math.floor(y - reach_y), math.ceil(x + reach_x), math.ceil(y + reach_y)
+
+    def _warp(self, matrix: _Matrix, window: _Window | None = None) -> Layer:
+        left, top, right, bottom = self._window(matrix) if window is None else window
+        height, width = self._sprite.shape[:2]
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        (xx, xy, x), (yx, yy, y) = matrix
+        # OpenCV counts from the centres of pixels, in the sprite and in the window.
+        centred = np.array(
+            (
+                (xx, xy, x - left - 0.5 - xx * middle_x - xy * middle_y),
+                (yx, yy, y - top - 0.5 - yx * middle_x - yy * middle_y),
+            )
+        )
+        return Layer(left, top, cv2.warpAffine(self._sprite, centred, (right - left, bottom - top)))
