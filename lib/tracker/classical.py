@@ -1,9 +1,104 @@
-"""Trackers without a network: a box that never moves, and OpenCV's classical ones."""
+"""Trackers without a network, to compare with: a box that never moves, and OpenCV's classical ones."""
+
+import ctypes
+import sys
 
 import cv2
 import numpy as np
 
 from lib.tracker.base import Prediction, checked_box
 
-# Names of the classes in the cv2 module. MIL is in every build; the others need the contributed modules.
+# Classes of the cv2 module. MIL is in every build of OpenCV 4.5.1 and later, the others in builds with contributed
+# modules.
 _OPENCV_CLASSES = {"MIL": "TrackerMIL", "CSRT": "TrackerCSRT", "KCF": "TrackerKCF"}
+
+# OpenCV's trackers fail on narrower boxes, each in its own way: MIL never returns from below 5 px.
+_SMALLEST_SIDE = 8
+
+
+class StaticBox:
+    """Answers the first box for ever: what a benchmark gives away for free."""
+
+    def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+        """Remember the box."""
+        self._box_xywh = checked_box(image, box_xywh)
+
+    def track(self, image: np.ndarray) -> Prediction:
+        """Return the first box."""
+        return Prediction(self._box_xywh.copy())
+
+
+class OpenCVTracker:
+    """One of OpenCV's own trackers at default settings. Its score is 0 where it says it lost the target, else nan.
+
+    These trackers want a box of whole pixels inside the frame, wide enough, and frames of one size. So they are given
+    such a box next to the true one, later answers are moved and scaled by the same relation, and frames of another
+    size are resized to the first one's.
+    """
+
+    def __init__(self, algorithm: str) -> None:
+        """Raise ValueError when `algorithm` (MIL, CSRT or KCF) is not in the installed build of OpenCV."""
+        if algorithm not in _OPENCV_CLASSES:
+            raise ValueError(f"unknown OpenCV tracker {algorithm!r}; choose one of {', '.join(_OPENCV_CLASSES)}")
+        if _OPENCV_CLASSES[algorithm] not in vars(cv2):
+            raise ValueError(
+                f"the installed OpenCV {cv2.__version__} has no {algorithm} tracker; it comes with the contributed "
+                "modules: pip install -e '.[classical]'"
+            )
+        self.algorithm = algorithm
+
+    def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+        """Start the tracker on the first frame.
+
+        Raises:
+            ValueError: the box has no area inside the frame, or OpenCV refuses it.
+        """
+        self._box_xywh = checked_box(image, box_xywh)
+        self._first_size = image.shape[:2]
+        fed_xywh = _box_for_opencv(self._box_xywh, *self._first_size)
+        # The true box in units of the fed one: offset of its corner, and its sides.
+        fed_sides = fed_xywh[[2, 3, 2, 3]]
+        self._relation = (self._box_xywh - np.array([*fed_xywh[:2], 0, 0])) / fed_sides
+        _seed_opencv()
+        self._tracker = vars(cv2)[_OPENCV_CLASSES[self.algorithm]].create()
+        left, top, width, height = (int(value) for value in fed_xywh)
+        try:
+            self._tracker.init(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (left, top, width, height))
+        except cv2.error as error:
+            raise ValueError(
+                f"OpenCV's {self.algorithm} cannot start on the box {self._box_xywh.tolist()} of a frame of "
+                f"{image.shape[1]} x {image.shape[0]} pixels: {' '.join(str(error).split())}"
+            ) from error
+
+    def track(self, image: np.ndarray) -> Prediction:
+        """Return the tracker's box, or the last one while the target is lost."""
+        first_height, first_width = self._first_size
+        scale = np.array([image.shape[1] / first_width, image.shape[0] / first_height])
+        if image.shape[:2] != self._first_size:
+            image = cv2.resize(image, (first_width, first_height), interpolation=cv2.INTER_AREA)
+        found, tracked_xywh = self._tracker.update(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not found:
+            return Prediction(self._box_xywh * np.tile(scale, 2), score=0.0)
+        left, top, width, height = tracked_xywh
+        sides = np.array([width, height, width, height], dtype=np.float64)
+        self._box_xywh = np.array([left, top, 0, 0]) + self._relation * sides
+        return Prediction(self._box_xywh * np.tile(scale, 2))
+
+
+def _box_for_opencv(box_xywh: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return whole pixels near the box: inside the frame, short of its last row and column, not too narrow."""
+    # MIL draws samples up to the last but one column and row, and fails when no box fits there.
+    most = np.array([width - 1, height - 1])
+    corner = np.clip(np.rint(box_xywh[:2]), 0, most)
+    far_corner = np.clip(np.rint(box_xywh[:2] + box_xywh[2:]), 0, most)
+    sides = np.minimum(np.maximum(far_corner - corner, _SMALLEST_SIDE), most)
+    center = (corner + far_corner) / 2
+    corner = np.clip(np.rint(center - sides / 2), 0, most - sides)
+    return np.concatenate((corner, sides))
+
+
+def _seed_opencv() -> None:
+    """Make MIL a function of the video: it draws from C's `rand`, so its boxes would depend on earlier videos."""
+    cv2.setRNGSeed(0)
+    if sys.platform != "win32":  # There, each compiled library has a generator of its own, out of reach.
+        ctypes.CDLL(None).srand(1)

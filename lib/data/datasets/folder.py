@@ -56,7 +56,7 @@ class FolderDataset:
         """
         folder = self._folders[index]
         boxes_xywh = read_boxes(folder / _BOXES)
-        frames = _open_frames(folder)
+        frames = open_frames(folder)
         rows = len(boxes_xywh)
         if rows != 1 and rows != len(frames):
             raise ValueError(f"{folder / _BOXES} has {rows} rows, but there are {len(frames)} frames in {folder}")
@@ -128,7 +128,13 @@ def _listed(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def _open_frames(folder: Path) -> Frames:
+def open_frames(folder: Path) -> Frames:
+    """Open the pictures of `folder/img`, else those beside, in natural order; else the folder's one video.
+
+    Raises:
+        FileNotFoundError: there are neither pictures nor a video.
+        ValueError: there are several videos, or the one cannot be decoded.
+    """
     pictures = _listed(folder / "img", _PICTURES) if (folder / "img").is_dir() else _listed(folder, _PICTURES)
     if pictures:
         return ImageFiles(pictures)

@@ -1,0 +1,186 @@
+"""Pictures of what the tracker does: boxes on frames, film strips, reconstructions; arrays in, arrays out."""
+
+from collections.abc import Sequence as Indexed
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's palette, told apart by colour-blind eyes; the true box is white. RGB.
+TRUTH: Colour = (255, 255, 255)
+PALETTE: tuple[Colour, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (204, 121, 167),
+    (240, 228, 66),
+    (213, 94, 0),
+    (0, 114, 178),
+)
+GREY: Colour = (160, 160, 160)
+
+_INK: Colour = (30, 30, 30)
+_PAPER: Colour = (250, 250, 250)
+_GAP = 6
+
+
+class FilmFrame(NamedTuple):
+    """One picture of a film strip.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        caption: such as the frame's number.
+        boxes_xywh: a (4,) box per name of the legend, in its order; nan where there is none.
+    """
+
+    image: np.ndarray
+    caption: str
+    boxes_xywh: tuple[np.ndarray, ...]
+
+
+class RebuiltImage(NamedTuple):
+    """One row of a reconstruction picture; every image is (S, S, 3) uint8 RGB, None where a stage is off.
+
+    Attributes:
+        label: what the row shows, such as "search".
+        original, masked: what the decoders should rebuild, and what they were shown of it.
+        coarse, fine: after the self-decoder, and after the guided decoder.
+    """
+
+    label: str
+    original: np.ndarray
+    masked: np.ndarray
+    coarse: np.ndarray | None
+    fine: np.ndarray | None
+
+
+def draw_boxes(image: np.ndarray, boxes_xywh: Indexed[np.ndarray], colours: Indexed[Colour]) -> None:
+    """Draw boxes with a dark rim into an (H, W, 3) uint8 image, later ones above; nothing for a nan box."""
+    thickness = max(1, round(min(image.shape[:2]) / 240))
+    corners = [
+        (tuple(np.rint(box[:2]).astype(int).tolist()), tuple(np.rint(box[:2] + box[2:]).astype(int).tolist()), colour)
+        for box, colour in zip(boxes_xywh, colours, strict=True)
+        if np.isfinite(box).all()
+    ]
+    # All rims first: the rim of one box should not hide another.
+    for near, far, _ in corners:
+        cv2.rectangle(image, near, far, _INK, thickness + 2, cv2.LINE_AA)
+    for near, far, colour in corners:
+        cv2.rectangle(image, near, far, colour, thickness, cv2.LINE_AA)
+
+
+def draw_label(image: np.ndarray, corner_xy: tuple[float, float], text: str, colour: Colour = TRUTH) -> None:
+    """Write dark text on a patch of `colour`, its bottom left at `corner_xy`, moved to lie inside the image."""
+    scale = max(0.45, min(image.shape[:2]) / 800)
+    width, height = (side + 6 for side in _text_size(text, scale))
+    left = max(0, min(round(corner_xy[0]), image.shape[1] - width))
+    top = max(0, min(round(corner_xy[1]) - height, image.shape[0] - height))
+    cv2.rectangle(image, (left, top), (left + width, top + height), colour, cv2.FILLED)
+    _write(image, (left + 3, top + 3), text, scale)
+
+
+def film_strip(frames: Indexed[FilmFrame], legend: Indexed[tuple[str, Colour]], columns: int = 4) -> np.ndarray:
+    """Lay frames out in rows under a legend.
+
+    Args:
+        frames: all with one box per entry of the legend; their sizes may differ.
+        legend: name and colour, in the order of each frame's boxes.
+        columns: frames in a row.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    tile_width = 360
+    tile_height = round(tile_width * frames[0].image.shape[0] / frames[0].image.shape[1])
+    columns = min(columns, len(frames))
+    rows = -(-len(frames) // columns)
+    head = 34
+    width = columns * (tile_width + _GAP) + _GAP
+    sheet = np.full((head + rows * (tile_height + _GAP), width, 3), _PAPER, np.uint8)
+    _draw_legend(sheet, legend)
+    for number, frame in enumerate(frames):
+        row, column = divmod(number, columns)
+        tile = _film_tile(frame, [colour for _, colour in legend], tile_width, tile_height)
+        top, left = head + row * (tile_height + _GAP), _GAP + column * (tile_width + _GAP)
+        sheet[top : top + tile_height, left : left + tile_width] = tile
+    return sheet
+
+
+def reconstruction_sheet(rows: Indexed[RebuiltImage], tile: int = 160) -> np.ndarray:
+    """Lay rows of input, masked, coarse and fine out under their headings; a stage that is off everywhere is left out.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    columns = {
+        "input": [row.original for row in rows],
+        "masked": [row.masked for row in rows],
+        "coarse": [row.coarse for row in rows],
+        "fine": [row.fine for row in rows],
+    }
+    columns = {name: images for name, images in columns.items() if any(image is not None for image in images)}
+    head, side = 26, max(_text_size(row.label)[0] for row in rows) + 2 * _GAP
+    sheet = np.full((head + len(rows) * (tile + _GAP), side + len(columns) * (tile + _GAP), 3), _PAPER, np.uint8)
+    for number, row in enumerate(rows):
+        middle = head + number * (tile + _GAP) + tile // 2
+        _write(sheet, (_GAP, middle - _text_size(row.label)[1] // 2), row.label)
+    for column, (name, images) in enumerate(columns.items()):
+        left = side + column * (tile + _GAP)
+        _write(sheet, (left + (tile - _text_size(name)[0]) // 2, 6), name)
+        for number, image in enumerate(images):
+            top = head + number * (tile + _GAP)
+            if image is not None:
+                # Nearest neighbours: the pixels that the network saw, not smoother ones.
+                enlarged = cv2.resize(image, (tile, tile), interpolation=cv2.INTER_NEAREST)
+                sheet[top : top + tile, left : left + tile] = enlarged
+    return sheet
+
+
+def fit_into(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float, tuple[int, int]]:
+    """Scale an image to fit, centred on black.
+
+    Returns:
+        The (height, width, 3) picture, the scale, and the (x, y) of the image's corner in it.
+    """
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=interpolation)
+    return canvas, scale, (left, top)
+
+
+def _film_tile(frame: FilmFrame, colours: Indexed[Colour], width: int, height: int) -> np.ndarray:
+    tile, scale, (left, top) = fit_into(frame.image, width, height)
+    draw_boxes(tile, [box_xywh * scale + (left, top, 0, 0) for box_xywh in frame.boxes_xywh], colours)
+    draw_label(tile, (0, 0), frame.caption)
+    return tile
+
+
+def _draw_legend(sheet: np.ndarray, legend: Indexed[tuple[str, Colour]]) -> None:
+    left = _GAP
+    for name, colour in legend:
+        cv2.rectangle(sheet, (left, 11), (left + 22, 23), colour, cv2.FILLED)
+        cv2.rectangle(sheet, (left, 11), (left + 22, 23), _INK, 1)
+        _write(sheet, (left + 30, 17 - _text_size(name)[1] // 2), name)
+        left += 30 + _text_size(name)[0] + 24
+
+
+def _write(image: np.ndarray, corner: tuple[int, int], text: str, scale: float = 0.45) -> None:
+    """Write text with its top left at `corner`."""
+    origin = corner[0], corner[1] + _text_size(text, scale)[1]
+    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, _weight(scale), cv2.LINE_AA)
+
+
+def _text_size(text: str, scale: float = 0.45) -> tuple[int, int]:
+    """Return (width, height) in pixels; the height is that of a capital letter, whatever the text."""
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, _weight(scale))
+    (_, height), _ = cv2.getTextSize("A", cv2.FONT_HERSHEY_SIMPLEX, scale, _weight(scale))
+    return width, height
+
+
+def _weight(scale: float) -> int:
+    return max(1, round(scale / 0.8))

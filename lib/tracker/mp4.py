@@ -1,0 +1,83 @@
+"""Write an mp4 that is complete once it has its name."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lib.data.frames import VideoFile
+from lib.draw import fit_into
+
+
+class Mp4Writer:
+    """A context manager that writes frames to a temporary file, which takes its name when all can be read back."""
+
+    def __init__(self, path: Path, height: int, width: int, rate: float) -> None:
+        """Open the file.
+
+        Args:
+            path: ends in .mp4; its folder exists.
+            height, width: of the first frame; later frames of another size are scaled to fit.
+            rate: frames per second.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._path = path
+        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+        self._height, self._width = height, width
+        self._written = 0
+        # Some encoders want even sides: the last row and column are repeated where they are odd.
+        self._padding = height % 2, width % 2
+        self._writer = _open_writer(self._partial, height + height % 2, width + width % 2, rate)
+
+    def write(self, image: np.ndarray) -> None:
+        """Append an (H, W, 3) uint8 RGB frame."""
+        if image.shape[:2] != (self._height, self._width):
+            image, _, _ = fit_into(image, self._width, self._height)
+        below, beside = self._padding
+        image = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self._written += 1
+
+    def __enter__(self) -> "Mp4Writer":
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, error: object, traceback: object) -> None:
+        """Finish the file; after an error, or when it is not whole, remove it.
+
+        Raises:
+            OSError: not all frames can be read back.
+        """
+        self._writer.release()
+        try:
+            if error_type is None:
+                self._check()
+                self._partial.replace(self._path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        # OpenCV says nothing when the disk is full.
+        try:
+            readable = len(VideoFile(self._partial))
+        except (FileNotFoundError, ValueError):
+            readable = 0
+        if readable != self._written:
+            raise OSError(f"could not write {self._path}: {readable} of its {self._written} frames can be read back; "
+                          "the disk may be full")  # fmt: skip
+
+
+def _open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoWriter:
+    """Prefer H.264, which browsers play; few builds of OpenCV can write it, all can write MPEG-4."""
+    logging = cv2.utils.logging
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # A codec that is not there would be reported as an error.
+    try:
+        for codec in ("avc1", "mp4v"):
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, (width, height))
+            if writer.isOpened():
+                return writer
+    finally:
+        logging.setLogLevel(level)
+    raise OSError(f"cannot write a video into {path.parent}: no permission there, or no mp4 codec in OpenCV")

@@ -1,0 +1,66 @@
+"""Track a target through a video file or a folder of pictures; writes an annotated mp4 and the boxes."""
+
+import argparse
+import os
+from pathlib import Path
+
+from lib.config.cli import run
+from lib.tracker import TRACKERS, TrackerSpec
+from lib.tracker.live import open_video, parse_box, track_video
+from lib.tracker.window import require_display, select_box
+
+EPILOG = """examples:
+  python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny
+  python tracking/demo.py frames/ --box 120,80,64,48 --checkpoint runs/mmg_tiny/latest.pth
+  python tracking/demo.py video.mp4 --select --tracker csrt        draw the box, on a machine with a screen
+
+The box is left, top, width and height on the first frame, in pixels (write --box=-5,3,40,30 when it starts with a
+minus). The files are DIR/<name>.mp4 and DIR/<name>.txt, the latter with one x,y,w,h per frame."""
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "video", type=Path, metavar="VIDEO_OR_FOLDER", help="a video, or a folder with jpg or png files"
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--box", metavar="X,Y,W,H", help="the target on the first frame")
+    where.add_argument("--select", action="store_true", help="draw the box with the mouse")
+    parser.add_argument("--tracker", default="mmg", help=f"{', '.join(TRACKERS)} (default: mmg)")
+    parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
+    parser.add_argument("--checkpoint", type=Path, help="file of weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
+    parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
+    arguments = parser.parse_args(argv)
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
+    if arguments.select or arguments.show:
+        require_display()
+    box_xywh = None if arguments.select else parse_box(arguments.box)
+    frames, rate = open_video(arguments.video)
+    tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device).build()
+    if box_xywh is None:
+        box_xywh = select_box(frames[0])
+    result = track_video(
+        tracker,
+        frames,
+        box_xywh,
+        arguments.out,
+        name=f"{arguments.video.resolve().stem}_{arguments.tracker}",
+        label=arguments.tracker,
+        rate=rate,
+        in_window=arguments.show,
+    )
+    print(f"{result.num_frames} frames, {result.fps:.1f} per second (tracker alone)")
+    print(f"video  {result.video}\nboxes  {result.boxes}")
+    if result.num_non_finite:
+        print(f"error: the tracker's output was not finite on {result.num_non_finite} frames; they repeat the last box")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
