@@ -6,8 +6,8 @@ import torch
 from timm.layers.mlp import Mlp
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-from torch.nn import functional
 
+from lib.models.attention import CrossAttention
 from lib.models.encoder import EncoderOutput, sincos_table
 
 Direction = Literal["online_to_search", "search_to_online"]
@@ -268,24 +268,6 @@ class GuidedBlock(nn.Module):
             query = query + self.self_attention(own, own)
         query = query + self.cross_attention(self.query_norm(query), self.context_norm(context))
         return query + self.mlp(self.mlp_norm(query))
-
-
-class CrossAttention(nn.Module):
-    """Multi-head attention of a query to a context that gives keys and values."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.output = nn.Linear(dim, dim)
-
-    def forward(self, query: Tensor, context: Tensor) -> Tensor:
-        """Return (B, Lq, D) for a query (B, Lq, D) and a context (B, Lc, D)."""
-        queries = self.query(query).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        keys, values = self.key_value(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        attended = functional.scaled_dot_product_attention(queries, keys, values)
-        return self.output(attended.transpose(1, 2).flatten(2))
 
 
 def random_mask(
