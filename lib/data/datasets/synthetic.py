@@ -8,7 +8,7 @@ import numpy as np
 from lib.data.scene import Scene, SceneStyle
 from lib.data.sequence import Sequence
 
-_SPLITS = {"train": 0, "val": 1, "test": 2}
+SPLITS = {"train": 0, "val": 1, "test": 2}
 # A training set without end, for all practical purposes; a short test.
 _NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
 
@@ -36,8 +36,8 @@ class SyntheticDataset:
             num_frames: length of each of them.
             style: how hard and varied they are; the default style when None.
         """
-        if split not in _SPLITS:
-            raise ValueError(f"the synthetic data set has no split {split!r}; choose one of {', '.join(_SPLITS)}")
+        if split not in SPLITS:
+            raise ValueError(f"the synthetic data set has no split {split!r}; choose one of {', '.join(SPLITS)}")
         if num_sequences is None:
             num_sequences = _NUM_SEQUENCES[split]
         if num_sequences < 1 or num_frames < 1:
@@ -56,7 +56,7 @@ class SyntheticDataset:
         """Return the seed of a sequence: the split's number, the index."""
         if not 0 <= index < len(self):
             raise IndexError(f"sequence {index} of {len(self)}")
-        return _SPLITS[self._split], index
+        return SPLITS[self._split], index
 
     def scene(self, index: int, difficulty: float = 1.0) -> Scene:
         """Return sequence `index` undrawn: the fast way to a few frames and their labels.

@@ -1,0 +1,86 @@
+"""Write any data set as image files, in the layout of own data."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from lib.data.datasets.folder import read_boxes
+from lib.data.sequence import Sequence, SequenceDataset
+
+IMAGE_FORMATS = ("jpg", "png")
+
+
+def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg", progress: bool = True) -> int:
+    """Write every sequence of a data set as `out/<name>/{img/%08d.jpg, groundtruth.txt, absent.txt, mask/%08d.png}`.
+
+    A sequence's folder appears when it is complete, and one that is there is not written again, so the same call
+    resumes what was interrupted. Boxes are written with all their digits. Of the labels, boxes, absence and masks
+    survive; attributes and labels of one benchmark do not.
+
+    Args:
+        dataset: what to write.
+        out: folder that receives the sequences; created when missing.
+        image_format: "jpg" (quality 95) or "png" (lossless).
+        progress: show a progress bar.
+
+    Returns:
+        The number of sequences written, those already there not counted.
+
+    Raises:
+        ValueError: unknown image format, or `out` holds another sequence of the same name.
+        OSError: a file cannot be written.
+    """
+    if image_format not in IMAGE_FORMATS:
+        raise ValueError(f"unknown image format {image_format!r}; choose one of {', '.join(IMAGE_FORMATS)}")
+    out.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for index in tqdm(range(len(dataset)), desc=f"rendering to {out}", unit="sequence", disable=not progress):
+        sequence = dataset[index]
+        folder = out / sequence.name
+        if folder.exists():
+            _check_same(folder, sequence)
+            continue
+        partial = out / f".{sequence.name}.partial"
+        if partial.exists():
+            shutil.rmtree(partial)
+        _write_sequence(partial, sequence, image_format)
+        partial.rename(folder)
+        written += 1
+    return written
+
+
+def _check_same(folder: Path, sequence: Sequence) -> None:
+    if not np.array_equal(read_boxes(folder / "groundtruth.txt"), sequence.boxes_xywh, equal_nan=True):
+        raise ValueError(f"{folder} holds another sequence of the same name; choose an empty folder, or remove it")
+
+
+def _write_sequence(folder: Path, sequence: Sequence, image_format: str) -> None:
+    (folder / "img").mkdir(parents=True)
+    for index in range(len(sequence)):
+        picture = cv2.cvtColor(sequence.frames[index], cv2.COLOR_RGB2BGR)
+        _write_image(folder / "img" / f"{index + 1:08d}.{image_format}", picture)
+    if sequence.masks is not None:
+        (folder / "mask").mkdir()
+        for index in range(len(sequence.masks)):
+            _write_image(folder / "mask" / f"{index + 1:08d}.png", sequence.masks[index].astype(np.uint8) * 255)
+    if sequence.absent.any():
+        _write_lines(folder / "absent.txt", [str(int(absent)) for absent in sequence.absent])
+    _write_lines(folder / "groundtruth.txt", [",".join(map(_exact, box)) for box in sequence.boxes_xywh])
+
+
+def _write_image(path: Path, picture: np.ndarray) -> None:
+    # Not cv2.imwrite: it gives no reason when it fails.
+    _, data = cv2.imencode(path.suffix, picture)
+    path.write_bytes(data.tobytes())
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _exact(value: float) -> str:
+    """Return the shortest text that reads back as the same float64."""
+    return np.format_float_positional(value, trim="-")
