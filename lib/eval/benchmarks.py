@@ -1,0 +1,79 @@
+"""The benchmarks: which data set and split, and how the published tool treats its labels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lib.config.suggest import suggest
+from lib.data.datasets import open_dataset
+from lib.data.sequence import SequenceDataset
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What trackers are compared on.
+
+    Attributes:
+        name: on the command line, in result paths, and the key of `track.update_intervals` in a config.
+        title: in plots.
+        dataset, split: what `open_dataset` opens.
+        label: which rule for invalid frames its published numbers follow, a key of `metrics.LABEL_RULES`.
+        pooling: which frames AO and SR count. "visible": all but the first and the invalid ones. "got10k": its
+            toolkit's rule, for which every sequence carries the labels `cover`, (N,), and `frame_size`, height and
+            width.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    split: str
+    label: str = "default"
+    pooling: Literal["visible", "got10k"] = "visible"
+
+    def open(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset:
+        """Open its sequences; errors as in `open_dataset`."""
+        return open_dataset(self.dataset, self.split, root, paths_file)
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark("synthetic", "synthetic (held out)", "synthetic", "test"),
+        Benchmark("folder", "own videos", "folder", "test"),
+    )
+}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Return a benchmark by name, or raise ValueError with a suggestion."""
+    if name not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {name!r}{suggest(name, BENCHMARKS)}; known: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def choose_sequences(dataset: SequenceDataset, choices: list[str]) -> list[int]:
+    """Return the indices of the chosen sequences, in the data set's order; all of them when nothing is chosen.
+
+    Args:
+        dataset: where they are.
+        choices: names, or zero-based indices `7` and ranges `0-9` that include both ends. A name wins over an index.
+
+    Raises:
+        ValueError: no such sequence.
+    """
+    if not choices:
+        return list(range(len(dataset)))
+    index_of = {name: index for index, name in enumerate(dataset.names)}
+    chosen: set[int] = set()
+    for choice in choices:
+        first, _, last = choice.partition("-")
+        if choice in index_of:
+            chosen.add(index_of[choice])
+        elif first.isdecimal() and (last.isdecimal() or choice == first):
+            indices = range(int(first), int(last or first) + 1)
+            if not indices or indices[-1] >= len(dataset):
+                raise ValueError(f"no sequences {choice!r}: the indices run from 0 to {len(dataset) - 1}")
+            chosen.update(indices)
+        else:
+            raise ValueError(f"no sequence {choice!r}{suggest(choice, index_of)} among the {len(dataset)} sequences")
+    return sorted(chosen)

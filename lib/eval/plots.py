@@ -1,0 +1,118 @@
+"""Success, precision and normalised-precision plots, as PNG and PDF."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lib.eval.analysis import Analysis
+from lib.eval.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS
+from lib.eval.tables import describe
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is left out, being pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "pdf.fonttype": 42,  # text stays text
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One tracker's curve, a share for each threshold, and the score read from it."""
+
+    name: str
+    score: float
+    curve: np.ndarray
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a plot's axes say, and where on the x axis the score is read; None where it is the area."""
+
+    title: str
+    x_label: str
+    y_label: str
+    thresholds: np.ndarray
+    score_label: str
+    score_at: float | None
+
+
+def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
+    """Draw the three plots of an analysis into a folder and return the files' paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = {
+        "success": (
+            Axes("Success", "overlap threshold", "share of frames [%]", SUCCESS_THRESHOLDS, "AUC", None),
+            [Line(scores.name, scores.auc, scores.success_curve) for scores in analysis.scores],
+        ),
+        "precision": (
+            Axes("Precision", "centre error threshold [px]", "share of frames [%]", PRECISION_THRESHOLDS, "P", 20),
+            [Line(scores.name, scores.precision, scores.precision_curve) for scores in analysis.scores],
+        ),
+        "norm_precision": (
+            Axes(
+                "Normalised precision",
+                "centre error threshold [sides of the true box]",
+                "share of frames [%]",
+                NORM_PRECISION_THRESHOLDS,
+                "P_norm",
+                0.2,
+            ),
+            [Line(scores.name, scores.norm_precision, scores.norm_precision_curve) for scores in analysis.scores],
+        ),
+    }
+    paths: list[Path] = []
+    for name, (axes, lines) in plots.items():
+        with matplotlib.style.context(_STYLE):
+            figure = draw_plot(axes, lines, describe(analysis))
+            for suffix in (".png", ".pdf"):
+                path = folder / f"{name}{suffix}"
+                figure.savefig(path, dpi=160)
+                paths.append(path)
+    return paths
+
+
+def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
+    """Draw one plot; colours follow the order of the results, the legend their scores."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    plot = figure.add_subplot()
+    if axes.score_at is not None:
+        plot.axvline(axes.score_at, color="#999999", linewidth=0.8, linestyle=(0, (3, 3)))
+    handles = []
+    for index, line in sorted(enumerate(lines), key=lambda item: item[1].score):  # the best is drawn on top
+        (handle,) = plot.plot(
+            axes.thresholds,
+            100 * line.curve,
+            color=_COLOURS[index % len(_COLOURS)],
+            linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
+            linewidth=2,
+            label=f"{100 * line.score:.1f}  {line.name}",
+            clip_on=False,
+        )
+        handles.append(handle)
+    plot.set(xlim=(axes.thresholds[0], axes.thresholds[-1]), ylim=(0, 100), xlabel=axes.x_label, ylabel=axes.y_label)
+    plot.set_title(axes.title, loc="left", fontweight="bold", fontsize=13, pad=22)
+    plot.text(0, 1.03, subtitle, transform=plot.transAxes, fontsize=9, color="#555555")
+    # Success curves fall to the right, precision curves rise: the free corner differs.
+    plot.legend(
+        handles=handles[::-1],
+        title=axes.score_label,
+        loc="lower left" if axes.score_at is None else "lower right",
+        alignment="left",
+        fontsize=9,
+        framealpha=0.9,
+        edgecolor="none",
+    )
+    return figure

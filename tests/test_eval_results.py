@@ -1,0 +1,164 @@
+"""Result files: what is written is read back, what is damaged is noticed, and nothing is mixed."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.eval.results import (
+    ResultFiles,
+    RunRecord,
+    claim_folder,
+    file_sha256,
+    read_boxes,
+    read_record,
+    read_seconds,
+    write_whole,
+)
+
+BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [1.23456, -5.0, 1000.5, 0.00004], [0.1, 0.2, 0.3, 0.4]])
+SECONDS = np.array([0.5, 0.001, 0.0000123])
+RECORD = RunRecord(
+    "mmg", "mmg_tiny", "synthetic", "ab" * 32, {"update": "score", "update_interval": 100}, {"numpy": "2"}
+)
+
+
+def write(folder: Path, name: str = "video", num_non_finite: int = 0) -> ResultFiles:
+    files = ResultFiles(folder, name)
+    files.write(BOXES, SECONDS, num_non_finite)
+    return files
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    assert files.boxes.read_text().splitlines()[1] == "1.2346,-5.0000,1000.5000,0.0000"
+    np.testing.assert_allclose(read_boxes(files.boxes), BOXES, atol=5e-5)
+    np.testing.assert_allclose(read_seconds(files.seconds), SECONDS, atol=5e-9)
+    assert {path.name for path in tmp_path.iterdir()} == {"video.txt", "video_time.txt"}
+
+
+def test_count_of_non_finite_boxes_lives_as_long_as_it_is_true(tmp_path: Path) -> None:
+    assert write(tmp_path, num_non_finite=7).num_non_finite() == 7
+    assert write(tmp_path, num_non_finite=0).num_non_finite() == 0
+
+
+def test_only_whole_files_of_this_sequence_are_complete(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    whole = files.boxes.read_text()
+    assert files.is_complete(3, BOXES[0])
+    assert not files.is_complete(4, BOXES[0])
+    assert not files.is_complete(3, BOXES[0] + 1), "a sequence with another first box is another sequence"
+    for damaged in (whole[:-1], whole[:-4], whole[: len(whole) // 2], "", whole.replace("3.0000", "nan")):
+        files.boxes.write_text(damaged)
+        assert not files.is_complete(3, BOXES[0]), damaged
+    files.boxes.write_text(whole)
+    files.seconds.unlink()
+    assert not files.is_complete(3, BOXES[0])
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "video.txt"
+    path.write_text("old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole({path: "new\udcff"})  # a lone surrogate cannot be encoded: the write breaks off
+    assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,3,4\n5,6,7,8\n",
+        "1 2 3 4\n5 6 7 8",
+        "1\t2\t3\t4\r\n5\t6\t7\t8\r\n\r\n",
+        "1;2;3;4\n5;6;7;8\n",
+        "1, 2, 3, 4\n5,\t6,  7, 8\n",
+        "1,2,3,4\n5 6\t7;8\n",
+        "\ufeff1,2,3,4\n5,6,7,8\n",
+        "1.0,2e0,3.,+4\n5,6,7,8\n\n\n",
+    ],
+)
+def test_any_separator_and_line_end(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "video.txt"
+    path.write_bytes(text.encode())
+    np.testing.assert_array_equal(read_boxes(path), [[1, 2, 3, 4], [5, 6, 7, 8]])
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "found"),
+    [
+        ("1,2,3,4\n1,2,3\n", 2, "'1,2,3'"),
+        ("1,2,3,4\n1,2,3,4,5\n", 2, "'1,2,3,4,5'"),
+        ("1,2,3\n1,2,3\n", 1, "'1,2,3'"),
+        ("1,2,3,4\n1,2,3,4\nfour,2,3,4\n", 3, "'four,2,3,4'"),
+        ("1,2,3,4\n\n1,2,3,4\n", 2, "''"),
+        ("1,,2,3,4\n1,2,3,4\n", 1, "'1,,2,3,4'"),
+        ("1 2 3 4\n1 2 x 4\n", 2, "'1 2 x 4'"),
+        ("\xff\xfe1,2,3,4\n", 1, "1,2,3,4"),
+    ],
+)
+def test_a_malformed_row_is_named(tmp_path: Path, text: str, row: int, found: str) -> None:
+    path = tmp_path / "video.txt"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError) as caught:
+        read_boxes(path)
+    assert f"{path}, row {row}: expected 4 numbers" in str(caught.value) and found in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\r\n \n"])
+def test_an_empty_file_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "video.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is empty"):
+        read_boxes(path)
+
+
+def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path: Path) -> None:
+    folder = tmp_path / "mmg" / "mmg_tiny" / "synthetic"
+    assert claim_folder(folder, RECORD, overwrite=False) is None
+    assert read_record(folder) == RECORD
+    files = write(folder)
+    assert claim_folder(folder, RECORD, overwrite=False) is None
+    assert claim_folder(folder, RECORD, overwrite=True) is None
+    assert files.is_complete(3, BOXES[0]), "overwriting one's own results is for the run to do, one by one"
+
+
+@pytest.mark.parametrize(
+    "change", [{"checkpoint_sha256": "cd" * 32}, {"settings": {"update": "none"}}, {"config": "x"}, {"tracker": "y"}]
+)
+def test_results_of_another_run_are_refused_or_removed(tmp_path: Path, change: dict[str, str]) -> None:
+    claim_folder(tmp_path, RECORD, overwrite=False)
+    files = write(tmp_path)
+    other = dataclasses.replace(RECORD, **change)
+    with pytest.raises(ValueError, match=f"another run .{next(iter(change))}.*--overwrite"):
+        claim_folder(tmp_path, other, overwrite=False)
+    assert files.is_complete(3, BOXES[0]) and read_record(tmp_path) == RECORD
+    claim_folder(tmp_path, other, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"] and read_record(tmp_path) == other
+
+
+def test_results_of_nobody_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(ValueError, match=r"no run\.json"):
+        claim_folder(tmp_path, RECORD, overwrite=False)
+
+
+def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"tracker": "mmg"}'):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(ValueError, match="not the record of a run"):
+            claim_folder(tmp_path, RECORD, overwrite=False)
+    claim_folder(tmp_path, RECORD, overwrite=True)
+    assert read_record(tmp_path) == RECORD
+
+
+def test_other_package_versions_are_remarked_on(tmp_path: Path) -> None:
+    claim_folder(tmp_path, RECORD, overwrite=False)
+    remark = claim_folder(tmp_path, dataclasses.replace(RECORD, versions={"numpy": "3"}), overwrite=False)
+    assert remark is not None and "numpy" in remark
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"abc")
+    assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
