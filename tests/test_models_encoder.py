@@ -161,5 +161,7 @@ def test_mimetic_start_attends_to_like_tokens_and_opposes_them():
     # Each of many random tokens prefers itself, in every head; by chance one in 64 would.
     tokens = torch.nn.functional.layer_norm(torch.randn(64, 128, generator=torch.Generator().manual_seed(3)), (128,))
     for rows in range(0, 128, 32):
-        logits = tokens @ query[rows : rows + 32].T @ key[rows : rows + 32] @ tokens.T
+        product = query[rows : rows + 32].T @ key[rows : rows + 32]
+        logits = tokens @ product @ tokens.T
         assert (logits.argmax(dim=1) == torch.arange(64)).float().mean() > 0.8
+        assert (product - product.T).norm() > 0.3 * product.norm()  # Noise is no symmetric matrix.

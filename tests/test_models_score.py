@@ -23,6 +23,13 @@ def test_the_logit_depends_on_both_images_and_on_every_parameter():
         assert tokens.grad is not None and (tokens.grad.abs().amax(dim=(1, 2)) > 0).all()
 
 
+def test_the_class_token_is_what_is_read():
+    score = tiny()
+    score.blocks = torch.nn.Sequential()  # Without blocks the class token learns nothing of the images.
+    logits = score(torch.randn(3, 4, 16), torch.randn(3, 9, 16))
+    torch.testing.assert_close(logits, score.mlp(score.norm(score.class_token))[0, 0].expand(3))
+
+
 def test_samples_of_a_batch_are_scored_apart():
     score = tiny().eval()
     template, search = torch.randn(3, 4, 16), torch.randn(3, 9, 16)
