@@ -258,10 +258,8 @@ def _checked(value: Value, key: str, kind: Any, metadata: Mapping[str, Any]) -> 
         return _checked(value, key, kind, metadata)
     if origin is Literal:
         if plain not in get_args(kind) or isinstance(plain, bool):
-            options = ", ".join(map(str, get_args(kind)))
-            raise ValueError(
-                f"{value.place}: {key}: {plain!r} is not one of {options}{suggest(str(plain), get_args(kind))}"
-            )
+            hint = suggest(str(plain), get_args(kind))
+            raise ValueError(f"{value.place}: {key} must be {_type_name(kind)}, got {plain!r}{hint}")
         return plain
     if origin is tuple:
         if not isinstance(plain, list | tuple):

@@ -1,0 +1,167 @@
+"""Experiments are read strictly: every mistake is named with its place, key and value."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lib.config.load import (
+    EXPERIMENTS,
+    describe,
+    experiment_from_dict,
+    experiment_to_dict,
+    find_experiment,
+    flatten,
+    load,
+)
+
+ABLATIONS = sorted((EXPERIMENTS / "ablations").glob("*.yaml"))
+
+
+def write(folder: Path, text: str, name: str = "mine") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_loads_and_survives_a_round_trip(path):
+    if path.stem.startswith("paths"):
+        pytest.skip("paths of data sets, not an experiment")
+    experiment = load(path)
+    assert experiment.name == path.stem
+    assert experiment_from_dict(experiment_to_dict(experiment), "stored") == experiment
+
+
+def test_the_paper_recipe_states_every_value_in_its_own_file():
+    text = (EXPERIMENTS / "mmg_vitb.yaml").read_text(encoding="utf-8")
+    assert "base:" not in text
+    experiment = load("mmg_vitb")
+    paper = {
+        "crop.template_size": 128, "crop.search_size": 256, "model.decoder.dim": 512, "model.decoder.self_depth": 8,
+        "model.decoder.guided_depth": 8, "model.decoder.mask_ratio": 0.75, "train.epochs": 500, "train.batch_size": 20,
+        "train.lr": 1e-4, "train.encoder_lr": 1e-5, "train.weight_decay": 1e-4, "train.drop_epoch": 400,
+        "train.loss.reconstruction": 1.0, "train.loss.l1": 5.0, "train.loss.complete_iou": 5.0,
+        "data.samples_per_epoch": 60000, "track.update_interval": 100, "track.score_threshold": 0.5,
+    }  # fmt: skip
+    stored = flatten(experiment_to_dict(experiment))
+    assert {key: stored[key] for key in paper} == paper
+
+
+# The switches of each ablation row, and nothing else, differ from its base.
+ABLATION_KEYS = {
+    "table4": {"model.decoder.self_decoder", "model.decoder.online_to_search", "model.decoder.search_to_online"},
+    "table5": {"model.decoder.mask_ratio"},
+    "table6": {"track.update"},
+}
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_an_ablation_differs_from_its_base_in_its_keys_only(path):
+    base = load("mmg_tiny" if path.stem.startswith("tiny_") else "mmg_vitb")
+    one, other = flatten(experiment_to_dict(base)), flatten(experiment_to_dict(load(path)))
+    differing = {key for key in one if one[key] != other.get(key)} - {"name"}
+    table = path.stem.removeprefix("tiny_").split("_")[0]
+    assert differing <= ABLATION_KEYS[table]
+    same_as_base = {"table4_all", "table5_mask75", "table6_score", "tiny_table4_all", "tiny_table5_mask75"}
+    assert differing or path.stem in same_as_base or load(path).track.update == base.track.update
+
+
+def test_every_row_of_the_three_tables_has_both_files():
+    rows = {path.stem for path in ABLATIONS}
+    assert sum(name.startswith("table4") for name in rows) == 6
+    assert sum(name.startswith("table5") for name in rows) == 4
+    assert sum(name.startswith("table6") for name in rows) == 3
+    assert {f"tiny_{name}" for name in rows if not name.startswith("tiny_")} <= rows
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.lrr=1", r"unknown key train\.lrr \(did you mean 'train\.lr'\?\)"),
+        ("train.lr=fast", r"train\.lr must be a number, got 'fast'"),
+        ("train.lr=-1", r"train\.lr must be at least 0, got -1"),
+        ("train.lr=.nan", r"train\.lr must be at least 0, got nan"),
+        ("train.epochs=1.5", r"train\.epochs must be a whole number, got 1\.5"),
+        ("train.epochs=true", r"train\.epochs must be a whole number, got True"),
+        ("model.decoder.mask_ratio=2", r"mask_ratio must be in \[0, 0\.99\], got 2\.0"),
+        ("model.score.enabled=1", r"model\.score\.enabled must be true or false, got 1"),
+        ("track.update=fix", r"track\.update must be one of none, fixed, score, got 'fix' \(did you mean 'fixed'\?\)"),
+        ("train=3", r"train is a section, got 3"),
+        ("data.sources=lasot", r"data\.sources must be a list"),
+        ("data.sources=[{dataset: lasot}]", r"data\.sources\[0\]\.split is missing"),
+        ("data.sources=[{dataset: lasot, splitt: train, ratio: 1}]", r"unknown key data\.sources\[0\]\.splitt"),
+        ("data.sources=[]", r"data\.sources must name at least one"),
+        ("track.update_intervals.lasot=often", r"update_intervals\.lasot must be a whole number"),
+        ("model.online_template=false", r"search_to_online needs model\.online_template"),
+        ("train.lr", r"write it as section\.key=value"),
+        ("train.lr=[", r"--set train\.lr: not valid YAML"),
+    ],
+)
+def test_a_bad_setting_is_refused_with_its_name(setting, message):
+    with pytest.raises(ValueError, match=message):
+        load("mmg_vitb", [setting])
+
+
+def test_errors_in_a_file_name_file_and_line(tmp_path):
+    path = write(tmp_path, "base: mmg_vitb\ntrain:\n  epochs: 3\n  lrr: 1\n")
+    with pytest.raises(ValueError, match=rf"{path}:4: unknown key train\.lrr"):
+        load(path)
+
+
+def test_scientific_notation_is_a_number(tmp_path):
+    path = write(tmp_path, "base: mmg_vitb\ntrain: {lr: 1e-4, encoder_lr: 2E-5, weight_decay: 5.e-2}\n")
+    train = load(path).train
+    assert (train.lr, train.encoder_lr, train.weight_decay) == (1e-4, 2e-5, 5e-2)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"crop\.template_size is missing"):
+        load(write(tmp_path, "crop: {search_size: 256}\n"))
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r":3: train is given twice"):
+        load(write(tmp_path, "base: mmg_vitb\ntrain: {epochs: 3}\ntrain: {seed: 3}\n"))
+
+
+def test_inheritance_takes_the_nearest_value_and_finds_loops(tmp_path):
+    write(tmp_path, "base: mmg_vitb\ntrain: {epochs: 450, seed: 7}\n", "parent")
+    child = write(tmp_path, "base: parent\ntrain: {epochs: 490}\n", "child")
+    assert (load(child).train.epochs, load(child).train.seed) == (490, 7)
+    write(tmp_path, "base: two\n", "one")
+    with pytest.raises(ValueError, match="leads back to itself"):
+        load(write(tmp_path, "base: one\n", "two"))
+
+
+def test_yaml_cannot_build_objects(tmp_path):
+    marker = tmp_path / "executed"
+    path = write(tmp_path, f"base: mmg_vitb\ntrain: {{lr: !!python/object/apply:pathlib.Path.touch ['{marker}']}}\n")
+    with pytest.raises(ValueError, match="could not determine a constructor"):
+        load(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("text", ["- 1\n- 2\n", "just words\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    with pytest.raises(ValueError, match="mapping of sections"):
+        load(write(tmp_path, text))
+
+
+def test_names_are_found_in_subfolders_and_misspelt_ones_get_a_suggestion():
+    assert find_experiment("table4_none").parent.name == "ablations"
+    with pytest.raises(FileNotFoundError, match=r"did you mean 'mmg_vitb'"):
+        load("mmg_vitbb")
+    with pytest.raises(FileNotFoundError, match="no experiment file"):
+        load("nowhere.yaml")
+
+
+def test_an_experiment_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load("mmg_tiny").train.lr = 1.0  # type: ignore[misc]
+
+
+def test_every_knob_is_described():
+    lines = describe()
+    assert len(lines) > 60
+    assert all(line.split(". ", 1)[1].strip() for line in lines)
