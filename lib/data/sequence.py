@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,3 +67,42 @@ class SequenceDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sequence: ...
+
+
+class RenderedFrame(Protocol):
+    """One frame drawn on demand, with exact labels."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        ...
+
+    @property
+    def box_xywh(self) -> np.ndarray:
+        """(4,) float64; nan where nothing of the target can be seen."""
+        ...
+
+    @property
+    def visible(self) -> bool:
+        """True where the box is usable for training."""
+        ...
+
+
+class Scene(Protocol):
+    """A video that is computed, not stored: any frame, in any order, always the same."""
+
+    @property
+    def num_frames(self) -> int: ...
+
+    def render(self, index: int) -> RenderedFrame: ...
+
+
+@runtime_checkable
+class SceneDataset(Protocol):
+    """A data set that computes its videos; a training sample renders three frames and no more."""
+
+    def __len__(self) -> int: ...
+
+    def scene(self, index: int, difficulty: float = 1.0) -> Scene:
+        """Return scene `index`; `difficulty` in [0, 1] lets a curriculum start with easier ones."""
+        ...

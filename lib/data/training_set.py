@@ -1,0 +1,188 @@
+"""Training samples: sample = f(seed, epoch, index), whatever the number of workers and ranks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lib.config.schema import Crop, Data
+from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
+from lib.data.crop import CropWindow
+from lib.data.sampler import draw_triplet, is_eligible
+from lib.data.sequence import SceneDataset, SequenceDataset
+
+MIN_TARGET_SIDE = 1.0  # px in the crop; a smaller target cannot be learned from
+_SHARD = 10**9  # samples of one epoch at most; keeps (epoch, index) apart in one integer
+
+
+class Sample(NamedTuple):
+    """Three crops of one video and the target in the last; arrays for one sample, tensors for a batch.
+
+    Attributes:
+        template: (T, T, 3) uint8 RGB; batched (B, 3, T, T).
+        online_template: as `template`.
+        search: (S, S, 3) uint8 RGB; batched (B, 3, S, S).
+        search_crop_box_xyxy: (4,) float32 corners in fractions of the search crop; batched (B, 4).
+    """
+
+    template: np.ndarray
+    online_template: np.ndarray
+    search: np.ndarray
+    search_crop_box_xyxy: np.ndarray
+
+
+class Batch(NamedTuple):
+    """`Sample`s stacked, channels before height and width."""
+
+    template: Tensor
+    online_template: Tensor
+    search: Tensor
+    search_crop_box_xyxy: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to a device without waiting for it."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class View(NamedTuple):
+    """One frame and the target in it."""
+
+    image: np.ndarray
+    box_xywh: np.ndarray
+
+
+@dataclass(frozen=True)
+class MixedSource:
+    """One data set and its share of the samples."""
+
+    dataset: SequenceDataset | SceneDataset
+    ratio: float
+
+
+class TrainingSet(Dataset[Sample]):
+    """Random access to samples of a mixture of data sets.
+
+    Index with `sample_id(epoch, index)`; two calls with the same id return the same sample, in any process.
+    """
+
+    def __init__(self, sources: Iterable[MixedSource], data: Data, crop: Crop, seed: int) -> None:
+        self._sources = [source for source in sources if source.ratio > 0]
+        if not self._sources:
+            raise ValueError("a training set needs at least one data set with a ratio above 0")
+        for source in self._sources:
+            if len(source.dataset) == 0:
+                raise ValueError("a training data set has no sequences")
+        shares = np.cumsum([source.ratio for source in self._sources])
+        self._thresholds = shares / shares[-1]
+        self._data = data
+        self._crop = crop
+        self._seed = seed
+
+    def __getitem__(self, index: int) -> Sample:
+        """Draw sample `sample_id(epoch, index)`.
+
+        Raises:
+            ValueError: no usable sample after `data.max_redraws` draws.
+        """
+        epoch, index_in_epoch = divmod(index, _SHARD)
+        rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
+        for _ in range(self._data.max_redraws):
+            sample = self._draw(rng, epoch + index_in_epoch / self._data.samples_per_epoch)
+            if sample is not None:
+                return sample
+        raise ValueError(
+            f"no usable training sample after {self._data.max_redraws} draws (epoch {epoch}, index {index_in_epoch}): "
+            "the data sets hold too few frames with a visible target; see data.sources and data.max_redraws"
+        )
+
+    def _draw(self, rng: np.random.Generator, progress: float) -> Sample | None:
+        """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
+        source = self._sources[int(np.searchsorted(self._thresholds, rng.random(), side="right"))]
+        views = self._draw_views(source.dataset, rng, progress)
+        if views is None:
+            return None
+        crops = []
+        search_crop_box_xyxy = np.empty(4)
+        for view, is_search in zip(views, (False, False, True), strict=True):
+            window = self._draw_window(view.box_xywh, rng, is_search)
+            height, width = view.image.shape[:2]
+            if window.covers_frame_share(height, width) == 0:
+                return None
+            if is_search:
+                search_crop_box_xyxy = window.to_crop(view.box_xywh)
+                if min(view.box_xywh[2:]) * window.size / window.side < MIN_TARGET_SIDE:
+                    return None
+                # The jitter may push a part of the target out of the crop, never its centre.
+                center = (search_crop_box_xyxy[:2] + search_crop_box_xyxy[2:]) / 2
+                if (center <= 0).any() or (center >= 1).any():
+                    return None
+            crops.append(window.cut(view.image))
+        return self._augment(crops, search_crop_box_xyxy, rng)
+
+    def _draw_views(
+        self, dataset: SequenceDataset | SceneDataset, rng: np.random.Generator, progress: float
+    ) -> list[View] | None:
+        index = int(rng.integers(len(dataset)))
+        if isinstance(dataset, SceneDataset):
+            ramp = self._data.curriculum_epochs
+            scene = dataset.scene(index, difficulty=min(1.0, progress / ramp) if ramp > 0 else 1.0)
+            every_frame = np.ones(scene.num_frames, dtype=bool)
+            triplet = draw_triplet(every_frame, rng, self._data.sampler, self._data.max_gap)
+            if triplet is None:
+                return None
+            rendered = [scene.render(frame) for frame in triplet]
+            if not all(frame.visible for frame in rendered):
+                return None
+            return [View(frame.image, frame.box_xywh) for frame in rendered]
+
+        sequence = dataset[index]
+        if dataset.images_only:
+            if not sequence.visible[0]:
+                return None
+            return [View(sequence.frames[0], sequence.boxes_xywh[0])] * 3
+        if not is_eligible(sequence.visible):
+            return None
+        triplet = draw_triplet(sequence.visible, rng, self._data.sampler, self._data.max_gap)
+        if triplet is None:
+            return None
+        return [View(sequence.frames[frame], sequence.boxes_xywh[frame]) for frame in triplet]
+
+    def _draw_window(self, box_xywh: np.ndarray, rng: np.random.Generator, is_search: bool) -> CropWindow:
+        data, crop = self._data, self._crop
+        if is_search:
+            jittered = jitter_box(box_xywh, rng, data.search_center_jitter, data.search_scale_jitter)
+            return CropWindow.around(jittered, crop.search_factor, crop.search_size)
+        jittered = jitter_box(box_xywh, rng, data.template_center_jitter, data.template_scale_jitter)
+        return CropWindow.around(jittered, crop.template_factor, crop.template_size)
+
+    def _augment(self, crops: list[np.ndarray], box: np.ndarray, rng: np.random.Generator) -> Sample:
+        """Flip and grey jointly (an own flip would mirror one frame against the other), brighten each by itself."""
+        if rng.random() < self._data.flip_probability:
+            crops, box = [flip_crop(crop) for crop in crops], flip_crop_box(box)
+        if rng.random() < self._data.grayscale_probability:
+            crops = [to_grayscale(crop) for crop in crops]
+        if self._data.brightness > 0:
+            factors = rng.uniform(1 - self._data.brightness, 1 + self._data.brightness, size=len(crops))
+            crops = [scale_brightness(crop, float(factor)) for crop, factor in zip(crops, factors, strict=True)]
+        template, online_template, search = crops
+        return Sample(template, online_template, search, box.astype(np.float32))
+
+
+def sample_id(epoch: int, index: int) -> int:
+    """Return the index under which `TrainingSet` finds sample `index` of an epoch."""
+    assert 0 <= index < _SHARD
+    return epoch * _SHARD + index
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples; the crops stay uint8 and are viewed with channels first."""
+    template, online_template, search, boxes = (np.stack(arrays) for arrays in zip(*samples, strict=True))
+    return Batch(_crops(template), _crops(online_template), _crops(search), torch.from_numpy(boxes))
+
+
+def _crops(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -1,0 +1,156 @@
+"""Samples are functions of (seed, epoch, index), and their labels sit on the target."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from lib.config.load import load
+from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.sequence import Sequence
+from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
+
+EXPERIMENT = load("mmg_tiny")
+
+
+class SquareFrames:
+    """A white square on black that walks to the right, one frame at a time."""
+
+    def __init__(self, boxes_xywh: np.ndarray) -> None:
+        self._boxes_xywh = boxes_xywh
+        self.reads: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._boxes_xywh)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        self.reads.append(index)
+        image = np.zeros((240, 320, 3), dtype=np.uint8)
+        left, top, width, height = self._boxes_xywh[index].astype(int)
+        image[top : top + height, left : left + width] = 255
+        return image
+
+
+class Squares:
+    """A data set of one video, or of one picture."""
+
+    def __init__(self, num_frames: int = 40, *, images_only: bool = False, visible: np.ndarray | None = None) -> None:
+        boxes = np.array([[40.0 + 4 * frame, 100, 30, 20] for frame in range(num_frames)])
+        self.frames = SquareFrames(boxes)
+        self.images_only = images_only
+        self.names = ["square"]
+        seen = np.ones(num_frames, dtype=bool) if visible is None else visible
+        self.sequence = Sequence("square", self.frames, boxes, seen, ~seen)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sequence:
+        return self.sequence
+
+
+def training_set(dataset, seed: int = 0, **changes) -> TrainingSet:
+    data = dataclasses.replace(EXPERIMENT.data, **changes)
+    return TrainingSet([MixedSource(dataset, 1.0)], data, EXPERIMENT.crop, seed)
+
+
+def same(one, other) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_same_index_gives_the_same_sample_and_others_differ():
+    samples = training_set(SyntheticDataset("train"))
+    again = training_set(SyntheticDataset("train"))
+    first = samples[sample_id(3, 17)]
+    samples[sample_id(0, 0)]
+    assert same(first, again[sample_id(3, 17)])
+    assert not same(first, samples[sample_id(3, 18)])
+    assert not same(first, samples[sample_id(4, 17)])
+    assert not same(first, training_set(SyntheticDataset("train"), seed=1)[sample_id(3, 17)])
+
+
+def test_workers_do_not_change_the_batches():
+    def batches(workers: int):
+        groups = [[sample_id(0, 4 * group + item) for item in range(4)] for group in range(3)]
+        dataset = training_set(SyntheticDataset("train"))
+        return list(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=collate))
+
+    for alone, with_worker in zip(batches(0), batches(1), strict=True):
+        assert all((a == b).all() for a, b in zip(alone, with_worker, strict=True))
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_labels_stay_on_the_target_with_and_without_the_joint_flip(flip):
+    samples = training_set(Squares(), flip_probability=flip, brightness=0.0, grayscale_probability=0.0)
+    for index in range(40):
+        sample = samples[sample_id(0, index)]
+        rows, columns = np.nonzero(sample.search[..., 0] > 127)
+        found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        expected = np.clip(sample.search_crop_box_xyxy * sample.search.shape[0], 0, sample.search.shape[0])
+        np.testing.assert_allclose(found, expected, atol=1.01)
+
+
+def test_flip_and_grey_are_joint():
+    """A frame whose left half is red: after the augmentation either all three crops agree or the flip was not joint."""
+
+    class HalfRed(SquareFrames):
+        def __getitem__(self, index: int) -> np.ndarray:
+            image = np.zeros((240, 320, 3), dtype=np.uint8)
+            image[:, :160] = (200, 40, 40)
+            return image
+
+    dataset = Squares(num_frames=30)
+    boxes = np.tile(np.array([[140.0, 100.0, 40.0, 40.0]]), (30, 1))
+    dataset.sequence = dataclasses.replace(dataset.sequence, frames=HalfRed(boxes), boxes_xywh=boxes)
+    samples = training_set(
+        dataset, search_center_jitter=0.0, search_scale_jitter=0.0, brightness=0.0, grayscale_probability=0.5
+    )
+    kinds = set()
+    for index in range(60):
+        sample = samples[sample_id(0, index)]
+        crops = (sample.template, sample.online_template, sample.search)
+        left_is_bright = [int(crop[:, 4, 0].max()) > int(crop[:, -4, 0].max()) for crop in crops]
+        is_gray = [bool((crop[..., 0] == crop[..., 1]).all()) for crop in crops]
+        assert len(set(left_is_bright)) == 1 and len(set(is_gray)) == 1
+        kinds.add((left_is_bright[0], is_gray[0]))
+    assert len(kinds) == 4
+
+
+def test_a_photograph_is_repeated_with_its_own_jitter_for_the_search():
+    dataset = Squares(num_frames=1, images_only=True)
+    samples = training_set(dataset, flip_probability=0.0)
+    boxes = {tuple(samples[sample_id(0, index)].search_crop_box_xyxy) for index in range(5)}
+    assert len(boxes) == 5
+
+
+def test_a_short_or_unseen_video_ends_in_an_error_that_names_the_knobs():
+    for dataset in (Squares(num_frames=19), Squares(visible=np.arange(40) < 6)):
+        with pytest.raises(ValueError, match=r"no usable training sample after 50 draws.*data\.max_redraws"):
+            training_set(dataset)[0]
+
+
+def test_ratios_are_kept():
+    video, picture = Squares(), Squares(num_frames=1, images_only=True)
+    samples = TrainingSet(
+        [MixedSource(video, 3.0), MixedSource(picture, 1.0)], EXPERIMENT.data, EXPERIMENT.crop, seed=0
+    )
+    for index in range(400):
+        samples[sample_id(0, index)]
+    # A draw from the video reads three frames, one from the picture reads one.
+    assert len(video.frames.reads) / 3 / len(picture.frames.reads) == pytest.approx(3, rel=0.35)
+
+
+def test_a_curriculum_asks_for_growing_difficulty():
+    asked = []
+
+    class Recorder(SyntheticDataset):
+        def scene(self, index: int, difficulty: float = 1.0):
+            asked.append(difficulty)
+            return super().scene(index, difficulty)
+
+    samples = training_set(Recorder("train"), curriculum_epochs=2.0)
+    for epoch in (0, 1, 2, 5):
+        samples[sample_id(epoch, 0)]
+    assert asked[0] == 0.0 and asked[-1] == 1.0 and asked == sorted(asked)
+    assert 0.5 in asked
