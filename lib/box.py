@@ -71,6 +71,11 @@ def _area(boxes_xyxy: Tensor) -> Tensor:
 
 
 def _aspect_angle(boxes_xyxy: Tensor) -> Tensor:
-    """Return atan(width / height) with sides held at or above a small positive length."""
+    """Return atan(width / height), with sides held above zero and the gradient of the published code.
+
+    The true gradient carries 1 / (width^2 + height^2), which explodes on small boxes; the authors replace it by 1.
+    """
     width, height = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=_EPSILON).unbind(-1)
-    return torch.atan2(width, height)
+    angle = torch.atan2(width, height)
+    square = (width.square() + height.square()).detach()
+    return angle.detach() + (angle - angle.detach()) * square
