@@ -1,0 +1,71 @@
+"""Build a model from an experiment: the one place where `lib.models` meets `lib.config`."""
+
+from pathlib import Path
+
+from lib.config.schema import Experiment
+from lib.models.decoder import MaskedMutualGuidance
+from lib.models.encoder import JointEncoder
+from lib.models.head import PyramidCornerHead
+from lib.models.mmg import MMG
+from lib.models.pretrained import load_from_hub, load_mae
+from lib.models.score import ScoreModule
+
+
+def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
+    """Build encoder, head, and what the experiment switches on of decoder and score module.
+
+    Args:
+        experiment: sizes and switches.
+        pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
+
+    Raises:
+        FileNotFoundError, ValueError: the pre-trained weights are missing or do not fit.
+    """
+    model, crop = experiment.model, experiment.crop
+    encoder = JointEncoder(
+        model.encoder.name,
+        template_size=crop.template_size,
+        search_size=crop.search_size,
+        online_template=model.online_template,
+        drop_path=model.encoder.drop_path,
+        position=model.encoder.position,
+        token_type=model.encoder.token_type,
+        dim=model.encoder.dim,
+        depth=model.encoder.depth,
+        num_heads=model.encoder.num_heads,
+        patch_size=model.encoder.patch_size,
+        init=model.encoder.init,
+        checkpoint_activations=model.encoder.checkpoint_activations,
+    )
+    if pretrained and model.encoder.pretrained is not None:
+        hub, separator, hub_name = model.encoder.pretrained.partition("hub:")
+        if separator and not hub:
+            load_from_hub(encoder, hub_name)
+        else:
+            load_mae(encoder, Path(model.encoder.pretrained))
+    head = PyramidCornerHead(encoder.dim, encoder.search_grid, model.head.channels)
+    decoder = None
+    if model.decoder.active:
+        decoder = MaskedMutualGuidance(
+            encoder_dim=encoder.dim,
+            template_grid=encoder.template_grid,
+            search_grid=encoder.search_grid,
+            patch_size=encoder.patch_size,
+            dim=model.decoder.dim,
+            self_depth=model.decoder.self_depth,
+            guided_depth=model.decoder.guided_depth,
+            num_heads=model.decoder.num_heads,
+            mlp_ratio=model.decoder.mlp_ratio,
+            mask_ratio=model.decoder.mask_ratio,
+            self_decoder=model.decoder.self_decoder,
+            online_to_search=model.decoder.online_to_search,
+            search_to_online=model.decoder.search_to_online,
+            guided_self_attention=model.decoder.guided_self_attention,
+            share_directions=model.decoder.share_directions,
+            normalize_target=model.decoder.normalize_target,
+            online_template=model.online_template,
+        )
+    score = None
+    if model.score.enabled:
+        score = ScoreModule(encoder.dim, model.score.depth, num_heads=encoder.num_heads)
+    return MMG(encoder, head, decoder, score)

@@ -1,0 +1,1 @@
+"""Losses, optimisation, the trainer and its records; never imports `lib.eval`."""

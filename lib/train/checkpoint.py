@@ -1,0 +1,89 @@
+"""Checkpoints: tensors and plain values only, written aside and renamed, so that a file that exists is complete."""
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib.models.pretrained import read_checkpoint
+
+LATEST = "latest.pth"
+
+
+def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
+    """Write `step_NNNNNNNN.pth`, point `latest.pth` at it, and remove all but the newest `keep`.
+
+    A failure, such as a full disk, leaves every older checkpoint and `latest.pth` as they were.
+
+    Args:
+        run: folder of the run.
+        step: number of finished steps.
+        state: tensors and plain values.
+        keep: number of checkpoints that stay.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    path = run / f"step_{step:08d}.pth"
+    write_atomically(path, state)
+    temporary = run / f".{LATEST}.{os.getpid()}"
+    try:
+        os.link(path, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, temporary)
+    temporary.replace(run / LATEST)
+    for old in checkpoints(run)[keep:]:
+        old.unlink()
+    return path
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Return the run's checkpoints, newest first."""
+    return sorted(run.glob("step_*.pth"), reverse=True)
+
+
+def load_newest(run: Path) -> dict[str, Any] | None:
+    """Read the newest checkpoint of a run that is whole, or return None when there is none.
+
+    One that cannot be read (a machine that lost power, a copy that broke off) is named in a warning and the one
+    before it is used.
+
+    Raises:
+        ValueError: there are checkpoints and none of them can be read.
+    """
+    files = checkpoints(run)
+    for path in files:
+        try:
+            return read_checkpoint(path)
+        except ValueError as error:
+            warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
+    if files:
+        raise ValueError(f"none of the {len(files)} checkpoints in {run} can be read; move them away to start anew")
+    return None
+
+
+def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
+    """Save to a temporary file beside `path`, flush it to the disk, and rename it.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; nothing at `path` has changed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        # torch reports a full disk while it closes its archive as a RuntimeError.
+        if isinstance(error, RuntimeError) and "write" in str(error).lower():
+            raise OSError(f"could not write {path}: {str(error).splitlines()[0]}; the disk may be full") from error
+        raise

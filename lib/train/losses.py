@@ -1,0 +1,93 @@
+"""The training objective, Eq. (5): named, unweighted terms and one weighted total."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lib.box import complete_iou_loss, iou
+from lib.config.schema import Loss
+from lib.models.decoder import MMGReconstruction
+from lib.models.mmg import MMGOutput
+
+
+class Losses(NamedTuple):
+    """What one batch costs.
+
+    Attributes:
+        total: () weighted sum, to be differentiated.
+        terms: unweighted scalars by name, detached but for the total's sake: `l1`, `complete_iou`, and per stage and
+            image `coarse_search`, `coarse_online`, `fine_search`, `fine_online` with their sum `reconstruction`.
+        mean_iou: () mean IoU of the predicted boxes, no gradient.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    mean_iou: Tensor
+
+
+def tracking_loss(output: MMGOutput, target_crop_boxes_xyxy: Tensor, weights: Loss) -> Losses:
+    """Combine box and reconstruction losses of one batch.
+
+    Args:
+        output: of the model in training.
+        target_crop_boxes_xyxy: (B, 4) corners in fractions of the search crop.
+        weights: of the terms; applied here and nowhere else.
+    """
+    boxes = output.crop_boxes_xyxy
+    terms = {
+        "l1": functional.l1_loss(boxes, target_crop_boxes_xyxy),
+        "complete_iou": complete_iou_loss(boxes, target_crop_boxes_xyxy).mean(),
+    }
+    total = weights.l1 * terms["l1"] + weights.complete_iou * terms["complete_iou"]
+    if output.reconstruction is not None:
+        stages = reconstruction_losses(output.reconstruction)
+        terms |= stages
+        total = total + weights.reconstruction * stages["reconstruction"]
+    with torch.no_grad():
+        mean_iou = iou(boxes, target_crop_boxes_xyxy).mean()
+    return Losses(total, terms, mean_iou)
+
+
+def reconstruction_losses(reconstruction: MMGReconstruction) -> dict[str, Tensor]:
+    """Return the mean squared error of each stage and image on masked tokens, and their `reconstruction` total.
+
+    The total is the mean over the images of a stage, summed over the stages (coarse and fine).
+    """
+    stages: list[list[Tensor]] = []
+    terms: dict[str, Tensor] = {}
+    images = {
+        "online": (reconstruction.target_online, reconstruction.mask_online),
+        "search": (reconstruction.target_search, reconstruction.mask_search),
+    }
+    predictions = {
+        "coarse": {"online": reconstruction.coarse_online, "search": reconstruction.coarse_search},
+        "fine": {"online": reconstruction.fine_online, "search": reconstruction.fine_search},
+    }
+    for stage, by_image in predictions.items():
+        active = []
+        for image, prediction in by_image.items():
+            target, masked = images[image]
+            if prediction is None or target is None or masked is None:
+                continue
+            terms[f"{stage}_{image}"] = masked_mean_squared_error(prediction, target, masked)
+            active.append(terms[f"{stage}_{image}"])
+        if active:
+            stages.append(active)
+    terms["reconstruction"] = torch.stack([torch.stack(active).mean() for active in stages]).sum()
+    return terms
+
+
+def masked_mean_squared_error(prediction: Tensor, target: Tensor, masked: Tensor) -> Tensor:
+    """Return the mean squared error over masked tokens; over all tokens when none is masked.
+
+    Args:
+        prediction: (B, L, P) pixels of each patch.
+        target: (B, L, P).
+        masked: (B, L) bool, True where the token was replaced; the count is the same in every row.
+    """
+    error = (prediction.float() - target.float()).square().mean(dim=-1)
+    # Not in the paper: with mask ratio 0 (Table V) the mean runs over all tokens, since 0 / 0 has no gradient.
+    weight = torch.where(masked.any(), masked, torch.ones_like(masked)).to(error.dtype)
+    return (error * weight).sum() / weight.sum()

@@ -1,0 +1,115 @@
+"""Pictures of what the decoders rebuild, for TensorBoard and for the eye."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.config.schema import Experiment
+from lib.data.datasets import open_dataset
+from lib.data.training_set import Batch, MixedSource, TrainingSet, collate, sample_id
+from lib.draw import RebuiltImage, reconstruction_sheet
+from lib.models.build import build_model
+from lib.models.decoder import patchify, unpatchify
+from lib.models.mmg import MMG
+from lib.models.pretrained import load_model_state
+
+_EPOCH = 10**6  # past every curriculum, and none that training draws from
+
+
+@torch.no_grad()
+def picture_reconstructions(model: MMG, batch: Batch, generator: torch.Generator | None = None) -> np.ndarray:
+    """Draw input, masked, coarse and fine of the online template and the search region of every sample.
+
+    The rebuilt images show the prediction where tokens were masked, and the input elsewhere, which no loss concerns;
+    when nothing is masked they are predictions throughout.
+
+    Args:
+        model: with decoders; runs in evaluation mode, and is left in the mode it had.
+        batch: samples on the model's device.
+        generator: source of the masks; torch's global one when None.
+
+    Returns:
+        (H, W, 3) uint8 RGB: one or two rows a sample.
+    """
+    assert model.decoder is not None, "this model has no decoders"
+    was_training = model.training
+    model.eval()
+    online_template = batch.online_template if model.encoder.online_template else None
+    rebuilt = model(batch.template, batch.search, online_template, generator=generator).reconstruction
+    model.train(was_training)
+    assert rebuilt is not None
+
+    rows: list[list[RebuiltImage]] = []
+    if online_template is not None:
+        rows.append(
+            _rows(
+                model,
+                "online template",
+                online_template,
+                rebuilt.mask_online,
+                rebuilt.coarse_online,
+                rebuilt.fine_online,
+            )
+        )
+    rows.append(_rows(model, "search", batch.search, rebuilt.mask_search, rebuilt.coarse_search, rebuilt.fine_search))
+    return reconstruction_sheet([row for sample in zip(*rows, strict=True) for row in sample])
+
+
+def picture_samples(
+    experiment: Experiment, state: Mapping[str, Tensor], num_samples: int, *, seed: int, paths_file: Path | None = None
+) -> np.ndarray:
+    """Draw reconstructions of a trained model on validation samples, or on training samples where there are none.
+
+    Args:
+        experiment, state: what a checkpoint holds.
+        num_samples: samples to draw.
+        seed: of samples and masks.
+        paths_file: where data sets lie; None for `experiments/paths.yaml`.
+
+    Raises:
+        ValueError: the model has no decoders, or the weights do not fit.
+        FileNotFoundError: a data set is not where it should be.
+    """
+    if not experiment.model.decoder.active:
+        raise ValueError(f"{experiment.name} has no decoders (model.decoder): it rebuilds nothing")
+    sources = [
+        MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
+        for source in experiment.data.validation or experiment.data.sources
+        if source.ratio > 0
+    ]
+    samples = TrainingSet(sources, experiment.data, experiment.crop, seed)
+    batch = collate([samples[sample_id(_EPOCH, index)] for index in range(num_samples)])
+    model = build_model(experiment, pretrained=False)
+    load_model_state(model, state)
+    return picture_reconstructions(model, batch, torch.Generator().manual_seed(seed))
+
+
+def _rows(
+    model: MMG, label: str, images: Tensor, masked: Tensor | None, coarse: Tensor | None, fine: Tensor | None
+) -> list[RebuiltImage]:
+    """Return one row per sample for one kind of image."""
+    assert model.decoder is not None and masked is not None
+    patch_size = model.decoder.patch_size
+    truth = patchify(model.normalize(images), patch_size)
+    hidden = masked.unsqueeze(-1)
+
+    def to_images(patches: Tensor) -> np.ndarray:
+        return model.denormalize(unpatchify(patches, patch_size)).permute(0, 2, 3, 1).cpu().numpy()
+
+    def fill_in(predicted: Tensor | None) -> list[np.ndarray] | list[None]:
+        if predicted is None:
+            return [None] * len(images)
+        predicted = predicted.float()
+        if model.decoder is not None and model.decoder.normalize_target:
+            predicted = predicted * (truth.var(dim=-1, keepdim=True) + 1e-6).sqrt() + truth.mean(dim=-1, keepdim=True)
+        return list(to_images(torch.where(hidden, predicted, truth) if masked.any() else predicted))
+
+    originals = images.permute(0, 2, 3, 1).cpu().numpy()
+    shown = to_images(truth.masked_fill(hidden, 0))  # 0 is the mean colour of ImageNet: a grey
+    return [
+        RebuiltImage(label, *pictures)
+        for pictures in zip(originals, shown, fill_in(coarse), fill_in(fine), strict=True)
+    ]

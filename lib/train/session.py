@@ -1,0 +1,68 @@
+"""From an experiment to a finished run: open the data, build the model, hand both to the trainer."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import yaml
+
+from lib.config.load import experiment_to_dict
+from lib.config.schema import Experiment, Source
+from lib.data.datasets import open_dataset
+from lib.data.training_set import MixedSource, TrainingSet
+from lib.models.build import build_model
+from lib.train import distributed
+from lib.train.trainer import Interrupted, Trainer
+
+
+def train(experiment: Experiment, run: Path, *, device: str = "auto", paths_file: Path | None = None) -> int:
+    """Train, or continue, and return the exit code: 0 when finished, 130 or 143 when interrupted with a saved state.
+
+    Raises:
+        ValueError, OSError: something that the user supplied is wrong; nothing was written over.
+    """
+    distributed.start()
+    try:
+        trainer = open_trainer(experiment, run, device=device, paths_file=paths_file)
+        if trainer.progress.step:
+            trainer.log.say(f"continuing {run} at step {trainer.progress.step} of {trainer.num_steps}")
+        try:
+            trainer.fit()
+        except Interrupted as interrupted:
+            print(f"{interrupted}: saved {run} at step {trainer.progress.step}; run the same command to continue")
+            return 143 if str(interrupted) == "SIGTERM" else 130
+        except FloatingPointError as error:
+            print(f"error: {error}; the last checkpoint in {run} is intact", file=sys.stderr)
+            return 1
+        if distributed.is_main():
+            print(f"trained {experiment.name}: {run / 'latest.pth'}")
+        return 0
+    finally:
+        distributed.stop()
+
+
+def open_trainer(experiment: Experiment, run: Path, *, device: str = "auto", paths_file: Path | None = None) -> Trainer:
+    """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
+    torch_device = distributed.choose_device(device)
+    train, data = experiment.train, experiment.data
+    training_set = TrainingSet(_open(data.sources, paths_file), data, experiment.crop, train.seed)
+    validation_set = None
+    if data.validation and data.validation_samples:
+        validation_set = TrainingSet(_open(data.validation, paths_file), data, experiment.crop, train.seed)
+    torch.manual_seed(train.seed)
+    model = build_model(experiment)
+    run.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(experiment, model, training_set, validation_set, run, torch_device)
+    if distributed.is_main():
+        text = yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False)
+        (run / "config.yaml").write_text(text, encoding="utf-8")
+    return trainer
+
+
+def _open(sources: Iterable[Source], paths_file: Path | None) -> list[MixedSource]:
+    return [
+        MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
+        for source in sources
+        if source.ratio > 0
+    ]

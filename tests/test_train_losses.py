@@ -1,0 +1,65 @@
+"""The objective by hand: named terms unweighted, weights applied once, masked error on masked tokens only."""
+
+import pytest
+import torch
+
+from lib.config.schema import Loss
+from lib.models.decoder import MMGReconstruction
+from lib.models.head import CornerOutput
+from lib.models.mmg import MMGOutput
+from lib.train.losses import masked_mean_squared_error, reconstruction_losses, tracking_loss
+
+
+def constant(value: float, tokens: int = 4) -> torch.Tensor:
+    return torch.full((2, tokens, 3), value)
+
+
+def reconstruction(**changes) -> MMGReconstruction:
+    masked = torch.tensor([[True, True, True, False]]).repeat(2, 1)
+    fields = {
+        "coarse_online": constant(1.0), "coarse_search": constant(2.0), "fine_online": constant(3.0),
+        "fine_search": constant(4.0), "mask_online": masked, "mask_search": masked, "target_online": constant(0.0),
+        "target_search": constant(0.0),
+    }  # fmt: skip
+    return MMGReconstruction(**{**fields, **changes})
+
+
+def test_masked_error_counts_masked_tokens_only():
+    prediction, target = torch.zeros(1, 4, 2), torch.zeros(1, 4, 2)
+    prediction[0, 0] = 3.0  # seen: does not count
+    prediction[0, 2] = 2.0  # masked: 4 on one of two masked tokens
+    masked = torch.tensor([[False, False, True, True]])
+    assert masked_mean_squared_error(prediction, target, masked).item() == pytest.approx(2.0)
+
+
+def test_without_masked_tokens_the_mean_runs_over_all():
+    prediction = torch.full((1, 4, 2), 2.0, requires_grad=True)
+    loss = masked_mean_squared_error(prediction, torch.zeros(1, 4, 2), torch.zeros(1, 4, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == pytest.approx(4.0)
+    assert prediction.grad is not None and torch.isfinite(prediction.grad).all()
+
+
+def test_mean_over_images_sum_over_stages():
+    terms = reconstruction_losses(reconstruction())
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(
+        {"coarse_online": 1, "coarse_search": 4, "fine_online": 9, "fine_search": 16, "reconstruction": 2.5 + 12.5}
+    )
+
+
+def test_what_is_off_has_no_term():
+    terms = reconstruction_losses(reconstruction(coarse_online=None, coarse_search=None, fine_online=None))
+    assert {name: term.item() for name, term in terms.items()} == {"fine_search": 16, "reconstruction": 16}
+
+
+def test_weights_are_applied_once_and_terms_stay_unweighted():
+    corners = CornerOutput(torch.tensor([[0.1, 0.1, 0.5, 0.5]] * 2), torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))
+    targets = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.3, 0.1, 0.7, 0.5]])
+    output = MMGOutput(corners, reconstruction(), None)
+    losses = tracking_loss(output, targets, Loss(reconstruction=2.0, l1=3.0, complete_iou=7.0))
+    distance = 0.04 / (0.36 + 0.16)
+    assert losses.terms["l1"].item() == pytest.approx(0.05)
+    assert losses.terms["complete_iou"].item() == pytest.approx((0 + 1 - 1 / 3 + distance) / 2, rel=1e-4)
+    expected = 3 * losses.terms["l1"] + 7 * losses.terms["complete_iou"] + 2 * 15.0
+    assert losses.total.item() == pytest.approx(expected.item())
+    assert losses.mean_iou.item() == pytest.approx((1 + 1 / 3) / 2, rel=1e-4)

@@ -1,0 +1,42 @@
+"""Train a tracker from an experiment file; run the same command again to continue an interrupted run."""
+
+import argparse
+from pathlib import Path
+
+from lib.config.cli import run
+from lib.config.load import describe, load
+from lib.train.session import train
+
+EPILOG = """examples:
+  python tracking/train.py --config mmg_tiny                      a small model on the embedded data, minutes on a CPU
+  python tracking/train.py --config mmg_vitb --set train.batch_size=8
+  python tracking/train.py --keys                                 every config key, its type and where its value is from
+
+Checkpoints, log.jsonl and TensorBoard files go to runs/<config>/; look at them with `tensorboard --logdir runs`."""
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", help="name of a file under experiments/, or a path ending in .yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one key; repeatable"
+    )
+    parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
+    parser.add_argument("--keys", action="store_true", help="list every config key and stop")
+    arguments = parser.parse_args(argv)
+    if arguments.keys:
+        print("\n".join(describe()))
+        return 0
+    if arguments.config is None:
+        parser.error("--config is required; see --help")
+    experiment = load(arguments.config, arguments.overrides)
+    folder = arguments.run or Path("runs") / experiment.name
+    return train(experiment, folder, device=arguments.device, paths_file=arguments.paths)
+
+
+if __name__ == "__main__":
+    run(main)
