@@ -1,0 +1,1 @@
+"""The MMG tracker: networks, data, training, tracking and evaluation."""
