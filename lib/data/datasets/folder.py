@@ -101,7 +101,8 @@ def read_boxes(path: Path) -> np.ndarray:
 def natural_key(name: str) -> tuple[tuple[str, int], ...]:
     """Return a sort key that puts frame 2 before frame 10."""
     words, numbers = _DIGITS.split(name), [*_DIGITS.findall(name), "0"]
-    return tuple((word, int(number)) for word, number in zip(words, numbers, strict=True))
+    pairs = ((word, int(number)) for word, number in zip(words, numbers, strict=True))
+    return (*pairs, (name, 0))  # frames 2 and 02 are still in a fixed order
 
 
 def _open_sequence(folder: Path, name: str) -> Sequence:

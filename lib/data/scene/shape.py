@@ -42,7 +42,7 @@ def _blob(rng: _RANDOM) -> list[np.ndarray]:
 def _figure(rng: _RANDOM) -> list[np.ndarray]:
     """A standing figure: legs, trunk, arms, head."""
     hips, shoulders = rng.uniform(0.35, 0.7), rng.uniform(0.5, 0.95)
-    waist, spread = rng.uniform(-0.05, 0.25), rng.uniform(0.0, 0.35)
+    waist, spread = rng.uniform(-0.05, 0.25), rng.uniform(0.0, 0.3)
     legs = np.array([(-hips, waist), (hips, waist), (hips + spread, 1), (spread + 0.05, 1), (0, waist + 0.25),
                      (-spread - 0.05, 1), (-hips - spread, 1)])  # fmt: skip
     arms = np.array([(-shoulders, -0.55), (shoulders, -0.55), (1, 0.15), (shoulders * 0.75, 0.15),

@@ -8,7 +8,7 @@ import numpy as np
 from lib.data.scene.shape import draw_shape
 from lib.data.scene.texture import colourise, palettes, pattern_field
 
-MARGIN = 2  # clear pixels around the outline
+MARGIN = 3  # clear pixels around the outline; smoothing spreads it by up to two
 _SHIFT = 4
 
 

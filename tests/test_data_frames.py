@@ -1,0 +1,162 @@
+"""Pictures come out as (H, W, 3) uint8 RGB whatever is stored, and videos by exact index."""
+
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.data.frames import ArrayFrames, ImageFiles, MaskFiles, VideoFile, read_image
+
+RED_GREEN = np.array([[[200, 10, 30], [10, 220, 40]]], dtype=np.uint8)  # (1, 2, 3) RGB
+
+
+def _write(path: Path, picture: np.ndarray) -> Path:
+    assert cv2.imwrite(str(path), picture)
+    return path
+
+
+def test_colour_is_rgb(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.png", RED_GREEN[..., ::-1])
+    np.testing.assert_array_equal(read_image(path), RED_GREEN)
+
+
+def test_grey_fills_three_channels(tmp_path: Path) -> None:
+    grey = np.array([[0, 77, 255]], dtype=np.uint8)
+    np.testing.assert_array_equal(read_image(_write(tmp_path / "a.png", grey)), np.stack([grey] * 3, axis=-1))
+
+
+def test_sixteen_bits_are_scaled_to_the_full_range(tmp_path: Path) -> None:
+    deep = np.array([[0, 257 * 100, 257 * 100 + 128, 257 * 100 + 129, 65535]], dtype=np.uint16)
+    path = _write(tmp_path / "a.png", deep)
+    np.testing.assert_array_equal(read_image(path)[0, :, 0], [0, 100, 100, 101, 255])
+
+
+def test_sixteen_bit_colour_keeps_its_channels(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.png", RED_GREEN[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(path), RED_GREEN)
+
+
+def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
+    alpha = np.array([[[0], [128]]], dtype=np.uint8)
+    path = _write(tmp_path / "a.png", np.concatenate((RED_GREEN[..., ::-1], alpha), axis=-1))
+    np.testing.assert_array_equal(read_image(path), RED_GREEN)
+
+
+def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
+    _, data = cv2.imencode(".jpg", np.zeros((10, 20, 3), np.uint8))
+    tiff = b"II*\x00" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # orientation: turn by 90 degrees
+    block = b"Exif\x00\x00" + tiff
+    path = tmp_path / "a.jpg"
+    jpeg = data.tobytes()
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:])
+    turned = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert turned is not None and turned.shape == (20, 10, 3)  # the note is there, and valid
+    assert read_image(path).shape == (10, 20, 3)
+
+
+def test_missing_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg does not exist"):
+        ImageFiles([tmp_path / "gone.jpg"])[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture"])
+def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.jpg is not an image"):
+        read_image(tmp_path / "bad.jpg")
+
+
+def test_floating_point_image_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.tiff", np.zeros((2, 2, 3), np.float32))
+    with pytest.raises(ValueError, match="float32"):
+        read_image(path)
+
+
+def test_mask_is_true_where_anything_but_zero_is_stored(tmp_path: Path) -> None:
+    grey = _write(tmp_path / "a.png", np.array([[0, 1, 255]], np.uint8))
+    colour = _write(tmp_path / "b.png", np.array([[[0, 0, 0], [0, 0, 9], [9, 0, 0]]], np.uint8))
+    opaque = _write(tmp_path / "c.png", np.array([[[0, 0, 0, 255], [1, 0, 0, 255], [0, 1, 0, 0]]], np.uint8))
+    for mask in MaskFiles([grey, colour, opaque]):
+        assert mask.dtype == bool
+        np.testing.assert_array_equal(mask, [[False, True, True]])
+
+
+def test_array_frames_are_the_arrays() -> None:
+    images = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+    frames = ArrayFrames(images)
+    assert len(frames) == 2
+    np.testing.assert_array_equal(frames[1], images[1])
+
+
+NUM_FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video whose frames carry their index as five black or white squares."""
+    path = tmp_path_factory.mktemp("video") / "v.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 32))
+    for index in range(NUM_FRAMES):
+        bits = [255 * (index >> bit & 1) for bit in range(5)]
+        grey = np.repeat(np.repeat(np.array([bits], np.uint8), 32, axis=0), 32, axis=1)
+        writer.write(np.stack([grey // 2, grey, grey], axis=-1))  # yellowish, as blue, green, red
+    writer.release()
+    return path
+
+
+def _index_of(picture: np.ndarray) -> int:
+    return sum(int(picture[16, 32 * bit + 16, 0] > 127) << bit for bit in range(5))
+
+
+def test_video_gives_exact_frames_in_any_order(video: Path) -> None:
+    frames = VideoFile(video)
+    order = [0, 1, 2, 17, 18, 3, 29, 0, 12, 12, 11, 28]
+    assert [_index_of(frames[index]) for index in order] == order
+    assert len(frames) == NUM_FRAMES
+    assert _index_of(frames[-1]) == NUM_FRAMES - 1
+
+
+def test_video_can_be_looped_over_and_ends(video: Path) -> None:
+    frames = VideoFile(video)
+    assert [_index_of(picture) for picture in frames] == list(range(NUM_FRAMES))
+    with pytest.raises(IndexError, match=rf"frame {NUM_FRAMES} .* which has {NUM_FRAMES}"):
+        frames[NUM_FRAMES]
+
+
+def test_video_colours_are_rgb(video: Path) -> None:
+    red, green, blue = VideoFile(video)[31 & 29][16, 16].astype(int)
+    assert red > blue + 60 and green > blue + 60
+
+
+def test_counting_does_not_disturb_reading(video: Path) -> None:
+    frames = VideoFile(video)
+    assert _index_of(frames[4]) == 4
+    assert len(frames) == NUM_FRAMES
+    assert _index_of(frames[5]) == 5
+
+
+def test_video_survives_another_process(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = VideoFile(video)
+    assert _index_of(frames[9]) == 9
+    assert _index_of(pickle.loads(pickle.dumps(frames))[10]) == 10  # spawned
+    # Forked: the parent's decoder must be left alone, since both share one position in the file.
+    parents = frames._capture
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert _index_of(frames[10]) == 10
+    assert frames._capture is not parents
+
+
+def test_video_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4 does not exist"):
+        VideoFile(tmp_path / "gone.mp4")
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(ValueError, match=r"text\.mp4"):
+        VideoFile(tmp_path / "text.mp4")
+    empty = tmp_path / "empty.mp4"
+    cv2.VideoWriter(str(empty), cv2.VideoWriter.fourcc(*"mp4v"), 25, (32, 32)).release()
+    with pytest.raises(ValueError, match=r"empty\.mp4"):
+        VideoFile(empty)
