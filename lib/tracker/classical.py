@@ -12,8 +12,10 @@ from lib.tracker.base import Prediction, checked_box
 # modules.
 _OPENCV_CLASSES = {"MIL": "TrackerMIL", "CSRT": "TrackerCSRT", "KCF": "TrackerKCF"}
 
-# OpenCV's trackers fail on narrower boxes, each in its own way: MIL never returns from below 5 px.
+# OpenCV's trackers fail on narrower boxes, each in its own way (MIL never returns from below 5 px), and MIL on boxes
+# that fill the frame.
 _SMALLEST_SIDE = 8
+_ROOM = 8
 
 
 class StaticBox:
@@ -86,15 +88,14 @@ class OpenCVTracker:
 
 
 def _box_for_opencv(box_xywh: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return whole pixels near the box: inside the frame, short of its last row and column, not too narrow."""
-    # MIL draws samples up to the last but one column and row, and fails when no box fits there.
-    most = np.array([width - 1, height - 1])
-    corner = np.clip(np.rint(box_xywh[:2]), 0, most)
-    far_corner = np.clip(np.rint(box_xywh[:2] + box_xywh[2:]), 0, most)
-    sides = np.minimum(np.maximum(far_corner - corner, _SMALLEST_SIDE), most)
-    center = (corner + far_corner) / 2
-    corner = np.clip(np.rint(center - sides / 2), 0, most - sides)
-    return np.concatenate((corner, sides))
+    """Return whole pixels near the box: inside the frame, not too narrow, with room beside it."""
+    # MIL draws samples up to the last but one column and row, some of them away from the target.
+    end = np.array([width - 1, height - 1])
+    near = np.clip(np.rint(box_xywh[:2]), 0, end)
+    far = np.clip(np.rint(box_xywh[:2] + box_xywh[2:]), 0, end)
+    sides = np.clip(far - near, _SMALLEST_SIDE, end - _ROOM)
+    near = np.clip(np.rint((near + far - sides) / 2), 0, end - sides)
+    return np.concatenate((near, sides))
 
 
 def _seed_opencv() -> None:
