@@ -1,0 +1,96 @@
+"""Run a tracker over the sequences of a benchmark and write its results, in one process or many."""
+
+import sys
+import traceback
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lib.data.sequence import SequenceDataset
+from lib.eval.results import ResultFiles
+from lib.eval.tracking import Outcome, TrackerBuilder, cpu_threads, track_and_write
+from lib.eval.workers import run_in_workers
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What became of all sequences: `outcomes` of those tracked now, `skipped` had complete results before."""
+
+    outcomes: tuple[Outcome, ...]
+    skipped: tuple[Outcome, ...]
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.failure is not None)
+
+    @property
+    def non_finite(self) -> tuple[Outcome, ...]:
+        """Sequences with boxes that were not finite, those of earlier runs included."""
+        return tuple(outcome for outcome in (*self.skipped, *self.outcomes) if outcome.num_non_finite)
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.failures and not self.non_finite
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the tracker alone in what was tracked now; nan when nothing was."""
+        seconds = sum(outcome.seconds for outcome in self.outcomes)
+        return sum(outcome.num_frames for outcome in self.outcomes) / seconds if seconds > 0 else float("nan")
+
+
+def run_benchmark(
+    builders: Indexed[TrackerBuilder],
+    dataset: SequenceDataset,
+    folder: Path,
+    *,
+    indices: Indexed[int] | None = None,
+    overwrite: bool = False,
+    num_threads: int = 1,
+) -> RunSummary:
+    """Track every sequence that has no complete result yet, the longest first.
+
+    A sequence that fails is recorded and the others are finished. Interrupting leaves complete files only.
+
+    Args:
+        builders: one for each worker. A single one works in this process, several in processes of their own.
+        dataset: the sequences; must survive pickling when there are several workers.
+        folder: for the result files; see `results.claim_folder`.
+        indices: of the sequences to track; all by default.
+        overwrite: track sequences with complete results again.
+        num_threads: CPU threads of each worker. The same for one worker as for many, because the number of threads
+            decides the order of sums and so the last digits of a network's boxes.
+
+    Raises:
+        ValueError, OSError: the tracker cannot be built.
+    """
+    outcomes: list[Outcome] = []
+    skipped: list[Outcome] = []
+    waiting: list[tuple[int, int]] = []
+    for index in range(len(dataset)) if indices is None else indices:
+        try:
+            sequence = dataset[index]
+        except (ValueError, OSError):
+            outcomes.append(Outcome(dataset.names[index], failure=traceback.format_exc()))
+            continue
+        files = ResultFiles(folder, sequence.name)
+        if files.is_complete(len(sequence), sequence.boxes_xywh[0]) and not overwrite:
+            skipped.append(Outcome(sequence.name, len(sequence), num_non_finite=files.num_non_finite()))
+        else:
+            waiting.append((len(sequence), index))
+    waiting.sort(key=lambda item: (-item[0], item[1]))
+    order = [index for _, index in waiting]
+
+    pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
+    with tqdm(total=sum(length for length, _ in waiting), unit="frame", mininterval=pause, disable=not order) as bar:
+        advance = bar.update
+        if order and len(builders) == 1:
+            with cpu_threads(num_threads):
+                tracker = builders[0].build()
+                for index in order:
+                    outcomes.append(track_and_write(tracker, dataset, index, folder, builders[0].device, advance))
+        elif order:
+            outcomes += run_in_workers(builders[: len(order)], dataset, order, folder, num_threads, advance)
+    return RunSummary(tuple(outcomes), tuple(skipped))

@@ -1,0 +1,66 @@
+"""Run a tracker on a benchmark and write its results."""
+
+import argparse
+from pathlib import Path
+
+from lib.config.cli import run
+from lib.eval.benchmarks import BENCHMARKS
+from lib.eval.session import run_test
+from lib.tracker import TRACKERS, TrackerSpec
+
+_EXAMPLES = """examples:
+  python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
+  python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
+  python tracking/test.py static synthetic --sequences 0-9
+
+Boxes go to results/<tracker>/<config>/<benchmark>/<sequence>.txt as x,y,w,h, times to <sequence>_time.txt. The same
+command continues an interrupted run. Score the results by `python tracking/analyze.py BENCHMARK TRACKER/CONFIG`.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line and run the test."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tracker", help=f"one of {', '.join(TRACKERS)}")
+    parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
+    parser.add_argument(
+        "--sequences", nargs="+", default=[], metavar="NAME", help="names, indices from 0, or ranges such as 0-9"
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="where the benchmark lies; default: its configured path"
+    )
+    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto (default), cpu, cuda or cuda:N; workers share out all GPUs unless N is given",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="sequences tracked at a time; default: 1")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="CPU threads of each worker; default: 1, and boxes may differ in the last digit with another number",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    arguments = parser.parse_args(argv)
+    return run_test(
+        TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, arguments.benchmark),
+        root=arguments.root,
+        paths_file=arguments.paths,
+        choices=arguments.sequences,
+        results_dir=arguments.results_dir,
+        num_workers=arguments.workers,
+        num_threads=arguments.threads,
+        overwrite=arguments.overwrite,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
