@@ -40,6 +40,13 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
     return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
 
 
+def test_the_box_is_where_and_as_large_as_stated() -> None:
+    """This outline is round and touches all four sides of its rectangle, so the box is the rectangle."""
+    left, top, width, height = _staged(_actor(100, 90, replace(RECIPE, shape_seed=23))).label(0).box_xywh
+    assert (left + width / 2, top + height / 2) == pytest.approx((100, 90), abs=0.75)
+    assert (width, height) == pytest.approx((37, 29), abs=2)
+
+
 def test_box_and_visibility_of_an_unhidden_target() -> None:
     label = _staged(_actor(100, 90)).label(0)
     assert label.visibility == 1 and label.visible
@@ -136,7 +143,10 @@ def test_pictures_and_boxes_are_of_the_stated_kind() -> None:
 
 def test_the_first_frame_shows_the_whole_target() -> None:
     style = replace(SceneStyle(), distractor_probability=1, occlusion_probability=1, leaving_probability=0.5)
-    assert all(Scene.from_seed((9, seed), style).label(0).visibility == 1 for seed in range(150))
+    large = replace(style, target_side=(60, 64))
+    for seed in range(150):
+        assert Scene.from_seed((9, seed), style).label(0).visibility == 1
+        assert Scene.from_seed((9, seed), large).label(0).visibility == 1
 
 
 def test_no_difficulty_means_nothing_in_the_way() -> None:
