@@ -116,8 +116,10 @@ def find_results(texts: Indexed[str], benchmark: Benchmark, results_dir: Path) -
             raise ValueError(f"{folder} holds results on {record.benchmark}, not on {benchmark.name}")
         if record:
             name = f"{record.tracker}/{record.config}"
+        elif folder.name == benchmark.name and folder.is_relative_to(results_dir):
+            name = str(folder.parent.relative_to(results_dir))
         else:
-            name = text if folder == results_dir / text / benchmark.name else Path(text).resolve().name
+            name = Path(text).resolve().name
         results.append(Result(name, folder))
     if len({result.folder.resolve() for result in results}) < len(results):
         raise ValueError(f"a result is named twice: {', '.join(texts)}")

@@ -1,0 +1,126 @@
+"""tracking/test.py and tracking/analyze.py from the command line to the numbers."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.eval.results import read_boxes, read_record
+
+COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
+# Two true boxes per video; the third frame of `left` has none, the target of `right` moves half its width.
+BOXES = {
+    "left": ["4,4,16,8", "4,4,16,8", "nan,nan,nan,nan", "4,4,16,8"],
+    "right": ["10,10,16,8", "18,10,16,8", "18,10,16,8"],
+}
+
+
+def command(name: str) -> Callable[[list[str]], int]:
+    """Load the `main` of a command."""
+    spec = importlib.util.spec_from_file_location(f"command_{name}", COMMANDS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write two videos in the own-data layout and stand in an empty folder."""
+    root = tmp_path / "videos"
+    for name, rows in BOXES.items():
+        (root / name / "img").mkdir(parents=True)
+        (root / name / "groundtruth.txt").write_text("\n".join(rows) + "\n")
+        for index in range(len(rows)):
+            cv2.imwrite(str(root / name / "img" / f"{index + 1:08d}.png"), np.full((32, 48, 3), 60 * index, np.uint8))
+    (root / "left" / "absent.txt").write_text("0\n0\n1\n0\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return root
+
+
+def test_from_videos_to_numbers(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("test")(["static", "folder", "--root", str(videos)]) == 0
+    folder = Path("results/static/default/folder")
+    np.testing.assert_array_equal(read_boxes(folder / "right.txt"), [[10, 10, 16, 8]] * 3)
+    assert len((folder / "right_time.txt").read_text().splitlines()) == 3
+    record = read_record(folder)
+    assert record is not None and (record.tracker, record.benchmark) == ("static", "folder")
+
+    capsys.readouterr()
+    arguments = ["folder", "static/default", "--root", str(videos), "--json", "scores.json", "--out", "plots"]
+    assert command("analyze")(arguments) == 0
+    document = json.loads(Path("scores.json").read_text())
+    scores = document["results"]["static/default"]
+    assert (document["benchmark"], document["protocol"]) == ("folder", "stark")
+    # left: three of four frames perfect. right: IoU 1, 1/3, 1/3, the latter above 7 of 21 thresholds.
+    auc = {"left": 3 * 20 / 21 / 4, "right": (20 + 7 + 7) / 21 / 3}
+    for name, expected in auc.items():
+        assert scores["sequences"][name]["auc"] == pytest.approx(expected, abs=1e-12)
+    assert scores["auc"] == pytest.approx(sum(auc.values()) / 2, abs=1e-12)
+    assert scores["precision"] == pytest.approx((3 / 4 + 1) / 2)
+    assert scores["norm_precision"] == pytest.approx((3 / 4 + 1 / 3) / 2)
+    assert scores["ao"] == pytest.approx((2 * 1 + 2 / 3) / 4)
+    assert scores["sr50"] == scores["sr75"] == pytest.approx(2 / 4)
+    assert scores["fps"] > 0
+    assert sorted(path.name for path in Path("plots").glob("*.png")) == [
+        "norm_precision.png",
+        "precision.png",
+        "success.png",
+    ]
+    assert "static/default" in capsys.readouterr().out
+
+
+def test_chosen_sequences_then_the_rest(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, analyze = command("test"), command("analyze")
+    assert run(["static", "folder", "--root", str(videos), "--sequences", "right"]) == 0
+    with pytest.raises(ValueError, match="lacks 1 sequences: left"):
+        analyze(["folder", "static/default", "--root", str(videos), "--no-plots"])
+    analyze(["folder", "static/default", "--root", str(videos), "--no-plots", "--allow-missing", "--json", "s.json"])
+    assert json.loads(Path("s.json").read_text())["missing"] == {"static/default": ["left"]}
+    assert "INCOMPLETE" in capsys.readouterr().out
+    assert run(["static", "folder", "--root", str(videos)]) == 0
+    assert "1 sequences had complete results" in capsys.readouterr().out
+    assert analyze(["folder", "static/default", "--root", str(videos), "--no-plots"]) == 0
+
+
+def test_an_unreadable_frame_fails_its_sequence_only(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (videos / "left" / "img" / "00000002.png").write_bytes(b"not a picture")
+    assert command("test")(["static", "folder", "--root", str(videos)]) == 1
+    captured = capsys.readouterr()
+    assert "FAILED left" in captured.err and "00000002.png" in captured.err and "Traceback" in captured.err
+    assert sorted(path.name for path in Path("results/static/default/folder").glob("*.txt")) == [
+        "right.txt",
+        "right_time.txt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("test", ["statik", "folder"], r"unknown tracker 'statik' \(did you mean 'static'\?\)"),
+        ("test", ["static", "folda"], r"unknown benchmark 'folda' \(did you mean 'folder'\?\)"),
+        ("test", ["static", "folder", "--sequences", "lef"], r"no sequence 'lef' \(did you mean 'left'\?\)"),
+        ("test", ["static", "folder", "--workers", "0"], "0 workers"),
+        ("analyze", ["folda", "static/default"], r"unknown benchmark 'folda' \(did you mean 'folder'\?\)"),
+        ("analyze", ["folder", "static/default"], "no results 'static/default'"),
+    ],
+)
+def test_mistakes_are_named(videos: Path, name: str, arguments: list[str], message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        command(name)([*arguments, "--root", str(videos)])
+    assert not Path("results").exists(), "a mistake leaves nothing behind"
+
+
+def test_test_refuses_results_of_nobody(videos: Path) -> None:
+    folder = Path("results/static/default/folder")
+    folder.mkdir(parents=True)
+    (folder / "left.txt").write_text("1,2,3,4\n")
+    with pytest.raises(ValueError, match="--overwrite"):
+        command("test")(["static", "folder", "--root", str(videos)])
+    assert command("test")(["static", "folder", "--root", str(videos), "--overwrite"]) == 0
