@@ -1,6 +1,7 @@
 """Pictures of what the tracker does: boxes on frames, film strips, reconstructions; arrays in, arrays out."""
 
 from collections.abc import Sequence as Indexed
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -66,9 +67,9 @@ def draw_boxes(image: np.ndarray, boxes_xywh: Indexed[np.ndarray], colours: Inde
     ]
     # All rims first: the rim of one box should not hide another.
     for near, far, _ in corners:
-        cv2.rectangle(image, near, far, _INK, thickness + 2, cv2.LINE_AA)
+        cv2.rectangle(image, near, far, _INK, thickness + 2)
     for near, far, colour in corners:
-        cv2.rectangle(image, near, far, colour, thickness, cv2.LINE_AA)
+        cv2.rectangle(image, near, far, colour, thickness)
 
 
 def draw_label(image: np.ndarray, corner_xy: tuple[float, float], text: str, colour: Colour = TRUTH) -> None:
@@ -136,6 +137,21 @@ def reconstruction_sheet(rows: Indexed[RebuiltImage], tile: int = 160) -> np.nda
                 enlarged = cv2.resize(image, (tile, tile), interpolation=cv2.INTER_NEAREST)
                 sheet[top : top + tile, left : left + tile] = enlarged
     return sheet
+
+
+def save_picture(path: Path, image: np.ndarray) -> Path:
+    """Write an (H, W, 3) uint8 RGB image as png or jpg, by the suffix, making its folder; return the path.
+
+    Raises:
+        ValueError: another suffix.
+        OSError: the file cannot be written.
+    """
+    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise ValueError(f"{path}: a picture is written as .png or .jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    path.write_bytes(encoded.tobytes())
+    return path
 
 
 def fit_into(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float, tuple[int, int]]:

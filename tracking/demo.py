@@ -18,7 +18,7 @@ The box is left, top, width and height on the first frame, in pixels (write --bo
 minus). The files are DIR/<name>.mp4 and DIR/<name>.txt, the latter with one x,y,w,h per frame."""
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

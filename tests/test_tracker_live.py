@@ -1,0 +1,210 @@
+"""A tracked video on disk: complete or not there, its boxes exact; windows only where there is a screen."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.data.frames import ArrayFrames, VideoFile
+from lib.draw import GREY, PALETTE
+from lib.tracker import mp4
+from lib.tracker.base import Prediction
+from lib.tracker.live import annotate, open_video, parse_box, track_video
+from lib.tracker.mp4 import Mp4Writer
+from lib.tracker.window import select_box
+
+BOX = np.array((20.0, 30.0, 24.0, 16.0))
+
+
+class Drift:
+    """Moves the box 1.23456 px right a frame; the output of frame 3 is not finite."""
+
+    def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+        self._box_xywh = np.array(box_xywh)
+        self._frame = 0
+
+    def track(self, image: np.ndarray) -> Prediction:
+        self._frame += 1
+        if self._frame == 3:
+            return Prediction(self._box_xywh, finite=False)
+        self._box_xywh = self._box_xywh + np.array((1.23456, 0, 0, 0))
+        return Prediction(self._box_xywh, score=0.87)
+
+
+def smooth(seed: int, height: int, width: int) -> np.ndarray:
+    """Return a picture that a codec keeps well."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (4, 5, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 128), (97, 131)])
+def test_an_mp4_reads_back_frame_by_frame(tmp_path: Path, height: int, width: int) -> None:
+    frames = [smooth(seed, height, width) for seed in range(4)]
+    with Mp4Writer(tmp_path / "video.mp4", height, width, 25.0) as writer:
+        for frame in frames:
+            writer.write(frame)
+    video = VideoFile(tmp_path / "video.mp4")
+    assert len(video) == 4
+    for index, frame in enumerate(frames):
+        # Colours the wrong way round, or frames in another order, differ by some 40 levels.
+        assert np.abs(video[index][:height, :width].astype(int) - frame).mean() < 8
+    assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
+
+
+def test_frames_of_another_size_are_fitted_in(tmp_path: Path) -> None:
+    with Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
+        writer.write(smooth(0, 96, 128))
+        writer.write(np.full((192, 128, 3), 200, np.uint8))
+    second = VideoFile(tmp_path / "video.mp4")[1]
+    # Half the size, with black beside.
+    assert second[:, 40:88].mean() > 180 and second[:, :24].mean() < 20 and second[:, -24:].mean() < 20
+
+
+def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="tracker"), Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
+        writer.write(smooth(0, 96, 128))
+        raise RuntimeError("the tracker failed")
+    assert not list(tmp_path.iterdir())
+
+    # A full disk: OpenCV drops frames and says nothing.
+    open_writer = mp4._open_writer
+
+    class Dropping:
+        def __init__(self, *arguments: object) -> None:
+            self._writer = open_writer(*arguments)  # pyright: ignore[reportArgumentType]
+            self._kept = False
+
+        def write(self, image: np.ndarray) -> None:
+            if not self._kept:
+                self._writer.write(image)
+            self._kept = True
+
+        def release(self) -> None:
+            self._writer.release()
+
+    monkeypatch.setattr(mp4, "_open_writer", Dropping)
+    complaint = pytest.raises(OSError, match=r"1 of its 2 frames.*disk may be full")
+    with complaint, Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
+        writer.write(smooth(0, 96, 128))
+        writer.write(smooth(1, 96, 128))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot write a video into"):
+        Mp4Writer(tmp_path / "missing" / "video.mp4", 96, 128, 25.0)
+
+
+def test_a_tracked_video_has_its_boxes_beside_it(tmp_path: Path) -> None:
+    frames = ArrayFrames([smooth(seed, 96, 128) for seed in range(5)])
+    run = track_video(Drift(), frames, BOX, tmp_path / "out", name="clip", label="drift")
+    assert run.boxes.read_text().splitlines() == [
+        "20.0000,30.0000,24.0000,16.0000",  # the given box
+        "21.2346,30.0000,24.0000,16.0000",
+        "22.4691,30.0000,24.0000,16.0000",
+        "22.4691,30.0000,24.0000,16.0000",
+        "23.7037,30.0000,24.0000,16.0000",
+    ]
+    assert (run.num_frames, run.num_non_finite) == (5, 1) and run.fps > 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip.mp4", "clip.txt"]
+    assert len(VideoFile(run.video)) == 5
+
+
+def test_a_box_that_cannot_start_leaves_no_files(tmp_path: Path) -> None:
+    class Refusing(Drift):
+        def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+            raise ValueError("outside the frame")
+
+    with pytest.raises(ValueError, match="outside the frame"):
+        track_video(Refusing(), ArrayFrames([smooth(0, 96, 128)]), BOX, tmp_path, name="clip", label="")
+    assert not list(tmp_path.iterdir())
+
+
+def test_annotation_marks_the_box_and_shows_when_the_tracker_is_lost() -> None:
+    image = np.full((96, 128, 3), 90, np.uint8)
+    for prediction, colour in (
+        (Prediction(BOX, score=0.5), PALETTE[0]),
+        (Prediction(BOX), PALETTE[0]),
+        (Prediction(BOX, score=0.0), GREY),
+        (Prediction(BOX, finite=False), GREY),
+    ):
+        picture = annotate(image, prediction, "name", 3)
+        assert tuple(picture[46, 30]) == colour
+    assert (image == 90).all()
+
+
+def test_pictures_and_videos_open_alike(tmp_path: Path) -> None:
+    shades = (40, 90, 140)
+    for number, shade in zip((2, 10, 1), (90, 140, 40), strict=True):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((96, 128, 3), shade, np.uint8))
+    frames, _ = open_video(tmp_path)
+    assert [int(frames[index].mean()) for index in range(len(frames))] == list(shades)  # 1, 2, 10
+    with Mp4Writer(tmp_path / "video.mp4", 96, 128, 12.5) as writer:
+        for shade in shades:
+            writer.write(np.full((96, 128, 3), shade, np.uint8))
+    frames, rate = open_video(tmp_path / "video.mp4")
+    assert len(frames) == 3 and rate == pytest.approx(12.5)
+
+
+def test_what_is_no_video_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no video or folder .*nowhere"):
+        open_video(tmp_path / "nowhere.mp4")
+    with pytest.raises(FileNotFoundError, match="no pictures and no video in"):
+        open_video(tmp_path)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(ValueError, match=r"text\.mp4"):
+        open_video(tmp_path / "text.mp4")
+
+
+def test_a_box_is_read_from_text() -> None:
+    np.testing.assert_array_equal(parse_box("-5, 3.5,40,30"), (-5, 3.5, 40, 30))
+    for text in ("1,2,3", "1,2,3,4,5", "a,b,c,d", ""):
+        with pytest.raises(ValueError, match="four numbers x,y,w,h"):
+            parse_box(text)
+
+
+def test_no_window_is_tried_without_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def fail(*arguments: object) -> None:
+        pytest.fail("a window was tried")
+
+    for function in ("selectROI", "imshow", "namedWindow"):
+        monkeypatch.setattr(cv2, function, fail)
+    frames = ArrayFrames([smooth(0, 96, 128)])
+    with pytest.raises(ValueError, match="no display"):
+        select_box(frames[0])
+    with pytest.raises(ValueError, match="no display"):
+        track_video(Drift(), frames, BOX, tmp_path, name="clip", label="", in_window=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_with_a_display_the_user_draws_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(cv2, "destroyWindow", lambda title: None)
+    monkeypatch.setattr(cv2, "selectROI", lambda title, image, showCrosshair: (3, 4, 5, 6))  # noqa: N803
+    image = smooth(0, 96, 128)
+    np.testing.assert_array_equal(select_box(image), (3, 4, 5, 6))
+    monkeypatch.setattr(cv2, "selectROI", lambda title, image, showCrosshair: (0, 0, 0, 0))  # noqa: N803
+    with pytest.raises(ValueError, match="no box was drawn"):
+        select_box(image)
+
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append(image))
+    monkeypatch.setattr(cv2, "waitKey", lambda delay: ord("q") if len(shown) == 2 else -1)
+    run = track_video(Drift(), ArrayFrames([image] * 5), BOX, tmp_path, name="clip", label="", in_window=True)
+    assert run.num_frames == len(shown) == len(VideoFile(run.video)) == 2
+
+
+def test_a_build_of_opencv_without_windows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+
+    def not_implemented(*arguments: object, **options: object) -> None:
+        raise cv2.error("The function is not implemented")
+
+    monkeypatch.setattr(cv2, "selectROI", not_implemented)
+    with pytest.raises(ValueError, match="opens no windows"):
+        select_box(smooth(0, 96, 128))
