@@ -1,0 +1,94 @@
+"""The demo command, from its command line to its files."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.data.frames import VideoFile
+from lib.tracker.mp4 import Mp4Writer
+
+COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "demo.py"
+
+
+def demo(*arguments: str) -> int:
+    return runpy.run_path(str(COMMAND))["main"](arguments)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of six grey pictures."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(path / f"{number}.png"), np.full((96, 128, 3), 90, np.uint8))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with Mp4Writer(path, 96, 128, 10.0) as writer:
+        for _ in range(6):
+            writer.write(np.full((96, 128, 3), 90, np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("source", ["folder", "video"])
+def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(source)
+    out = tmp_path / "out"
+    code = demo(str(path), "--box", "40,30,20.5,16", "--tracker", "static", "--out", str(out))
+    assert code == 0
+    name = f"{path.stem}_static"
+    assert sorted(file.name for file in out.iterdir()) == [f"{name}.mp4", f"{name}.txt"]
+    assert (out / f"{name}.txt").read_text() == "40.0000,30.0000,20.5000,16.0000\n" * 6
+    annotated = VideoFile(out / f"{name}.mp4")
+    assert len(annotated) == 6
+    # The box is drawn, in orange, on the last frame; the middle of it is left alone.
+    red, _, blue = annotated[5][30, 50].astype(int)
+    assert red - blue > 60
+    assert np.abs(annotated[5][38, 50].astype(int) - 90).max() < 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--box", "1,2,3"], "four numbers"),
+        (["--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
+        (["--box", "10,10,0,20", "--tracker", "static"], "no area"),
+        (["--box", "10,10,20,20", "--tracker", "sttic"], r"did you mean 'static'"),
+        (["--box", "10,10,20,20"], "--config NAME"),
+        (["--box", "10,10,20,20", "--checkpoint", "nowhere.pth"], r"nowhere\.pth"),
+        (["--box", "10,10,20,20", "--tracker", "static", "--config", "mmg_tiny"], "leave out --config"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: list[str], message: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        demo(str(folder), "--out", str(tmp_path / "out"), *arguments)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_damaged_frame_is_named_and_leaves_no_files(folder: Path, tmp_path: Path) -> None:
+    (folder / "3.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"3\.png"):
+        demo(str(folder), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_box_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        demo(str(folder))
+    assert stop.value.code == 2
+    assert "one of the arguments --box --select is required" in capsys.readouterr().err
+
+
+def test_the_command_ends_with_a_line_and_a_code(tmp_path: Path) -> None:
+    command = [sys.executable, str(COMMAND), str(tmp_path / "nowhere.mp4"), "--box", "1,2,3,4"]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: there is no video or folder") and "Traceback" not in finished.stderr
