@@ -1,6 +1,7 @@
 """Build a model from an experiment: the one place where `lib.models` meets `lib.config`."""
 
 from pathlib import Path
+from typing import Literal
 
 from lib.config.schema import Experiment
 from lib.models.decoder import MaskedMutualGuidance
@@ -10,13 +11,16 @@ from lib.models.mmg import MMG
 from lib.models.pretrained import load_from_hub, load_mae
 from lib.models.score import ScoreModule
 
+Init = Literal["default", "mimetic"]
 
-def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
+
+def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init | None = None) -> MMG:
     """Build encoder, head, and what the experiment switches on of decoder and score module.
 
     Args:
         experiment: sizes and switches.
         pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
+        init: instead of `model.encoder.init`, for a model whose first weights do not matter.
 
     Raises:
         FileNotFoundError, ValueError: the pre-trained weights are missing or do not fit.
@@ -34,7 +38,7 @@ def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
         depth=model.encoder.depth,
         num_heads=model.encoder.num_heads,
         patch_size=model.encoder.patch_size,
-        init=model.encoder.init,
+        init=init or model.encoder.init,
         checkpoint_activations=model.encoder.checkpoint_activations,
     )
     if pretrained and model.encoder.pretrained is not None:

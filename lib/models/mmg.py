@@ -110,7 +110,7 @@ class MMG(nn.Module):
 
     def without_decoder(self) -> "MMG":
         """Return the tracker that is left after training: the same modules, sharing their weights, no decoders."""
-        return MMG(self.encoder, self.head, None, self.score).train(self.training)
+        return MMG(self.encoder, self.head, None, self.score).to(self.mean.device).train(self.training)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turn (B, 3, H, W) uint8 images into what the encoder sees and the decoders rebuild."""

@@ -1,0 +1,48 @@
+"""Measure: parameters and operations of a model, its speed, the cost of data."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import sysconfig
+from pathlib import Path
+
+EPILOG = """examples:
+  python tracking/profile.py model --config mmg_vitb            parameters by part, operations of a frame and a sample
+  python tracking/profile.py model --config mmg_tiny --speed    also frames per second of the tracker on this device
+
+Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
+
+
+def main(argv: list[str]) -> int:
+    from lib.config.load import load
+    from lib.models.profile import profile_model
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    model = commands.add_parser("model", help="parameters, operations and speed of a model")
+    model.add_argument("--config", required=True, help="name or path of an experiment")
+    model.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    model.add_argument("--speed", action="store_true", help="also time the tracker's network")
+    model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    arguments = parser.parse_args(argv)
+    experiment = load(arguments.config, arguments.overrides)
+    print(profile_model(experiment, device=arguments.device if arguments.speed else None))
+    return 0
+
+
+if __name__ == "__main__":
+    from lib.config.cli import run
+
+    run(main)
+else:
+    # `python tracking/train.py` puts this folder first on the search path, so the standard library's cProfile, which
+    # torch imports, finds this file when it asks for `profile`. It is handed the module that it means.
+    _spec = importlib.util.spec_from_file_location(__name__, Path(sysconfig.get_path("stdlib")) / "profile.py")
+    assert _spec is not None and _spec.loader is not None
+    _standard = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(_standard)
+    sys.modules[__name__] = _standard
