@@ -83,7 +83,8 @@ def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        # torch reports a full disk while it closes its archive as a RuntimeError.
-        if isinstance(error, RuntimeError) and "write" in str(error).lower():
-            raise OSError(f"could not write {path}: {str(error).splitlines()[0]}; the disk may be full") from error
+        # A failed write reaches us as the RuntimeError that torch raises when it then closes its archive.
+        cause = error.__context__
+        if isinstance(error, RuntimeError) and isinstance(cause, OSError):
+            raise OSError(cause.errno, f"{cause.strerror}, while saving", str(path)) from error
         raise

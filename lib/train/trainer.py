@@ -18,6 +18,7 @@ from tqdm import tqdm
 from lib.config.load import experiment_to_dict, flatten
 from lib.config.schema import Experiment
 from lib.data.training_set import Batch, TrainingSet, collate, sample_id
+from lib.models.attention import set_fused_attention
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
@@ -72,6 +73,8 @@ class Trainer:
         self.num_steps = self.steps_per_epoch * train.epochs
         self._parallel: nn.Module = DistributedDataParallel(self.model) if world > 1 else self.model
         self._autocast_dtype = resolve_precision(train.precision, device)
+        # On CPUs the fused attention's bfloat16 backward pass is slower than the plain products; measured in LOG.md.
+        set_fused_attention(self.model, device.type != "cpu")
         self._training_set = training_set
         self._validation_set = validation_set
         self._generator = torch.Generator(device=device)

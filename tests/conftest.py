@@ -1,0 +1,34 @@
+"""What all tests share: one thread, and experiments small enough to train in a second."""
+
+from collections.abc import Callable
+
+import cv2
+import pytest
+import torch
+
+from lib.config.load import load
+from lib.config.schema import Experiment
+
+SMALL = (
+    "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=4",
+    "model.encoder.patch_size=16", "model.encoder.dim=32", "model.encoder.depth=2", "model.encoder.num_heads=2",
+    "model.decoder.dim=16", "model.decoder.num_heads=2", "model.head.channels=16", "data.samples_per_epoch=16",
+    "data.validation_samples=8", "data.workers=0", "data.curriculum_epochs=0", "train.epochs=2", "train.batch_size=4",
+    "train.total_batch=4", "train.warmup_epochs=0", "train.precision=fp32", "train.log_every=2",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+@pytest.fixture
+def small_experiment() -> Callable[..., Experiment]:
+    """Return a function that loads an experiment at toy size, with further settings last."""
+
+    def build(*settings: str, config: str = "mmg_tiny") -> Experiment:
+        return load(config, (*SMALL, *settings))
+
+    return build

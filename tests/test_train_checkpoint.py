@@ -1,0 +1,70 @@
+"""A checkpoint that exists is complete, and what went wrong later does not touch it."""
+
+import resource
+
+import pytest
+import torch
+
+from lib.models.pretrained import read_checkpoint
+from lib.train.checkpoint import checkpoints, load_newest, save_checkpoint, write_atomically
+
+
+def state(step: int, size: int = 10) -> dict:
+    return {"step": step, "model": {"weight": torch.full((size,), float(step))}}
+
+
+def test_the_newest_stay_and_latest_is_one_of_them(tmp_path):
+    for step in range(1, 6):
+        save_checkpoint(tmp_path, step, state(step), keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_00000005.pth", "step_00000004.pth"]
+    assert read_checkpoint(tmp_path / "latest.pth")["step"] == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_00000004.pth", "step_00000005.pth"]
+
+
+def test_latest_keeps_its_content_when_its_twin_is_removed(tmp_path):
+    save_checkpoint(tmp_path, 1, state(1), keep=1)
+    checkpoints(tmp_path)[0].unlink()
+    assert read_checkpoint(tmp_path / "latest.pth")["step"] == 1
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_intact(tmp_path):
+    """The process may write no file beyond 64 KiB, so the larger save fails in its middle."""
+    save_checkpoint(tmp_path, 1, state(1), keep=3)
+    before = (tmp_path / "latest.pth").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    try:
+        with pytest.raises(OSError):
+            save_checkpoint(tmp_path, 2, state(2, size=200_000), keep=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "latest.pth").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_00000001.pth"]
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest["step"] == 1
+
+
+def test_a_folder_without_permission_is_reported(tmp_path):
+    with pytest.raises(OSError):
+        write_atomically(tmp_path / "missing" / "latest.pth", state(1))
+
+
+def test_a_truncated_newest_checkpoint_falls_back_with_a_warning(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, state(step), keep=3)
+    newest = checkpoints(tmp_path)[0]
+    newest.unlink()
+    newest.write_bytes((tmp_path / "latest.pth").read_bytes()[:500])
+    with pytest.warns(UserWarning, match="step_00000002.*trying the checkpoint before it"):
+        found = load_newest(tmp_path)
+    assert found is not None and found["step"] == 1
+
+
+def test_only_broken_checkpoints_are_an_error_not_a_fresh_start(tmp_path):
+    (tmp_path / "step_00000001.pth").write_bytes(b"broken")
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="none of the 1 checkpoints"):
+        load_newest(tmp_path)
+
+
+def test_an_empty_folder_has_none(tmp_path):
+    assert load_newest(tmp_path) is None

@@ -1,0 +1,145 @@
+"""Training: learns, resumes bit for bit, refuses another run's folder, records what it does."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from lib.data.training_set import collate, sample_id
+from lib.train.session import open_trainer
+from lib.train.trainer import Interrupted, StepSampler, resolve_precision
+
+
+def weights(trainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+class StopAt:
+    """Sends this process a signal once a step is reached, as a cluster or a user would."""
+
+    def __init__(self, trainer, step: int, number: int = signal.SIGTERM) -> None:
+        self._original, self._trainer, self._step, self._number = trainer.train_step, trainer, step, number
+
+    def __call__(self, batch):
+        result = self._original(batch)
+        if self._trainer.progress.step == self._step:
+            os.kill(os.getpid(), self._number)
+        return result
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_resume_equals_uninterrupted_bit_for_bit(small_experiment, tmp_path, monkeypatch, stop, workers):
+    """Stopped in an epoch's middle or at its end, with drop-path, masks, augmentation and optimiser state."""
+    settings = ("model.encoder.drop_path=0.2", f"data.workers={workers}")
+    whole = open_trainer(small_experiment(*settings), tmp_path / "whole", device="cpu")
+    whole.fit()
+
+    first = open_trainer(small_experiment(*settings), tmp_path / "parts", device="cpu")
+    monkeypatch.setattr(first, "train_step", StopAt(first, stop))
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        first.fit()
+    assert first.progress.step == stop
+
+    second = open_trainer(small_experiment(*settings), tmp_path / "parts", device="cpu")
+    assert second.progress.step == stop
+    second.fit()
+    assert second.progress.step == whole.progress.step == 8
+    assert_same_bits(weights(whole), weights(second))
+    stored = [torch.load(tmp_path / run / "latest.pth", weights_only=True) for run in ("whole", "parts")]
+    for one, other in zip(*(list(state["optimizer"]["state"].values()) for state in stored), strict=True):
+        assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(other[key])) for key in one)
+
+
+def test_the_log_of_a_resumed_run_has_every_step_once(small_experiment, tmp_path, monkeypatch):
+    experiment = small_experiment("train.log_every=1")
+    first = open_trainer(experiment, tmp_path, device="cpu")
+    monkeypatch.setattr(first, "train_step", StopAt(first, 3, signal.SIGINT))
+    with pytest.raises(Interrupted, match="SIGINT"):
+        first.fit()
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"kind": "train", "step": 99}\n{"kind": "tr')  # computed after the checkpoint, then cut off
+    open_trainer(experiment, tmp_path, device="cpu").fit()
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    train = [record for record in records if record["kind"] == "train"]
+    assert [record["step"] for record in train] == list(range(1, 9))
+    names = {"l1", "complete_iou", "coarse_online", "coarse_search", "fine_online", "fine_search", "reconstruction",
+             "total", "mean_iou", "gradient_norm", "lr", "samples_per_second", "data_wait"}  # fmt: skip
+    assert names <= train[0].keys()
+    assert [record["epoch"] for record in records if record["kind"] == "validation"] == [1, 2]
+
+
+def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path):
+    experiment = small_experiment(
+        "model.encoder.dim=64", "train.lr=3e-3", "train.encoder_lr=3e-3", "train.epochs=200", "train.schedule=step",
+        "train.drop_epoch=120", "train.clip_norm=1", "train.weight_decay=0", "model.encoder.drop_path=0",
+        "train.batch_size=8", "data.samples_per_epoch=8", "train.loss.reconstruction=0.1",
+    )  # fmt: skip
+    trainer = open_trainer(experiment, tmp_path, device="cpu")
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(8)])
+    trainer.model.train()
+    for _ in range(200):
+        losses, _ = trainer.train_step(batch)
+    assert losses.mean_iou.item() > 0.9
+
+
+def test_a_non_finite_loss_names_its_term_and_keeps_the_weights(small_experiment, tmp_path):
+    trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
+    broken = batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan")))
+    before = [parameter.clone() for parameter in trainer.model.parameters()]
+    with pytest.raises(FloatingPointError, match=r"step 0: loss terms \['l1', 'complete_iou'\]"):
+        trainer.train_step(broken)
+    assert all(torch.equal(one, other) for one, other in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_gradients_are_clipped(small_experiment, tmp_path):
+    trainer = open_trainer(small_experiment("train.clip_norm=0.01"), tmp_path, device="cpu")
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
+    _, norm = trainer.train_step(batch)
+    clipped = torch.stack([p.grad.norm() for p in trainer.model.parameters() if p.grad is not None]).norm()
+    assert norm > 0.01
+    assert clipped.item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_folder_of_another_config_is_refused_and_free_keys_may_change(small_experiment, tmp_path):
+    trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
+    trainer.save()
+    with pytest.raises(ValueError, match=r"another config; these keys differ: train\.lr"):
+        open_trainer(small_experiment("train.lr=0.5"), tmp_path, device="cpu")
+    open_trainer(small_experiment("train.log_every=7", "track.update=none"), tmp_path, device="cpu")
+
+
+def test_ranks_share_the_samples_of_a_step(small_experiment, tmp_path, monkeypatch):
+    trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
+    alone = list(StepSampler(trainer))
+    trainer.steps_per_epoch, trainer.num_steps = 2, 4
+    monkeypatch.setattr("lib.train.distributed.world_size", lambda: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr("lib.train.distributed.rank", lambda rank=rank: rank)
+        parts.append(list(StepSampler(trainer)))
+    together = [sorted(one + other) for one, other in zip(*parts, strict=True)]
+    pairs = [sorted(alone[step] + alone[step + 1]) for step in range(0, 8, 2)]
+    assert together == pairs
+
+
+def test_a_two_image_tracker_trains(small_experiment, tmp_path):
+    settings = ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
+    trainer = open_trainer(small_experiment(*settings), tmp_path, device="cpu")
+    trainer.fit()
+    assert trainer.progress.step == 8
+
+
+def test_precision_names():
+    cpu = torch.device("cpu")
+    assert resolve_precision("fp32", cpu) is None
+    assert resolve_precision("bf16", cpu) is torch.bfloat16
