@@ -10,6 +10,7 @@ import pytest
 from lib.data.scene import Scene, SceneStyle
 from lib.data.scene.actor import Actor
 from lib.data.scene.cast import Cast, draw_cast
+from lib.data.scene.drawn import DrawnLooks
 from lib.data.scene.motion import Excursion, Motion, Oscillation, Straight, Wander
 from lib.data.scene.sprite import SpriteRecipe, draw_sprite
 
@@ -147,7 +148,7 @@ def test_the_first_frame_shows_the_whole_target() -> None:
     # One large target in sixty would be cut if it were not moved inside.
     large = replace(style, target_side=(60, 64))
     for seed in range(600):
-        target = draw_cast(np.random.default_rng(seed), large, 100).target
+        target = draw_cast(np.random.default_rng(seed), large, 100, DrawnLooks()).target
         pose, (reach_x, reach_y) = target.motion.at(0), target.reach(0)
         assert reach_x <= pose.x <= 256 - reach_x and reach_y <= pose.y <= 192 - reach_y
 

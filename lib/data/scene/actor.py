@@ -7,8 +7,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.data.scene.deformation import Deformation
+from lib.data.scene.looks import Recipe
 from lib.data.scene.motion import Motion, Pose
-from lib.data.scene.sprite import MARGIN, SpriteRecipe, draw_sprite
+from lib.data.scene.sprite import MARGIN
 
 _SHUTTER = 0.5  # share of the time between two frames during which light falls on the sensor
 _OPAQUE = 128
@@ -56,16 +58,16 @@ class Layer(NamedTuple):
 class Actor:
     """An object in motion. Its picture is drawn when it first comes into view."""
 
-    def __init__(self, recipe: SpriteRecipe, motion: Motion) -> None:
+    def __init__(self, recipe: Recipe, motion: Motion, deformation: Deformation | None = None) -> None:
         self.motion = motion
         self._recipe = recipe
+        self._deformation = deformation
 
     def reach(self, time: float) -> tuple[float, float]:
         """Return how far right (and left) and how far down (and up) of its centre the object can extend, in pixels."""
         pose = self.motion.at(time)
         cosine, sine = abs(math.cos(pose.angle)), abs(math.sin(pose.angle))
-        half_width = (self._recipe.width / 2 + MARGIN + 1) * pose.scale_x
-        half_height = (self._recipe.height / 2 + MARGIN + 1) * pose.scale_y
+        half_width, half_height = self._half_sides(pose)
         return cosine * half_width + sine * half_height, sine * half_width + cosine * half_height
 
     def touches(self, other: "Actor", time: float) -> bool:
@@ -87,22 +89,31 @@ class Actor:
             shift: the camera's shake, subtracted from the centre.
             blurred: average over the time the shutter is open; the outline is then no longer that of one moment.
         """
+        sprite = self._sprite if self._deformation is None else self._deformation.bend(self._sprite, time)
         if not blurred:
-            return self._warp(self._matrix(time, shift))
+            return _warp(sprite, self._matrix(time, shift))
         before, middle, after = (self._matrix(time + offset, shift) for offset in (-_SHUTTER / 2, 0, _SHUTTER / 2))
-        lefts, tops, rights, bottoms = zip(*(self._window(matrix) for matrix in (before, middle, after)), strict=True)
+        lefts, tops, rights, bottoms = zip(
+            *(_window(sprite, matrix) for matrix in (before, middle, after)), strict=True
+        )
         window = min(lefts), min(tops), max(rights), max(bottoms)
-        ends = cv2.addWeighted(self._warp(before, window).picture, 0.5, self._warp(after, window).picture, 0.5, 0)
-        picture = cv2.addWeighted(ends, 2 / 3, self._warp(middle, window).picture, 1 / 3, 0)
+        ends = cv2.addWeighted(_warp(sprite, before, window).picture, 0.5, _warp(sprite, after, window).picture, 0.5, 0)
+        picture = cv2.addWeighted(ends, 2 / 3, _warp(sprite, middle, window).picture, 1 / 3, 0)
         return Layer(window[0], window[1], picture)
 
     @cached_property
     def _sprite(self) -> np.ndarray:
-        return draw_sprite(self._recipe)
+        return self._recipe.picture()
 
     def _radius(self, pose: Pose) -> float:
-        half_width = (self._recipe.width / 2 + MARGIN + 1) * pose.scale_x
-        return math.hypot(half_width, (self._recipe.height / 2 + MARGIN + 1) * pose.scale_y) + 2
+        return math.hypot(*self._half_sides(pose)) + 2
+
+    def _half_sides(self, pose: Pose) -> tuple[float, float]:
+        """Return half the width and height of the sprite in the frame, its margin included, before it is turned."""
+        stretch = 1.0 if self._deformation is None else 1 + self._deformation.strength
+        half_width = (self._recipe.width / 2 + MARGIN + 1) * stretch
+        half_height = (self._recipe.height / 2 + MARGIN + 1) * stretch
+        return half_width * pose.scale_x, half_height * pose.scale_y
 
     def _matrix(self, time: float, shift: tuple[float, float]) -> _Matrix:
         """Return the map from the sprite, about its middle, to the frame, in continuous coordinates."""
@@ -113,23 +124,25 @@ class Actor:
             (sine * pose.scale_x, cosine * pose.scale_y, pose.y - shift[1]),
         )
 
-    def _window(self, matrix: _Matrix) -> _Window:
-        """Return left, top, right, bottom of the pixels that the sprite can reach."""
-        height, width = self._sprite.shape[:2]
-        (xx, xy, x), (yx, yy, y) = matrix
-        reach_x, reach_y = (abs(xx) * width + abs(xy) * height) / 2, (abs(yx) * width + abs(yy) * height) / 2
-        return math.floor(x - reach_x), math.floor(y - reach_y), math.ceil(x + reach_x), math.ceil(y + reach_y)
 
-    def _warp(self, matrix: _Matrix, window: _Window | None = None) -> Layer:
-        left, top, right, bottom = self._window(matrix) if window is None else window
-        height, width = self._sprite.shape[:2]
-        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        (xx, xy, x), (yx, yy, y) = matrix
-        # OpenCV counts from the centres of pixels, in the sprite and in the window.
-        centred = np.array(
-            (
-                (xx, xy, x - left - 0.5 - xx * middle_x - xy * middle_y),
-                (yx, yy, y - top - 0.5 - yx * middle_x - yy * middle_y),
-            )
+def _window(sprite: np.ndarray, matrix: _Matrix) -> _Window:
+    """Return left, top, right, bottom of the pixels that the sprite can reach."""
+    height, width = sprite.shape[:2]
+    (xx, xy, x), (yx, yy, y) = matrix
+    reach_x, reach_y = (abs(xx) * width + abs(xy) * height) / 2, (abs(yx) * width + abs(yy) * height) / 2
+    return math.floor(x - reach_x), math.floor(y - reach_y), math.ceil(x + reach_x), math.ceil(y + reach_y)
+
+
+def _warp(sprite: np.ndarray, matrix: _Matrix, window: _Window | None = None) -> Layer:
+    left, top, right, bottom = _window(sprite, matrix) if window is None else window
+    height, width = sprite.shape[:2]
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    (xx, xy, x), (yx, yy, y) = matrix
+    # OpenCV counts from the centres of pixels, in the sprite and in the window.
+    centred = np.array(
+        (
+            (xx, xy, x - left - 0.5 - xx * middle_x - xy * middle_y),
+            (yx, yy, y - top - 0.5 - yx * middle_x - yy * middle_y),
         )
-        return Layer(left, top, cv2.warpAffine(self._sprite, centred, (right - left, bottom - top)))
+    )
+    return Layer(left, top, cv2.warpAffine(sprite, centred, (right - left, bottom - top)))

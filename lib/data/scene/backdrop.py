@@ -5,26 +5,18 @@ import math
 import cv2
 import numpy as np
 
+from lib.data.scene.looks import Looks
 from lib.data.scene.motion import Oscillation
-from lib.data.scene.shape import draw_shape
 from lib.data.scene.style import SHAKE, SceneStyle
-from lib.data.scene.texture import colourise, noise_field, palettes
-
-# The plane is wider than the frame, and coarser: a background is less sharp than what the camera follows.
-_MARGIN = 1.35
-_PIXEL = 1.35
-_MATERIAL = 64
 
 
 class Backdrop:
     """A textured plane, wider than the frame, seen by a camera that pans, zooms and rolls."""
 
-    def __init__(self, rng: np.random.Generator, style: SceneStyle) -> None:
+    def __init__(self, rng: np.random.Generator, style: SceneStyle, looks: Looks) -> None:
         height, width = style.frame_size
         self._frame_size = style.frame_size
-        self._picture = _draw_plane(
-            rng, round(height * _MARGIN / _PIXEL), round(width * _MARGIN / _PIXEL), style.background_detail
-        )
+        self._plane = looks.plane(rng, style.frame_size, style.background_detail)
         motion = style.camera_motion
         # Pan in x and y (the picture is mirrored beyond its borders), log zoom, roll.
         reach = (width * 0.5, height * 0.35, 0.14, 0.12)
@@ -42,56 +34,22 @@ class Backdrop:
         height, width = self._frame_size
         pan_x, pan_y, log_zoom, roll = self._camera.at(time)
         shake_x, shake_y = self.shake(time)
-        scale = math.exp(log_zoom) / _PIXEL
+        picture, pixel = self._plane
+        scale = math.exp(log_zoom) / pixel
         step_x, step_y = scale * math.cos(roll), scale * math.sin(roll)
-        rows, columns = self._picture.shape[:2]
+        rows, columns = picture.shape[:2]
         # From pixels of the frame to pixels of the picture, about the middle of both.
         x, y = (width - 1) / 2 + shake_x, (height - 1) / 2 + shake_y
         matrix = np.array(
             (
-                (step_x, -step_y, (columns - 1) / 2 + pan_x / _PIXEL - step_x * x + step_y * y),
-                (step_y, step_x, (rows - 1) / 2 + pan_y / _PIXEL - step_y * x - step_x * y),
+                (step_x, -step_y, (columns - 1) / 2 + pan_x / pixel - step_x * x + step_y * y),
+                (step_y, step_x, (rows - 1) / 2 + pan_y / pixel - step_y * x - step_x * y),
             )
         )
         return cv2.warpAffine(
-            self._picture,
+            picture,
             matrix,
             (width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-
-
-def _draw_plane(rng: np.random.Generator, height: int, width: int, detail: float) -> np.ndarray:
-    """Draw ground, often a second region, and clutter, as (H, W, 4) uint8.
-
-    One noise field is coloured by up to four palettes: its values fill a quarter of the range of a byte, and the two
-    high bits say which material a pixel is made of.
-    """
-    field = noise_field(rng, height, width, rng.uniform(0.4, 0.4 + 0.45 * detail), top=_MATERIAL - 1)
-    material = np.zeros((height, width), np.uint8)
-    if rng.random() < 0.55:
-        cv2.fillConvexPoly(material, _region(rng, height, width), _MATERIAL)
-    clutter: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for _ in range(int(rng.integers(0, 1 + round(8 * detail)))):
-        side = math.exp(rng.uniform(2.3, 4.4)) / _PIXEL
-        centre = rng.random(2) * (width, height)
-        for index, outline in enumerate(draw_shape(rng)):
-            clutter[index % 2].append((outline * (side / 2) + centre).astype(np.int32))
-    for index, outlines in enumerate(clutter):
-        for outline in outlines:
-            cv2.fillPoly(material, [outline], _MATERIAL * (2 + index))
-    colours = palettes(rng, 256 // _MATERIAL, _MATERIAL).reshape(256, 3)
-    return colourise(cv2.add(field, material), colours)
-
-
-def _region(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draw what lies beyond a horizon, or a band such as a road or a wall, as the corners of a convex polygon."""
-    angle = rng.normal(0, 0.35) + (math.pi / 2 if rng.random() < 0.3 else 0)
-    along = np.array((math.cos(angle), math.sin(angle)))
-    across = np.array((-along[1], along[0]))
-    far = 2.0 * (height + width)
-    middle = np.array((width, height)) / 2 + across * (rng.uniform(-0.25, 0.25) * height)
-    depth = far if rng.random() < 0.6 else rng.uniform(0.15, 0.5) * height
-    near_edge = middle - along * far, middle + along * far
-    return np.array((*near_edge, near_edge[1] + across * depth, near_edge[0] + across * depth)).astype(np.int32)

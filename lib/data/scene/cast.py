@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.data.scene.actor import Actor
+from lib.data.scene.deformation import Deformation
+from lib.data.scene.looks import Looks, Recipe
 from lib.data.scene.motion import Companion, Excursion, Motion, Oscillation, Path, Straight, Wander
-from lib.data.scene.sprite import SpriteRecipe
 from lib.data.scene.style import MAX_LOG_STRETCH, SHAKE, SceneStyle
 
 _RANDOM = np.random.Generator
@@ -29,34 +30,35 @@ class Cast(NamedTuple):
     front: tuple[Actor, ...]
 
 
-def draw_cast(rng: _RANDOM, style: SceneStyle, num_frames: int) -> Cast:
+def draw_cast(rng: _RANDOM, style: SceneStyle, num_frames: int, looks: Looks) -> Cast:
     """Draw the objects of a scene of a given length; in the first frame all of the target is seen."""
     side = math.exp(rng.uniform(math.log(style.target_side[0]), math.log(style.target_side[1])))
     step = side * rng.uniform(*style.speed)
-    recipe = _draw_recipe(rng, side)
+    recipe = _draw_recipe(rng, looks, side)
     spin = rng.uniform(-0.12, 0.12) if rng.random() < style.spin_probability else 0.0
     motion = Motion(_wander(rng, style, 0.72 * side, step), _changes(rng, style), rng.normal(0, 0.25), spin)
-    path = _moved_inside(motion, recipe, style)
+    deformation = _deformation(rng, style)
+    path = _moved_inside(Actor(recipe, motion, deformation), style)
     if rng.random() < style.leaving_probability:
         path = _excursion(rng, style, path, side, num_frames)
-    target = Actor(recipe, replace(motion, path=path))
+    target = Actor(recipe, replace(motion, path=path), deformation)
 
     behind, front = [], []
     if rng.random() < style.distractor_probability:
         for _ in range(int(rng.integers(1, style.max_distractors + 1))):
-            actor = _distractor(rng, style, recipe, path, step)
+            actor = _distractor(rng, looks, style, recipe, path, step)
             (front if rng.random() < 0.4 else behind).append(actor)
     if rng.random() < style.occlusion_probability:
         for _ in range(1 if rng.random() < 0.6 else 2):
-            front.append(_occluder(rng, style, path, side, num_frames))
+            front.append(_occluder(rng, looks, style, path, side, num_frames))
     # Who could hide the target in the first frame stays behind it for ever.
     behind += [actor for actor in front if actor.touches(target, 0)]
     return Cast(tuple(behind), target, tuple(actor for actor in front if actor not in behind))
 
 
-def _draw_recipe(rng: _RANDOM, side: float) -> SpriteRecipe:
+def _draw_recipe(rng: _RANDOM, looks: Looks, side: float) -> Recipe:
     stretch = math.exp(rng.uniform(-MAX_LOG_STRETCH, MAX_LOG_STRETCH))
-    return SpriteRecipe.draw(rng, side * stretch, side / stretch)
+    return looks.recipe(rng, side * stretch, side / stretch)
 
 
 def _wander(rng: _RANDOM, style: SceneStyle, margin: float, step: float) -> Wander:
@@ -76,14 +78,18 @@ def _changes(rng: _RANDOM, style: SceneStyle) -> Oscillation:
     return Oscillation(rng, [value * rng.random() for value in most], (40, 140))
 
 
-def _moved_inside(motion: Motion, recipe: SpriteRecipe, style: SceneStyle) -> Path:
+def _deformation(rng: _RANDOM, style: SceneStyle) -> Deformation | None:
+    return Deformation(rng, style.deformation * rng.random()) if style.deformation > 0 else None
+
+
+def _moved_inside(target: Actor, style: SceneStyle) -> Path:
     """Shift the target's way, if need be, so that all of it lies in the frame at time 0."""
-    pose = motion.at(0)
-    reach_x, reach_y = Actor(recipe, motion).reach(0)
+    pose = target.motion.at(0)
+    reach_x, reach_y = target.reach(0)
     height, width = style.frame_size
     shift_x = min(max(pose.x, reach_x + SHAKE), width - reach_x - SHAKE) - pose.x
     shift_y = min(max(pose.y, reach_y + SHAKE), height - reach_y - SHAKE) - pose.y
-    return Companion(motion.path, shift_x, shift_y)
+    return Companion(target.motion.path, shift_x, shift_y)
 
 
 def _excursion(rng: _RANDOM, style: SceneStyle, path: Path, side: float, num_frames: int) -> Path:
@@ -99,24 +105,24 @@ def _excursion(rng: _RANDOM, style: SceneStyle, path: Path, side: float, num_fra
     return Excursion(path, exit_x, exit_y, start, start + 2 * ramp + away, ramp)
 
 
-def _distractor(rng: _RANDOM, style: SceneStyle, target: SpriteRecipe, path: Path, step: float) -> Actor:
+def _distractor(rng: _RANDOM, looks: Looks, style: SceneStyle, target: Recipe, path: Path, step: float) -> Actor:
     """Draw another object, often much like the target, near it or on a way of its own."""
     side = math.sqrt(target.width * target.height)
     if rng.random() < _LOOKALIKE_SHARE:
         size = math.exp(rng.uniform(-0.2, 0.2))
         recipe = target.lookalike(rng).sized(target.width * size, target.height * size)
     else:
-        recipe = _draw_recipe(rng, side * math.exp(rng.uniform(-0.5, 0.5)))
+        recipe = _draw_recipe(rng, looks, side * math.exp(rng.uniform(-0.5, 0.5)))
     if rng.random() < 0.5:
         angle, distance = rng.uniform(0, 2 * math.pi), side * rng.uniform(1.4, 3)
         drift = Oscillation(rng, [side * rng.uniform(0.2, 1.2)] * 2, (30, 90))
         way: Path = Companion(path, distance * math.cos(angle), distance * math.sin(angle), drift)
     else:
         way = _wander(rng, style, 0, step)
-    return Actor(recipe, Motion(way, _changes(rng, style), rng.normal(0, 0.25)))
+    return Actor(recipe, Motion(way, _changes(rng, style), rng.normal(0, 0.25)), _deformation(rng, style))
 
 
-def _occluder(rng: _RANDOM, style: SceneStyle, path: Path, side: float, num_frames: int) -> Actor:
+def _occluder(rng: _RANDOM, looks: Looks, style: SceneStyle, path: Path, side: float, num_frames: int) -> Actor:
     """Draw an object that meets the target at a planned time, and hides a part or all of it."""
     time = rng.uniform(min(12, num_frames / 2), num_frames)
     size = side * math.exp(rng.uniform(-0.5, 0.45))
@@ -129,4 +135,5 @@ def _occluder(rng: _RANDOM, style: SceneStyle, path: Path, side: float, num_fram
         velocity_x, velocity_y = -velocity_x, -velocity_y
     miss_x, miss_y = rng.normal(0, 0.25 * side, 2).tolist()
     way = Straight(x + miss_x, y + miss_y, velocity_x, velocity_y, time)
-    return Actor(_draw_recipe(rng, size), Motion(way, _changes(rng, style), rng.normal(0, 0.4)))
+    recipe = _draw_recipe(rng, looks, size)
+    return Actor(recipe, Motion(way, _changes(rng, style), rng.normal(0, 0.4)), _deformation(rng, style))

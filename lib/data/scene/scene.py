@@ -9,6 +9,8 @@ import numpy as np
 from lib.data.scene.actor import Actor, Layer
 from lib.data.scene.backdrop import Backdrop
 from lib.data.scene.cast import draw_cast
+from lib.data.scene.drawn import DrawnLooks
+from lib.data.scene.looks import Looks
 from lib.data.scene.motion import Oscillation
 from lib.data.scene.style import SceneStyle
 
@@ -67,11 +69,12 @@ class Scene:
     blur the outline is that of the middle of the exposure.
     """
 
-    def __init__(self, rng: np.random.Generator, style: SceneStyle, num_frames: int) -> None:
+    def __init__(self, rng: np.random.Generator, style: SceneStyle, num_frames: int, looks: Looks) -> None:
         """Draw all parameters of a scene; pictures of objects and background are drawn when first needed."""
         self.num_frames = num_frames
         self._style = style = style.scaled()
-        self._cast = draw_cast(rng, style, num_frames)
+        self._cast = draw_cast(rng, style, num_frames, looks)
+        self._looks = looks
         self._backdrop_seed = int(rng.integers(2**62))
         swing = style.illumination_change
         self._light = Oscillation(rng, (swing * rng.random(), 12 * swing), (40, 160))
@@ -80,15 +83,23 @@ class Scene:
         self._grain = round(style.noise * rng.random())
 
     @classmethod
-    def from_seed(cls, seed: int | tuple[int, ...], style: SceneStyle | None = None, num_frames: int = 100) -> "Scene":
+    def from_seed(
+        cls,
+        seed: int | tuple[int, ...],
+        style: SceneStyle | None = None,
+        num_frames: int = 100,
+        looks: Looks | None = None,
+    ) -> "Scene":
         """Draw the scene of a seed.
 
         Args:
             seed: entropy of a `numpy.random.SeedSequence`.
             style: how hard and varied the scene may be; the default style when None.
             num_frames: length of the video; events are planned within it.
+            looks: what its objects and background look like; drawn as well when None.
         """
-        return cls(np.random.default_rng(seed), SceneStyle() if style is None else style, num_frames)
+        style = SceneStyle() if style is None else style
+        return cls(np.random.default_rng(seed), style, num_frames, DrawnLooks() if looks is None else looks)
 
     def render(self, index: int) -> RenderedFrame:
         """Draw one frame and its label."""
@@ -112,7 +123,7 @@ class Scene:
 
     @cached_property
     def _backdrop(self) -> Backdrop:
-        return Backdrop(np.random.default_rng(self._backdrop_seed), self._style)
+        return Backdrop(np.random.default_rng(self._backdrop_seed), self._style, self._looks)
 
     def _paint(self, canvas: np.ndarray, actor: Actor, time: int, shift: tuple[float, float]) -> None:
         if actor.in_view(time, self._style.frame_size):

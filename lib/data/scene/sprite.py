@@ -45,6 +45,10 @@ class SpriteRecipe:
         """Return the same object drawn at another size."""
         return replace(self, width=width, height=height)
 
+    def picture(self) -> np.ndarray:
+        """Draw it; see `draw_sprite`."""
+        return draw_sprite(self)
+
 
 def draw_sprite(recipe: SpriteRecipe) -> np.ndarray:
     """Draw an object as (H, W, 4) uint8: red, green and blue multiplied by alpha, then alpha.

@@ -27,6 +27,7 @@ class SceneStyle:
         rotation: largest swing of the target in radians; a spinning one turns without limit.
         scale_change: largest change of log size to either side.
         aspect_change: largest change of log aspect ratio to either side.
+        deformation: largest slide of a row or column of an object's pixels, as a share of half its side; 0: rigid.
         illumination_change: largest change of the whole frame's brightness to either side, as a share.
         camera_motion: strength of pan, zoom and roll of the background; 1 is a hand-held camera following the target.
         background_detail: contrast of the background's fine texture and clutter; 0 leaves a smooth picture.
@@ -46,6 +47,7 @@ class SceneStyle:
     rotation: float = 0.6
     scale_change: float = 0.35
     aspect_change: float = 0.2
+    deformation: float = 0.0
     illumination_change: float = 0.3
     camera_motion: float = 1.0
     background_detail: float = 1.0
@@ -69,12 +71,12 @@ class SceneStyle:
                 raise ValueError(f"scene style: {name} = {self.__dict__[name]} must lie in [0, 1]")
         # The diagonal of the most stretched target at its largest, with a little room for its margin.
         diagonal = math.hypot(math.exp(MAX_LOG_STRETCH), math.exp(-MAX_LOG_STRETCH)) * self.target_side[1] + 8
-        largest = diagonal * math.exp(self.scale_change + self.aspect_change / 2) + 2 * SHAKE
+        largest = diagonal * math.exp(self.scale_change + self.aspect_change / 2) * (1 + self.deformation) + 2 * SHAKE
         if largest > min(self.frame_size):
             raise ValueError(
                 f"scene style: a target of side {self.target_side[1]:g} px can grow to {largest:.0f} px, which does "
                 f"not fit a frame of {self.frame_size[0]} x {self.frame_size[1]} px; make the frame larger, or "
-                "target_side, scale_change or aspect_change smaller"
+                "target_side, scale_change, aspect_change or deformation smaller"
             )
 
     def scaled(self) -> "SceneStyle":
@@ -89,6 +91,7 @@ class SceneStyle:
             rotation=self.rotation * share,
             scale_change=self.scale_change * share,
             aspect_change=self.aspect_change * share,
+            deformation=self.deformation * share,
             illumination_change=self.illumination_change * share,
             camera_motion=self.camera_motion * share,
             background_detail=self.background_detail * share,
