@@ -173,6 +173,7 @@ def _score(benchmark: Benchmark, sequence: Sequence, result: Result, protocol: P
         pooled=_pool_as_got10k(sequence, boxes_xywh) if benchmark.pooling == "got10k" else None,
         seconds=float(read_seconds(files.seconds).sum()) if files.seconds.is_file() else float("nan"),
         num_non_finite=files.num_non_finite(),
+        attributes=sequence.attributes,
     )
 
 

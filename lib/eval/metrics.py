@@ -76,6 +76,7 @@ def score_sequence(
     pooled: PooledOverlap | None = None,
     seconds: float = float("nan"),
     num_non_finite: int = 0,
+    attributes: tuple[str, ...] = (),
 ) -> SequenceScores:
     """Score one tracker on one sequence.
 
@@ -91,18 +92,12 @@ def score_sequence(
             all frames but the first and the invalid ones, boxes unclipped.
         seconds: time the tracker took.
         num_non_finite: boxes that stand in for output that was not finite.
+        attributes: of the sequence.
     """
     num_frames = len(true_xywh)
     assert predicted_xywh.shape == true_xywh.shape and absent.shape == (num_frames,), name
     rule = LABEL_RULES["default"] if protocol == "strict" else LABEL_RULES[label]
-
-    # Rows x, y, w, h of length N from here on: numpy is several times faster along the long axis.
-    true = np.array(true_xywh.T, order="C")
-    predicted = _fill_empty(np.array(predicted_xywh.T, order="C"), np.any(np.isnan(true), axis=0))
-    predicted[:, 0] = true[:, 0]
-    measured = true if protocol == "pytracking" else true[2:]
-    valid = (measured > 0).all(axis=0) & ~absent  # nan is not > 0
-
+    predicted, true, valid = _prepare(predicted_xywh, true_xywh, absent, protocol)
     with np.errstate(divide="ignore", invalid="ignore"):  # columns with an invalid truth are overwritten below
         overlap = _iou_of_rows(predicted, true)
         # Half of (w - 1), not of w: the same centre offset, but rounded as in the published code, so that an error of
@@ -129,7 +124,20 @@ def score_sequence(
         pooled=pooled or _pool(overlap[1:][valid[1:]]),
         seconds=seconds,
         num_non_finite=num_non_finite,
+        attributes=attributes,
     )
+
+
+def frame_overlap(
+    predicted_xywh: np.ndarray, true_xywh: np.ndarray, absent: np.ndarray, protocol: Protocol = "stark"
+) -> np.ndarray:
+    """Return (N,) each frame's IoU as the success curve counts it; nan in an invalid frame, which is a miss there.
+
+    Arguments as in `score_sequence`.
+    """
+    predicted, true, valid = _prepare(predicted_xywh, true_xywh, absent, protocol)
+    with np.errstate(invalid="ignore"):
+        return np.where(valid, _iou_of_rows(predicted, true), np.nan)
 
 
 def got10k_overlap(
@@ -154,6 +162,19 @@ def got10k_overlap(
 def iou(boxes_xywh: np.ndarray, others_xywh: np.ndarray) -> np.ndarray:
     """Return the intersection over union of paired (N, 4) boxes; 0 where both are empty, nan where one is nan."""
     return _iou_of_rows(boxes_xywh.T, others_xywh.T)
+
+
+def _prepare(
+    predicted_xywh: np.ndarray, true_xywh: np.ndarray, absent: np.ndarray, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the predicted and the true boxes as they are compared, (4, N) each, and (N,) where a frame is valid."""
+    # Rows x, y, w, h of length N from here on: numpy is several times faster along the long axis.
+    true = np.array(true_xywh.T, order="C")
+    predicted = _fill_empty(np.array(predicted_xywh.T, order="C"), np.any(np.isnan(true), axis=0))
+    predicted[:, 0] = true[:, 0]
+    measured = true if protocol == "pytracking" else true[2:]
+    valid = (measured > 0).all(axis=0) & ~absent  # nan is not > 0
+    return predicted, true, valid
 
 
 def _iou_of_rows(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

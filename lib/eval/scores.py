@@ -34,6 +34,7 @@ class SequenceScores:
         pooled: what the sequence adds to AO and SR.
         seconds: time the tracker took for all frames; nan when it was not recorded.
         num_non_finite: boxes that stand in for output that was not finite, as far as it was recorded.
+        attributes: of the sequence, as its data set names them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SequenceScores:
     pooled: PooledOverlap
     seconds: float = float("nan")
     num_non_finite: int = 0
+    attributes: tuple[str, ...] = ()
 
     @property
     def auc(self) -> float:
