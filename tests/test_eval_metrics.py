@@ -12,6 +12,7 @@ from lib.eval.metrics import (
     SUCCESS_THRESHOLDS,
     Protocol,
     check_predictions,
+    frame_overlap,
     got10k_overlap,
     iou,
     score_sequence,
@@ -169,6 +170,18 @@ def test_agrees_with_a_frame_by_frame_evaluation() -> None:
         np.testing.assert_allclose(scores.success_curve, success, atol=1e-12)
         np.testing.assert_allclose(scores.precision_curve, precision, atol=1e-12)
         np.testing.assert_allclose(scores.norm_precision_curve, norm_precision, atol=1e-12)
+
+
+def test_overlap_frame_by_frame_is_what_the_success_curve_counts() -> None:
+    true = np.array([TRUE, TRUE, [0, 0, 40, 20], [np.nan] * 4, TRUE, TRUE])
+    predicted = np.array([[500, 500, 1, 1], [10, 10, 16, 16], [0, 0, 0, 0], TRUE, TRUE, [0, 0, 0, 0]])
+    absent = np.array([0, 0, 0, 0, 1, 0], bool)
+    overlap = frame_overlap(predicted, true, absent, "stark")
+    # Given; half; row 2 again, 16 x 10 of it inside; not annotated; absent; the row before it.
+    np.testing.assert_allclose(overlap, [1, 0.5, 160 / 896, np.nan, np.nan, 1])
+    curve = score_sequence("video", predicted, true, absent).success_curve
+    np.testing.assert_allclose(curve, [(overlap > threshold).mean() for threshold in SUCCESS_THRESHOLDS])
+    assert np.isnan(frame_overlap(predicted, true, absent, "pytracking")[2])  # x = y = 0 is not valid there
 
 
 def test_inputs_are_left_as_they_are() -> None:
