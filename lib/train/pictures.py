@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from lib.box import xyxy_to_xywh
 from lib.config.schema import Experiment
 from lib.data.datasets import open_dataset
 from lib.data.training_set import Batch, MixedSource, TrainingSet, collate, sample_id
-from lib.draw import RebuiltImage, reconstruction_sheet
+from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, reconstruction_sheet
 from lib.models.build import build_model
 from lib.models.decoder import patchify, unpatchify
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 
+_TILE = 160
 _EPOCH = 10**6  # past every curriculum, and none that training draws from
 
 
@@ -56,6 +59,35 @@ def picture_reconstructions(model: MMG, batch: Batch, generator: torch.Generator
         )
     rows.append(_rows(model, "search", batch.search, rebuilt.mask_search, rebuilt.coarse_search, rebuilt.fine_search))
     return reconstruction_sheet([row for sample in zip(*rows, strict=True) for row in sample])
+
+
+@torch.no_grad()
+def picture_boxes(model: MMG, batch: Batch) -> np.ndarray:
+    """Draw template, online template and search region of every sample, with the true and the predicted box.
+
+    Args:
+        model: runs in evaluation mode, and is left in the mode it had.
+        batch: samples on the model's device.
+
+    Returns:
+        (H, W, 3) uint8 RGB: one row a sample.
+    """
+    was_training = model.training
+    model.eval()
+    online_template = batch.online_template if model.encoder.online_template else None
+    output = model(batch.template, batch.search, online_template, reconstruct=False)
+    model.train(was_training)
+    boxes_xywh = [xyxy_to_xywh(boxes) * _TILE for boxes in (batch.search_crop_box_xyxy, output.crop_boxes_xyxy)]
+    rows = []
+    for number in range(len(batch.template)):
+        crops = (batch.template, batch.online_template, batch.search)
+        tiles = [
+            cv2.resize(crop[number].permute(1, 2, 0).cpu().numpy(), (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)
+            for crop in crops
+        ]
+        draw_boxes(tiles[2], [boxes[number].cpu().numpy() for boxes in boxes_xywh], (TRUTH, PALETTE[0]))
+        rows.append(np.hstack(tiles))
+    return np.vstack(rows)
 
 
 def picture_samples(

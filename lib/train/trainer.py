@@ -26,8 +26,10 @@ from lib.train.checkpoint import load_newest, save_checkpoint
 from lib.train.log import RunLog
 from lib.train.losses import Losses, tracking_loss
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
+from lib.train.pictures import picture_boxes, picture_reconstructions
 
 _VALIDATION_EPOCH = 10**6  # an epoch number that training never reaches, so validation noise is its own
+_PICTURED = 4  # samples in a TensorBoard picture
 
 
 @dataclass
@@ -99,6 +101,8 @@ class Trainer:
                 last = epoch == train.epochs
                 if self._validation_set is not None and (last or epoch % train.validate_every == 0):
                     self.validate(epoch)
+                if train.picture_every and (last or epoch % train.picture_every == 0) and distributed.is_main():
+                    self._record_pictures()
                 if last or epoch % train.checkpoint_every == 0:
                     self.save()
         finally:
@@ -188,6 +192,16 @@ class Trainer:
         with torch.autocast(self.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
             output = model(batch.template, batch.search, online_template, generator=self._generator)
         return tracking_loss(output, batch.search_crop_box_xyxy, self.experiment.train.loss)
+
+    def _record_pictures(self) -> None:
+        """Show boxes and reconstructions of the same few samples every time."""
+        samples = self._validation_set or self._training_set
+        batch = collate([samples[sample_id(_VALIDATION_EPOCH, index)] for index in range(_PICTURED)]).to(self.device)
+        self.log.picture("boxes", self.progress.step, picture_boxes(self.model, batch))
+        if self.model.decoder is not None:
+            self._generator.manual_seed(0)
+            sheet = picture_reconstructions(self.model, batch, self._generator)
+            self.log.picture("reconstruction", self.progress.step, sheet)
 
     def save(self) -> None:
         """Write the state of the run; in the main process only."""
