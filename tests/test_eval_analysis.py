@@ -69,6 +69,9 @@ def test_json_holds_every_number_at_full_precision(tmp_path: Path) -> None:
         "auc": pytest.approx(20 / 21, abs=1e-15),
         **dict.fromkeys(("op50", "op75", "precision", "norm_precision", "ao", "sr50", "sr75"), 1.0),
         "fps": 4.0,
+        # Equal sequences leave nothing to resample.
+        "auc_interval": [pytest.approx(20 / 21), pytest.approx(20 / 21)],
+        "ao_interval": [1.0, 1.0],
         "sequences": {
             name: {"auc": pytest.approx(20 / 21, abs=1e-15), "precision": 1.0, "norm_precision": 1.0} for name in "abc"
         },
@@ -91,9 +94,34 @@ def test_table_ranks_and_rounds(tmp_path: Path) -> None:
     off, perfect = Result("off", write(tmp_path / "off", offset=16)), Result("perfect", write(tmp_path / "perfect"))
     lines = format_table(run(off, perfect)).splitlines()
     assert lines[0] == "Toys, 3 sequences, protocol stark"
-    assert lines[2].split() == ["result", "AUC", "OP50", "OP75", "P", "P_norm", "AO", "SR0.5", "SR0.75", "FPS"]
-    assert lines[3].split() == ["perfect", "95.2", *["100.0"] * 7, "4.0"]
-    assert lines[4].split() == ["off", "48.8", "25.0", "25.0", "100.0", "25.0", "33.3", "0.0", "0.0", "4.0"]
+    assert lines[2].split() == [
+        "result",
+        "AUC",
+        "95",
+        "%",
+        "OP50",
+        "OP75",
+        "P",
+        "P_norm",
+        "AO",
+        "SR0.5",
+        "SR0.75",
+        "FPS",
+    ]
+    assert lines[3].split() == ["perfect", "95.2", "95.2-95.2", *["100.0"] * 7, "4.0"]
+    assert lines[4].split() == [
+        "off",
+        "48.8",
+        "48.8-48.8",
+        "25.0",
+        "25.0",
+        "100.0",
+        "25.0",
+        "33.3",
+        "0.0",
+        "0.0",
+        "4.0",
+    ]
     assert len(lines) == 5 and len({len(line) for line in lines[2:]}) == 1
 
 

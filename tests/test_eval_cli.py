@@ -71,6 +71,7 @@ def test_from_videos_to_numbers(videos: Path, capsys: pytest.CaptureFixture[str]
     assert sorted(path.name for path in Path("plots").glob("*.png")) == [
         "norm_precision.png",
         "precision.png",
+        "speed.png",
         "success.png",
     ]
     assert "static/default" in capsys.readouterr().out

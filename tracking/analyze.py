@@ -1,38 +1,96 @@
-"""Score result files: a table, curves, JSON."""
+"""Score result files: tables, plots, CSV, LaTeX, JSON, and comparisons with each other and with the literature."""
 
 import argparse
 import time
 from pathlib import Path
 
 from lib.config.cli import run
+from lib.eval.ablations import format_ablations, summarize_ablations
 from lib.eval.analysis import analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.metrics import PROTOCOLS
-from lib.eval.tables import format_table, to_json
+from lib.eval.outputs import Outputs, write_outputs
+from lib.eval.published import PAPER, PublishedTable, read_published
+from lib.eval.tables import format_published
 
 _EXAMPLES = """examples:
-  python tracking/analyze.py synthetic mmg/mmg_tiny static/none
+  python tracking/analyze.py synthetic mmg/mmg_tiny static/default
   python tracking/analyze.py folder results/mmg/mmg_tiny /tmp/other_tracker --root ~/videos --json scores.json
+  python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --published --csv lasot.csv --latex lasot.tex
+  python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --compare mmg/mmg_vitb mmg/mmg_vits
+  python tracking/analyze.py lasot --ablations          the paper's Tables IV, V and VI beside what was measured here
+  python tracking/analyze.py vot2020 --published        what the paper prints on a benchmark, alone
+  python tracking/analyze.py got10k_test --published --rows server.yaml
 
 The numbers are those of one-pass evaluation: frame 1 is given, frames without the target count as misses.
   AUC      area under the success curve: share of frames with an overlap (IoU) above 0, .05 ... 1
+  95 %     where the AUC would lie with other sequences of the same kind: bootstrap over sequences, seeded
   OP50     share of frames with an overlap above .5; OP75 above .75
   P        share of frames with a centre error of at most 20 pixels
   P_norm   the same with the error in units of the true box's sides, at most .2
   AO, SR   mean overlap, and share above .5 and .75, of the visible frames of all sequences together
   FPS      frames per second of the tracker alone
+
+A file for --rows holds numbers from elsewhere, such as an evaluation server:
+  source: GOT-10k server, 2026-01-31
+  tables:
+    - {benchmark: got10k_test, unit: percent, columns: [ao, sr50, sr75], rows: {our tracker: [70.1, 80.2, null]}}
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, analyse, print."""
+    arguments = _parser().parse_args(argv)
+    published = _read_published(arguments)
+    if not arguments.results and not arguments.ablations:
+        if not published:
+            raise ValueError("name at least one result, such as mmg/mmg_vitb, or give --ablations or --published")
+        print(format_published(published))
+        return 0
+    benchmark = find_benchmark(arguments.benchmark)
+    if arguments.ablations:
+        dataset = benchmark.open(arguments.root, arguments.paths)
+        summaries = summarize_ablations(
+            benchmark,
+            dataset,
+            arguments.results_dir,
+            protocol=arguments.protocol,
+            allow_missing=arguments.allow_missing,
+        )
+        print(format_ablations(summaries))
+    if arguments.results:
+        results = find_results(arguments.results, benchmark, arguments.results_dir)
+        dataset = benchmark.open(arguments.root, arguments.paths)
+        started = time.perf_counter()
+        analysis = analyze(
+            benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing
+        )
+        seconds = time.perf_counter() - started
+        outputs = Outputs(
+            json=arguments.json,
+            csv=arguments.csv,
+            latex=arguments.latex,
+            plots=None if arguments.no_plots else arguments.out or Path("analysis") / benchmark.name,
+            compared=tuple(arguments.compare) if arguments.compare else None,
+        )
+        write_outputs(analysis, published, outputs)
+        print(f"scored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
+    return 0
+
+
+def _read_published(arguments: argparse.Namespace) -> tuple[PublishedTable, ...]:
+    files = [*([PAPER] if arguments.published else []), *arguments.rows]
+    return tuple(table for file in files for table in read_published(file, arguments.benchmark))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
     parser.add_argument(
         "results",
-        nargs="+",
+        nargs="*",
         metavar="RESULT",
         help="tracker/config as found in the results folder, or any folder of result files",
     )
@@ -50,31 +108,25 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--allow-missing", action="store_true", help="score the sequences that every result has")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers, in [0, 1] at full precision")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write them overall, by attribute and by sequence")
+    parser.add_argument("--latex", type=Path, metavar="FILE", help="write tables in the booktabs style")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the curves (PNG and PDF); default: analysis/<benchmark>"
+        "--out", type=Path, metavar="DIR", help="folder for the plots (PNG and PDF); default: analysis/<benchmark>"
     )
-    parser.add_argument("--no-plots", action="store_true", help="draw no curves")
-    arguments = parser.parse_args(argv)
-
-    benchmark = find_benchmark(arguments.benchmark)
-    results = find_results(arguments.results, benchmark, arguments.results_dir)
-    dataset = benchmark.open(arguments.root, arguments.paths)
-    started = time.perf_counter()
-    analysis = analyze(benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing)
-    seconds = time.perf_counter() - started
-    print(format_table(analysis))
-    print(f"\nscored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(to_json(analysis), encoding="utf-8")
-        print(f"numbers in {arguments.json}")
-    if not arguments.no_plots:
-        from lib.eval.plots import plot_curves  # matplotlib takes longer to import than most tables to compute
-
-        folder = arguments.out or Path("analysis") / benchmark.name
-        plot_curves(analysis, folder)
-        print(f"curves in {folder}")
-    return 0
+    parser.add_argument("--no-plots", action="store_true", help="draw nothing")
+    parser.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="compare two of the results sequence by sequence"
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="add the paper's rows on this benchmark, marked as not measured here"
+    )
+    parser.add_argument(
+        "--rows", type=Path, action="append", default=[], metavar="FILE", help="add rows from a file of your own"
+    )
+    parser.add_argument(
+        "--ablations", action="store_true", help="print the ablation tables from the results of their configs"
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def format_comparison(comparison: Comparison, limit: int = 10) -> str:
     """Return the comparison as text: the verdict, then the `limit` largest gains and losses."""
     interval = comparison.interval
     ties = len(comparison.differences) - comparison.num_wins - comparison.num_losses
-    verdict = "the interval holds 0: no clear difference" if interval.low <= 0 <= interval.high else "a clear difference"
+    verdict = (
+        "the interval holds 0: no clear difference" if interval.low <= 0 <= interval.high else "a clear difference"
+    )
     lines = [
         f"{comparison.first} against {comparison.second}: AUC {100 * comparison.gain:+.1f} points, "
         f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f} ({verdict})",

@@ -1,30 +1,16 @@
 """Success, precision and normalised-precision plots, as PNG and PDF."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.eval.analysis import Analysis
+from lib.eval.figure import colour, dashes, new_figure, save
 from lib.eval.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS
 from lib.eval.tables import describe
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is left out, being pale on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "pdf.fonttype": 42,  # text stays text
-}
 
 
 @dataclass(frozen=True)
@@ -50,7 +36,6 @@ class Axes:
 
 def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
     """Draw the three plots of an analysis into a folder and return the files' paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     plots = {
         "success": (
             Axes("Success", "overlap threshold", "share of frames [%]", SUCCESS_THRESHOLDS, "AUC", None),
@@ -74,19 +59,13 @@ def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
     }
     paths: list[Path] = []
     for name, (axes, lines) in plots.items():
-        with matplotlib.style.context(_STYLE):
-            figure = draw_plot(axes, lines, describe(analysis))
-            for suffix in (".png", ".pdf"):
-                path = folder / f"{name}{suffix}"
-                figure.savefig(path, dpi=160)
-                paths.append(path)
+        paths += save(partial(draw_plot, axes, lines, describe(analysis)), folder, name)
     return paths
 
 
 def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
     """Draw one plot; colours follow the order of the results, the legend their scores."""
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 4.8)
     plot = figure.add_subplot()
     if axes.score_at is not None:
         plot.axvline(axes.score_at, color="#999999", linewidth=0.8, linestyle=(0, (3, 3)))
@@ -95,8 +74,8 @@ def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
         (handle,) = plot.plot(
             axes.thresholds,
             100 * line.curve,
-            color=_COLOURS[index % len(_COLOURS)],
-            linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
+            color=colour(index),
+            linestyle=dashes(index),
             linewidth=2,
             label=f"{100 * line.score:.1f}  {line.name}",
             clip_on=False,

@@ -1,29 +1,65 @@
-"""An analysis as text: a table for the terminal, JSON for other programs."""
+"""An analysis as text: tables for the terminal, JSON for other programs."""
 
 import json
 import math
+from collections.abc import Mapping
+from collections.abc import Sequence as Indexed
 
 from lib.eval.analysis import Analysis, describe_missing
+from lib.eval.attributes import by_attribute
+from lib.eval.bootstrap import ao_interval, auc_interval
+from lib.eval.measures import MEASURES, frames_per_second, percent
+from lib.eval.published import TITLES, PublishedTable
 from lib.eval.scores import BenchmarkScores
 
-_COLUMNS = ("AUC", "OP50", "OP75", "P", "P_norm", "AO", "SR0.5", "SR0.75", "FPS")
 
+def format_table(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
+    """Return the table, best AUC first: percent with one decimal, frames per second as they are.
 
-def format_table(analysis: Analysis) -> str:
-    """Return the table, best AUC first: percent with one decimal, frames per second as they are."""
+    Args:
+        analysis: what was measured.
+        published: what others measured on the same benchmark; drawn below, and marked.
+    """
     ranked = sorted(analysis.scores, key=lambda scores: -scores.auc)
-    rows = [("result", *_COLUMNS), *((scores.name, *_cells(scores)) for scores in ranked)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [describe(analysis), ""]
-    for row in rows:
-        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        lines.append("  ".join((row[0].ljust(widths[0]), *cells)))
+    keys = list(MEASURES)
+    header = ("result", MEASURES[keys[0]].title, "95 %", *(MEASURES[key].title for key in keys[1:]), "FPS")
+    blocks = {"": [header, *((scores.name, *_cells(scores)) for scores in ranked)]}
+    for table in published:
+        rows = blocks.setdefault(table.mark, [])
+        for row in sorted(table.rows, key=lambda row: -row.values[0]):
+            first, *others = (percent(row.value(table, key)) for key in keys)
+            rows.append((row.tracker, first, "-", *others, frames_per_second(row.fps)))
+    lines = [describe(analysis), "", *aligned(blocks)]
     for scores in ranked:
         if num_non_finite := sum(sequence.num_non_finite for sequence in scores.sequences):
             lines += ["", f"NOT FINITE: {num_non_finite} boxes of {scores.name}; each repeats the one before it"]
     if analysis.missing:
-        lines += ["", f"INCOMPLETE: {describe_missing(analysis.missing)}"]
+        lines += ["", incomplete(analysis)]
     return "\n".join(lines)
+
+
+def format_attributes(analysis: Analysis) -> str:
+    """Return the AUC on the sequences of each attribute, a row for each; empty when the sequences carry none."""
+    attributes = by_attribute(analysis)
+    if not attributes:
+        return ""
+    rows = [("attribute", "sequences", *(scores.name for scores in analysis.scores))]
+    for each in attributes:
+        rows.append((each.attribute, str(each.num_sequences), *(percent(scores.auc) for scores in each.scores)))
+    rows.append(("all", str(analysis.num_scored), *(percent(scores.auc) for scores in analysis.scores)))
+    return "\n".join(["AUC by attribute", *aligned({"": rows})])
+
+
+def format_published(tables: Indexed[PublishedTable]) -> str:
+    """Return tables of others alone, each under its mark, with measures that this project leaves to others too."""
+    lines: list[str] = []
+    for table in tables:
+        rows = [("tracker", *(TITLES[key] for key in table.columns))]
+        for row in sorted(table.rows, key=lambda row: -row.values[0]):
+            cells = (percent(value) if table.percent else _fraction(value) for value in row.values)
+            rows.append((row.tracker, *cells))
+        lines += ["", table.mark, *aligned({"": rows})]
+    return "\n".join(lines[1:])
 
 
 def describe(analysis: Analysis) -> str:
@@ -32,6 +68,29 @@ def describe(analysis: Analysis) -> str:
     if analysis.num_scored < analysis.num_sequences:
         scored += f" of {analysis.num_sequences}"
     return f"{analysis.benchmark.title}, {scored} sequences, protocol {analysis.protocol}"
+
+
+def incomplete(analysis: Analysis) -> str:
+    """Say which sequences were left out."""
+    return f"INCOMPLETE: {describe_missing(analysis.missing)}"
+
+
+def aligned(blocks: Mapping[str, list[tuple[str, ...]]]) -> list[str]:
+    """Return rows of cells as lines whose columns line up, the first to the left and the others to the right.
+
+    Args:
+        blocks: rows by the line of text that stands above them, "" for none.
+    """
+    rows = [row for block in blocks.values() for row in block]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines: list[str] = []
+    for heading, block in blocks.items():
+        if heading:
+            lines += ["", heading]
+        for row in block:
+            cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+            lines.append("  ".join((row[0].ljust(widths[0]), *cells)))
+    return lines
 
 
 def to_json(analysis: Analysis) -> str:
@@ -44,37 +103,33 @@ def to_json(analysis: Analysis) -> str:
         "protocol": analysis.protocol,
         "results": {scores.name: _numbers(scores) for scores in analysis.scores},
     }
+    attributes = by_attribute(analysis)
+    if attributes:
+        document["attributes"] = {
+            each.attribute: {
+                "num_sequences": each.num_sequences,
+                "auc": {scores.name: scores.auc for scores in each.scores},
+            }
+            for each in attributes
+        }
     if analysis.missing:
         document["missing"] = {result.result: list(result.sequences) for result in analysis.missing}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _cells(scores: BenchmarkScores) -> list[str]:
-    shares = (
-        scores.auc,
-        scores.op50,
-        scores.op75,
-        scores.precision,
-        scores.norm_precision,
-        scores.ao,
-        scores.sr50,
-        scores.sr75,
-    )
-    fps = "-" if math.isnan(scores.fps) else f"{scores.fps:.1f}" if scores.fps < 100 else f"{scores.fps:.0f}"
-    return [*("-" if math.isnan(share) else f"{100 * share:.1f}" for share in shares), fps]
+    first, *others = (percent(measure.read(scores)) for measure in MEASURES.values())
+    interval = auc_interval(scores)
+    return [first, f"{100 * interval.low:.1f}-{100 * interval.high:.1f}", *others, frames_per_second(scores.fps)]
 
 
 def _numbers(scores: BenchmarkScores) -> dict[str, object]:
+    auc, ao = auc_interval(scores), ao_interval(scores)
     return {
-        "auc": scores.auc,
-        "op50": scores.op50,
-        "op75": scores.op75,
-        "precision": scores.precision,
-        "norm_precision": scores.norm_precision,
-        "ao": _number(scores.ao),
-        "sr50": _number(scores.sr50),
-        "sr75": _number(scores.sr75),
+        **{key: _number(measure.read(scores)) for key, measure in MEASURES.items()},
         "fps": _number(scores.fps),
+        "auc_interval": [auc.low, auc.high],
+        "ao_interval": [_number(ao.low), _number(ao.high)],
         "sequences": {
             sequence.name: {
                 "auc": sequence.auc,
@@ -88,3 +143,7 @@ def _numbers(scores: BenchmarkScores) -> dict[str, object]:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def _fraction(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,52 @@
+"""What all plots share: colours, typography, and how they are written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is left out, being pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+GREY = "#777777"
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "pdf.fonttype": 42,  # text stays text
+    "text.parse_math": False,  # a name may hold a dollar
+}
+
+
+def colour(index: int) -> str:
+    """Return the colour of the result with this place on the command line; a result keeps it in every plot."""
+    return _COLOURS[index % len(_COLOURS)]
+
+
+def dashes(index: int) -> str | tuple[float, tuple[float, ...]]:
+    """Return the line style of a result: results of one colour differ in it."""
+    return _DASHES[index // len(_COLOURS) % len(_DASHES)]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, that no window system has to know of."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:
+    """Draw a figure in the common style and write it as PNG and PDF; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.style.context(_STYLE):
+        figure = draw()
+        paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+        for path in paths:
+            figure.savefig(path, dpi=160)
+    return paths

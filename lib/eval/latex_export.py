@@ -1,0 +1,94 @@
+"""An analysis as LaTeX tables in the booktabs style, ready for \\input."""
+
+import math
+from collections.abc import Callable
+from collections.abc import Sequence as Indexed
+
+from lib.eval.analysis import Analysis
+from lib.eval.attributes import by_attribute
+from lib.eval.measures import MEASURES, frames_per_second, percent
+from lib.eval.published import PublishedTable
+from lib.eval.tables import describe, incomplete
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+
+
+def to_latex(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
+    """Return the overall table and, where sequences carry attributes, the AUC by attribute.
+
+    The best of each column is bold, among the measured results only. Published rows stand below a rule and say so.
+    The preamble needs \\usepackage{booktabs}.
+    """
+    text = "% \\usepackage{booktabs}\n" + _overall(analysis, published)
+    return f"{text}\n{_attributes(analysis)}" if by_attribute(analysis) else text
+
+
+def escape(text: str) -> str:
+    """Return text that LaTeX prints as it stands."""
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def _overall(analysis: Analysis, published: Indexed[PublishedTable]) -> str:
+    keys = ("ao", "sr50", "sr75") if analysis.benchmark.pooling == "got10k" else ("auc", "norm_precision", "precision")
+    ranked = sorted(analysis.scores, key=lambda scores: -MEASURES[keys[0]].read(scores))
+    columns = [_bold_best([MEASURES[key].read(scores) for scores in ranked], percent) for key in keys]
+    timed = any(not math.isnan(scores.fps) for scores in ranked)
+    if timed:
+        columns.append(_bold_best([scores.fps for scores in ranked], frames_per_second))
+    num_columns = 1 + len(columns)
+    head = ["Tracker", *(MEASURES[key].latex for key in keys), *(["FPS"] if timed else [])]
+    lines = [_row(head), r"\midrule"]
+    lines += [_row([escape(scores.name), *cells]) for scores, *cells in zip(ranked, *columns, strict=True)]
+    for table in published:
+        lines += [r"\midrule", rf"\multicolumn{{{num_columns}}}{{l}}{{\emph{{{escape(table.mark)}}}}} \\"]
+        for row in sorted(table.rows, key=lambda row: -row.values[0]):
+            cells = [percent(row.value(table, key)).replace("-", "--") for key in keys]
+            speed = [frames_per_second(row.fps).replace("-", "--")] if timed else []
+            lines.append(_row([escape(row.tracker), *cells, *speed]))
+    return _table(lines, "l" + "r" * len(columns), f"{_caption(analysis)}.", f"tab:{analysis.benchmark.name}")
+
+
+def _attributes(analysis: Analysis) -> str:
+    lines = [_row(["Attribute", r"\#", *(escape(scores.name) for scores in analysis.scores)]), r"\midrule"]
+    for each in by_attribute(analysis):
+        cells = _bold_best([scores.auc for scores in each.scores], percent)
+        lines.append(_row([escape(each.attribute), str(each.num_sequences), *cells]))
+    caption = f"AUC by attribute. {_caption(analysis)}."
+    return _table(lines, "l" + "r" * (1 + len(analysis.scores)), caption, f"tab:{analysis.benchmark.name}-attributes")
+
+
+def _caption(analysis: Analysis) -> str:
+    text = describe(analysis)
+    return escape(f"{text}; {incomplete(analysis)}" if analysis.missing else text)
+
+
+def _bold_best(values: list[float], write: Callable[[float], str]) -> list[str]:
+    """Write the numbers of a column; all that print like the best are bold."""
+    texts = [write(value) for value in values]
+    best = write(max((value for value in values if not math.isnan(value)), default=math.nan))
+    return ["--" if text == "-" else rf"\textbf{{{text}}}" if text == best else text for text in texts]
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _table(lines: list[str], columns: str, caption: str, label: str) -> str:
+    return "\n".join(
+        (
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\label{{{label}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        )
+    )

@@ -1,0 +1,66 @@
+"""Everything that one analysis is turned into: what `tracking/analyze.py` prints and writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.eval.analysis import Analysis
+from lib.eval.comparison import compare, format_comparison
+from lib.eval.csv_export import to_csv
+from lib.eval.latex_export import to_latex
+from lib.eval.published import PublishedTable
+from lib.eval.results import write_whole
+from lib.eval.tables import format_attributes, format_table, to_json
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is wanted besides the tables in the terminal.
+
+    Attributes:
+        json, csv, latex: files to write, or None.
+        plots: folder for the plots, or None.
+        compared: two results, by their names in the table, to compare sequence by sequence, or None.
+    """
+
+    json: Path | None = None
+    csv: Path | None = None
+    latex: Path | None = None
+    plots: Path | None = None
+    compared: tuple[str, str] | None = None
+
+
+def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], outputs: Outputs) -> None:
+    """Print the tables of an analysis and write the files that are wanted.
+
+    Raises:
+        ValueError: a result to compare is not in the analysis.
+        OSError: a file cannot be written.
+    """
+    comparison = compare(analysis, *outputs.compared) if outputs.compared else None
+    print(format_table(analysis, published))
+    if attributes := format_attributes(analysis):
+        print(f"\n{attributes}")
+    if comparison:
+        print(f"\n{format_comparison(comparison)}")
+    if outputs.json:
+        _write(outputs.json, to_json(analysis))
+    if outputs.csv:
+        _write(outputs.csv, to_csv(analysis, published))
+    if outputs.latex:
+        _write(outputs.latex, to_latex(analysis, published))
+    if outputs.plots:
+        # matplotlib takes longer to import than most tables to compute
+        from lib.eval.plots import plot_curves
+        from lib.eval.summary_plots import plot_comparison, plot_summaries
+
+        plot_curves(analysis, outputs.plots)
+        plot_summaries(analysis, published, outputs.plots)
+        if comparison:
+            plot_comparison(comparison, analysis, outputs.plots)
+        print(f"plots in {outputs.plots}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole({path: text})
+    print(f"numbers in {path}")

@@ -1,0 +1,145 @@
+"""Numbers that others measured, from a data file that names its source; never to be mistaken for ours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lib.config.suggest import suggest
+from lib.eval.measures import MEASURES
+
+PAPER = Path(__file__).with_name("published") / "mmg_paper.yaml"
+MARK = "published, not measured here"
+
+# Measures of tools that this project calls or submits to, and does not compute.
+_OTHER_TITLES = {"eao": "EAO", "accuracy": "A", "robustness": "R"}
+TITLES = {**{key: measure.title for key, measure in MEASURES.items()}, **_OTHER_TITLES}
+_UNITS = {"percent": 0.01, "fraction": 1.0}
+_LAYOUT = (
+    "expected `source: TEXT` and `tables:`, a list with `benchmark: NAME`, `unit: percent | fraction`, "
+    "`columns: [auc, ...]` and `rows: {TRACKER: [NUMBER or null, ...]}` in each entry"
+)
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One tracker's numbers, in the order of the table's columns and in [0, 1]; nan where none is printed.
+
+    Attributes:
+        tracker: as the source calls it.
+        values: one for each column.
+        fps: frames per second; nan where the source says nothing.
+        device: that the speed was measured on.
+    """
+
+    tracker: str
+    values: tuple[float, ...]
+    fps: float = float("nan")
+    device: str = ""
+
+    def value(self, table: "PublishedTable", key: str) -> float:
+        """Return the number in a column of the table; nan when it has no such column."""
+        return self.values[table.columns.index(key)] if key in table.columns else float("nan")
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """What one source says about one benchmark.
+
+    Attributes:
+        source: title of the publication, or the name of the server.
+        table: where in the source; may be empty.
+        benchmark: as on the command line, or another, such as vot2020.
+        columns: keys of `TITLES`.
+        percent: how the source prints them.
+        rows: in the source's order.
+    """
+
+    source: str
+    table: str
+    benchmark: str
+    columns: tuple[str, ...]
+    percent: bool
+    rows: tuple[PublishedRow, ...]
+
+    @property
+    def mark(self) -> str:
+        """What stands over the rows wherever they are shown."""
+        return f"{MARK}: {self.source}{', ' + self.table if self.table else ''}"
+
+
+def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
+    """Read what a file says about a benchmark.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file has another layout, or says nothing about the benchmark.
+    """
+    document = read_document(path)
+    source = document.get("source")
+    entries = document.get("tables")
+    if not isinstance(source, str) or not isinstance(entries, list):
+        raise ValueError(f"{path}: {_LAYOUT}")
+    speeds = document.get("speeds", {})
+    tables = [_table(entry, source, speeds, path) for entry in entries]
+    found = tuple(table for table in tables if table.benchmark == benchmark)
+    if not found:
+        known = [table.benchmark for table in tables]
+        raise ValueError(
+            f"{path} has no numbers on {benchmark!r}{suggest(benchmark, known)}; it has: {', '.join(known)}"
+        )
+    return found
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top is a mapping."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: {_LAYOUT}")
+    return document
+
+
+def _table(entry: Any, source: str, speeds: dict[str, dict[str, Any]], path: Path) -> PublishedTable:
+    if not isinstance(entry, dict) or not {"benchmark", "unit", "columns", "rows"} <= entry.keys():
+        raise ValueError(f"{path}: {_LAYOUT}")
+    place = f"{path}: {entry['benchmark']}"
+    if entry["unit"] not in _UNITS:
+        raise ValueError(
+            f"{place}: unit {entry['unit']!r}{suggest(str(entry['unit']), _UNITS)}; write percent or fraction"
+        )
+    for key in entry["columns"]:
+        if key not in TITLES:
+            raise ValueError(f"{place}: unknown column {key!r}{suggest(str(key), TITLES)}; known: {', '.join(TITLES)}")
+    rows = []
+    for tracker, numbers in entry["rows"].items():
+        if not isinstance(numbers, list) or len(numbers) != len(entry["columns"]):
+            raise ValueError(f"{place}, {tracker}: expected {len(entry['columns'])} numbers, found {numbers!r}")
+        speed = speeds.get(str(tracker), {})
+        rows.append(
+            PublishedRow(
+                tracker=str(tracker),
+                values=tuple(_share(number, _UNITS[entry["unit"]], f"{place}, {tracker}") for number in numbers),
+                fps=float(speed.get("fps", "nan")),
+                device=str(speed.get("device", "")),
+            )
+        )
+    return PublishedTable(
+        source=source,
+        table=str(entry.get("table", "")),
+        benchmark=str(entry["benchmark"]),
+        columns=tuple(entry["columns"]),
+        percent=entry["unit"] == "percent",
+        rows=tuple(rows),
+    )
+
+
+def _share(number: Any, unit: float, place: str) -> float:
+    if number is None:
+        return float("nan")
+    if not isinstance(number, (int, float)) or not 0 <= number * unit <= 1:
+        raise ValueError(f"{place}: {number!r} is not a number of the stated unit; null stands for a dash")
+    return number * unit

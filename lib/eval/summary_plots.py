@@ -1,0 +1,130 @@
+"""Plots beyond the curves: attributes on a radar, speed against accuracy, two results sequence by sequence."""
+
+import math
+from collections.abc import Sequence as Indexed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
+
+from lib.eval.analysis import Analysis
+from lib.eval.attributes import AttributeScores, by_attribute
+from lib.eval.comparison import Comparison
+from lib.eval.figure import GREY, colour, dashes, new_figure, save
+from lib.eval.measures import percent
+from lib.eval.published import MARK, PublishedTable
+from lib.eval.tables import describe
+
+_MOST_BARS = 60
+
+
+def plot_summaries(analysis: Analysis, published: Indexed[PublishedTable], folder: Path) -> list[Path]:
+    """Draw what the analysis has material for: a radar from three attributes up, speeds where times were recorded."""
+    paths: list[Path] = []
+    attributes = by_attribute(analysis)
+    if len(attributes) >= 3:
+        paths += save(partial(draw_radar, attributes, describe(analysis)), folder, "attributes")
+    if any(not math.isnan(scores.fps) for scores in analysis.scores):
+        paths += save(partial(draw_speed, analysis, published), folder, "speed")
+    return paths
+
+
+def plot_comparison(comparison: Comparison, analysis: Analysis, folder: Path) -> list[Path]:
+    """Draw the differences of two results, a bar for each sequence."""
+    return save(partial(draw_comparison, comparison, describe(analysis)), folder, "comparison")
+
+
+def draw_radar(attributes: Indexed[AttributeScores], subtitle: str) -> Figure:
+    """Draw AUC by attribute: a spoke for each, from 0 in the centre to a common round number at the rim."""
+    figure = new_figure(7.6, 6.8)
+    plot = figure.add_subplot(projection="polar")
+    assert isinstance(plot, PolarAxes)
+    angles = np.linspace(0, 2 * np.pi, len(attributes), endpoint=False)
+    values = np.array([[scores.auc for scores in each.scores] for each in attributes])
+    rim = min(1.0, max(0.1, math.ceil(10 * values.max()) / 10))
+    for index, scores in enumerate(attributes[0].scores):
+        plot.plot(
+            np.append(angles, angles[0]),
+            100 * np.append(values[:, index], values[0, index]),
+            color=colour(index),
+            linestyle=dashes(index),
+            linewidth=2,
+            label=scores.name,
+        )
+        plot.fill(angles, 100 * values[:, index], color=colour(index), alpha=0.06)
+    plot.set_theta_direction(-1)
+    plot.set_theta_zero_location("N")
+    labels = [
+        f"{each.attribute}\n({percent(float(row.min()))} to {percent(float(row.max()))})"
+        if len(row) > 1
+        else f"{each.attribute}\n({percent(float(row[0]))})"
+        for each, row in zip(attributes, values, strict=True)
+    ]
+    plot.set_xticks(angles, labels, fontsize=8)
+    plot.tick_params(axis="x", pad=12)
+    plot.set_ylim(0, 100 * rim)
+    plot.tick_params(axis="y", labelsize=7, labelcolor=GREY)
+    figure.suptitle(f"AUC by attribute\n{subtitle}", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def draw_speed(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> Figure:
+    """Draw AUC against frames per second; published points are hollow, and their device is named."""
+    figure = new_figure(6.8, 4.8)
+    plot = figure.add_subplot()
+    points = [(index, scores) for index, scores in enumerate(analysis.scores) if not math.isnan(scores.fps)]
+    others = [
+        (row, row.value(table, "auc"))
+        for table in published
+        for row in table.rows
+        if not (math.isnan(row.fps) or math.isnan(row.value(table, "auc")))
+    ]
+    for index, scores in points:
+        plot.scatter([scores.fps], [100 * scores.auc], s=64, color=colour(index), zorder=3)
+        _name(plot, scores.fps, scores.auc, scores.name)
+    for row, auc in others:
+        plot.scatter([row.fps], [100 * auc], s=64, facecolors="none", edgecolors=GREY, linewidths=1.6, zorder=3)
+        _name(plot, row.fps, auc, f"{row.tracker} ({row.device})" if row.device else row.tracker)
+    speeds = [scores.fps for _, scores in points] + [row.fps for row, _ in others]
+    plot.set_xscale("log")
+    plot.set_xlim(min(speeds) / 1.6, max(speeds) * 2.2)
+    plot.margins(y=0.2)
+    plot.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    plot.set(xlabel="frames per second, the tracker alone", ylabel="AUC [%]")
+    note = f"; hollow: {MARK}" if others else ""
+    plot.set_title("Speed and accuracy", loc="left", fontweight="bold", fontsize=13, pad=22)
+    plot.text(0, 1.03, describe(analysis) + note, transform=plot.transAxes, fontsize=9, color="#555555")
+    return figure
+
+
+def draw_comparison(comparison: Comparison, subtitle: str) -> Figure:
+    """Draw a bar per sequence, gains above losses; of many sequences the largest gains and losses are shown."""
+    differences = comparison.differences
+    if len(differences) > _MOST_BARS:
+        differences = (*differences[: _MOST_BARS // 2], *differences[-_MOST_BARS // 2 :])
+        subtitle += f"; the {_MOST_BARS} largest differences"
+    figure = new_figure(7.2, 1.6 + 0.17 * len(differences))
+    plot = figure.add_subplot()
+    gains = [100 * each.gain for each in differences]
+    bars = range(len(differences))
+    plot.barh(bars, gains, color=[colour(0) if gain >= 0 else colour(1) for gain in gains], height=0.75)
+    plot.axvline(0, color="#555555", linewidth=0.8)
+    plot.set_yticks(bars, [each.sequence for each in differences], fontsize=8)
+    plot.set_ylim(len(differences) - 0.4, -0.6)
+    plot.grid(visible=False, axis="y")
+    plot.set_xlabel("difference of AUC [points]")
+    interval = comparison.interval
+    figure.suptitle(
+        f"{comparison.first} (to the right) against {comparison.second}: {100 * comparison.gain:+.1f} points, "
+        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}\n{subtitle}",
+        fontsize=9,
+    )
+    return figure
+
+
+def _name(plot: Axes, fps: float, auc: float, text: str) -> None:
+    plot.annotate(text, (fps, 100 * auc), xytext=(7, 5), textcoords="offset points", fontsize=9)
