@@ -1,12 +1,13 @@
 """Text files of numbers, a row per frame: boxes, flags, times. Written by many tools, so any separator will do."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 
+from lib.data.tree import TreePath
 
-def read_table(path: Path, num_columns: int) -> np.ndarray:
+
+def read_table(path: TreePath, num_columns: int) -> np.ndarray:
     """Read (N, num_columns) float64, N >= 1; nan is a number, empty lines at the end are ignored.
 
     Numpy parses the file in one go, 0.2 microseconds a box; only where it objects is each row looked at.
@@ -25,7 +26,7 @@ def read_table(path: Path, num_columns: int) -> np.ndarray:
     num_rows = data.count(b"\n") + 1
     delimiter = "," if b"," in data else None  # None is any white space
     try:
-        table = np.loadtxt(path, delimiter=delimiter, comments=None, encoding="ascii", ndmin=2)
+        table = np.loadtxt(data.decode("ascii").splitlines(), delimiter=delimiter, comments=None, ndmin=2)
     except ValueError:
         table = None
     if table is None or table.shape != (num_rows, num_columns):
@@ -33,7 +34,7 @@ def read_table(path: Path, num_columns: int) -> np.ndarray:
     return table
 
 
-def _read_rows(path: Path, lines: list[str], num_columns: int) -> np.ndarray:
+def _read_rows(path: TreePath, lines: list[str], num_columns: int) -> np.ndarray:
     rows = []
     wanted = "4 numbers x,y,w,h" if num_columns == 4 else f"{num_columns} number{'s' * (num_columns > 1)}"
     for row, line in enumerate(lines, start=1):

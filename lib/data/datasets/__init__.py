@@ -1,14 +1,32 @@
 """The registry of data sets: one reader each, all splits, used by training and by evaluation alike."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.config.paths import dataset_root
 from lib.config.suggest import suggest
+from lib.data.datasets.coco import COCO_SPLITS, CocoDataset
 from lib.data.datasets.folder import FolderDataset
+from lib.data.datasets.got10k import GOT10K_SPLITS, Got10kDataset
+from lib.data.datasets.lasot import LASOT_EXT_SPLITS, LASOT_SPLITS, open_lasot, open_lasot_ext
+from lib.data.datasets.nfs import NfSDataset
+from lib.data.datasets.otb100 import OTB100Dataset
 from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.datasets.tnl2k import TNL2K_SPLITS, TNL2KDataset
+from lib.data.datasets.trackingnet import MORE_SPLITS, TRACKINGNET_SPLITS, TrackingNetDataset
+from lib.data.datasets.uav123 import UAV123Dataset
 from lib.data.sequence import SequenceDataset
+from lib.data.tree import TreePath, open_tree
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """What a complete split consists of; None where its authors state no number."""
+
+    sequences: int | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -19,16 +37,48 @@ class DatasetEntry:
         splits: the names of its splits.
         open: (split, root) -> data set; a data set that stores nothing ignores the root.
         stored: True when it needs a folder on disk.
+        more_splits: regular expression of further splits, such as TrackingNet's `train_0-3`.
+        sizes: of those splits that together are the whole data set; by default its first split.
     """
 
     splits: tuple[str, ...]
-    open: Callable[[str, Path], SequenceDataset]
+    open: Callable[[str, TreePath], SequenceDataset]
     stored: bool = True
+    more_splits: str = ""
+    sizes: dict[str, SplitSize] = field(default_factory=dict)
+
+    def has_split(self, name: str) -> bool:
+        """Return whether there is such a split."""
+        return name in self.splits or bool(self.more_splits and re.fullmatch(self.more_splits, name))
 
 
 DATASETS: dict[str, DatasetEntry] = {
     "synthetic": DatasetEntry(("train", "val", "test"), lambda split, root: SyntheticDataset(split), stored=False),
     "folder": DatasetEntry(("train", "test"), lambda split, root: FolderDataset(root)),
+    "lasot": DatasetEntry(
+        LASOT_SPLITS, open_lasot, sizes={"train": SplitSize(1120), "test": SplitSize(280, frames=685_360)}
+    ),
+    "lasot_ext": DatasetEntry(LASOT_EXT_SPLITS, open_lasot_ext, sizes={"test": SplitSize(150)}),
+    "got10k": DatasetEntry(
+        GOT10K_SPLITS,
+        Got10kDataset,
+        sizes={"train": SplitSize(9335), "val": SplitSize(180), "test": SplitSize(180)},
+    ),
+    "trackingnet": DatasetEntry(
+        TRACKINGNET_SPLITS,
+        TrackingNetDataset,
+        more_splits=MORE_SPLITS,
+        sizes={"train": SplitSize(30_132, frames=14_205_677), "test": SplitSize(511, frames=225_589)},
+    ),
+    "coco": DatasetEntry(COCO_SPLITS, CocoDataset, sizes={"train": SplitSize(), "val": SplitSize()}),
+    "uav123": DatasetEntry(
+        ("test",), lambda split, root: UAV123Dataset(root), sizes={"test": SplitSize(123, frames=112_578)}
+    ),
+    "otb100": DatasetEntry(
+        ("test",), lambda split, root: OTB100Dataset(root), sizes={"test": SplitSize(100, frames=59_035)}
+    ),
+    "nfs": DatasetEntry(("test",), lambda split, root: NfSDataset(root), sizes={"test": SplitSize(100)}),
+    "tnl2k": DatasetEntry(TNL2K_SPLITS, TNL2KDataset, sizes={"train": SplitSize(1300), "test": SplitSize(700)}),
 }
 
 
@@ -48,17 +98,23 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}{suggest(name, DATASETS)}; known: {', '.join(DATASETS)}")
     entry = DATASETS[name]
-    if split not in entry.splits:
+    if not entry.has_split(split):
         raise ValueError(
             f"data set {name} has no split {split!r}{suggest(split, entry.splits)}; it has {', '.join(entry.splits)}"
         )
     if not entry.stored:
         return entry.open(split, Path())
-    root = root or dataset_root(name, [key for key, other in DATASETS.items() if other.stored], paths_file)
+    root = root or stated_root(name, paths_file)
     if root is None:
         raise FileNotFoundError(
-            f"where is {name}? Give --root DIR, set MMG_{name.upper()}, or write `{name}: DIR` into experiments/paths.yaml"
+            f"where is {name}? Give --root DIR, set MMG_{name.upper()}, "
+            f"or write `{name}: DIR` into experiments/paths.yaml"
         )
     if not root.is_dir():
         raise FileNotFoundError(f"the folder of {name}, {root}, does not exist")
-    return entry.open(split, root)
+    return entry.open(split, open_tree(root))
+
+
+def stated_root(name: str, paths_file: Path | None = None) -> Path | None:
+    """Return the folder that the environment or the paths file states for a data set; errors as in `dataset_root`."""
+    return dataset_root(name, [key for key, entry in DATASETS.items() if entry.stored], paths_file)

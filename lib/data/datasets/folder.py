@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.data.datasets.listing import list_pictures, natural_key
 from lib.data.frames import ImageFiles, MaskFiles, VideoFile
 from lib.data.sequence import Frames, Sequence
+from lib.data.tree import TreePath
 
 LAYOUT = """expected layout:
   ROOT/<sequence>/groundtruth.txt        x,y,w,h per frame (comma, tab or space); nan where there is no annotation
@@ -17,10 +19,9 @@ LAYOUT = """expected layout:
   ROOT/<sequence>/mask/00000001.png ...  optional: any value but 0 is the target"""
 
 _BOXES = "groundtruth.txt"
-_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 _VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
 _DELIMITERS = re.compile(r"\s*[,;]\s*|\s+")
-_DIGITS = re.compile(r"[0-9]+")
+_NUM_KEPT_OPEN = 64  # sequences; a video file is slow to open again
 
 
 class FolderDataset:
@@ -28,7 +29,7 @@ class FolderDataset:
 
     images_only = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: TreePath) -> None:
         """List the sequences; no picture is opened.
 
         Raises:
@@ -40,12 +41,13 @@ class FolderDataset:
             folders = [root]
         else:
             # A folder whose name starts with a dot is hidden, or is being written.
-            folders = [path.parent for path in root.glob(f"*/{_BOXES}") if not path.parent.name.startswith(".")]
+            visible = (path for path in root.iterdir() if not path.name.startswith("."))
+            folders = [path for path in visible if (path / _BOXES).is_file()]
         if not folders:
             raise FileNotFoundError(f"no sequence found in {root}; {LAYOUT}")
         self._folders = sorted(folders, key=lambda folder: natural_key(folder.name))
         self._opened: dict[int, Sequence] = {}
-        self.names: Indexed[str] = tuple(folder.resolve().name for folder in self._folders)
+        self.names: Indexed[str] = tuple(_name(folder) for folder in self._folders)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,29 +60,37 @@ class FolderDataset:
             ValueError: its files contradict each other, or a row cannot be read; the message names file and line.
         """
         if index not in self._opened:
+            if len(self._opened) == _NUM_KEPT_OPEN:
+                del self._opened[next(iter(self._opened))]
             self._opened[index] = _open_sequence(self._folders[index], self.names[index])
         return self._opened[index]
 
 
-def open_frames(folder: Path) -> Frames:
+def open_frames(folder: TreePath) -> Frames:
     """Open the pictures of `folder/img`, else those beside, in natural order; else the folder's one video.
 
     Raises:
         FileNotFoundError: there are neither pictures nor a video.
         ValueError: there are several videos, or the one cannot be decoded.
     """
-    pictures = _listed(folder / "img", _PICTURES) if (folder / "img").is_dir() else _listed(folder, _PICTURES)
+    pictures = list_pictures(folder / "img") if (folder / "img").is_dir() else list_pictures(folder)
     if pictures:
         return ImageFiles(pictures)
-    videos = _listed(folder, _VIDEOS)
+    videos = sorted(
+        (path for path in folder.iterdir() if path.suffix.lower() in _VIDEOS and not path.name.startswith(".")),
+        key=lambda path: natural_key(path.name),
+    )
     if len(videos) == 1:
-        return VideoFile(videos[0])
+        video = videos[0]
+        if not isinstance(video, Path):
+            raise ValueError(f"{video}: a packed video cannot be decoded; unpack it, or make image files of it")
+        return VideoFile(video)
     if videos:
         raise ValueError(f"{folder} holds {len(videos)} videos ({videos[0].name}, {videos[1].name}, ...); keep one")
     raise FileNotFoundError(f"no pictures and no video in {folder}; {LAYOUT}")
 
 
-def read_boxes(path: Path) -> np.ndarray:
+def read_boxes(path: TreePath) -> np.ndarray:
     """Read a text file of boxes, one x,y,w,h per line, separated by commas, semicolons, tabs or spaces.
 
     Empty lines at the end are ignored; nan stands for no annotation. Sizes are not judged here.
@@ -98,14 +108,12 @@ def read_boxes(path: Path) -> np.ndarray:
     return np.array(rows, dtype=np.float64)
 
 
-def natural_key(name: str) -> tuple[tuple[str, int], ...]:
-    """Return a sort key that puts frame 2 before frame 10."""
-    words, numbers = _DIGITS.split(name), [*_DIGITS.findall(name), "0"]
-    pairs = ((word, int(number)) for word, number in zip(words, numbers, strict=True))
-    return (*pairs, (name, 0))  # frames 2 and 02 are still in a fixed order
+def _name(folder: TreePath) -> str:
+    # "." has no name until it is resolved.
+    return folder.resolve().name if isinstance(folder, Path) else folder.name
 
 
-def _open_sequence(folder: Path, name: str) -> Sequence:
+def _open_sequence(folder: TreePath, name: str) -> Sequence:
     boxes_xywh = read_boxes(folder / _BOXES)
     rows = len(boxes_xywh)
     frames = open_frames(folder)
@@ -128,7 +136,7 @@ def _open_sequence(folder: Path, name: str) -> Sequence:
     )
 
 
-def _read_absent(path: Path, rows: int) -> np.ndarray:
+def _read_absent(path: TreePath, rows: int) -> np.ndarray:
     if not path.exists():
         return np.zeros(rows, dtype=bool)
     flags = [_parse_row(path, number, line, columns=1)[0] for number, line in _numbered_lines(path)]
@@ -137,28 +145,23 @@ def _read_absent(path: Path, rows: int) -> np.ndarray:
     return np.array(flags) != 0
 
 
-def _open_masks(folder: Path, frames: Frames) -> MaskFiles | None:
+def _open_masks(folder: TreePath, frames: Frames) -> MaskFiles | None:
     if not folder.is_dir():
         return None
-    masks = _listed(folder, _PICTURES)
+    masks = list_pictures(folder)
     if len(masks) != len(frames):
         raise ValueError(f"{folder} holds {len(masks)} masks, but there are {len(frames)} frames in {folder.parent}")
     return MaskFiles(masks)
 
 
-def _listed(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    return sorted(files, key=lambda path: natural_key(path.name))
-
-
-def _numbered_lines(path: Path) -> list[tuple[int, str]]:
+def _numbered_lines(path: TreePath) -> list[tuple[int, str]]:
     """Return the lines of a text file with their numbers, without the empty ones at the end."""
     if not path.is_file():
         raise FileNotFoundError(f"the file {path} does not exist")
     return list(enumerate(path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines(), start=1))
 
 
-def _parse_row(path: Path, number: int, line: str, columns: int) -> list[float]:
+def _parse_row(path: TreePath, number: int, line: str, columns: int) -> list[float]:
     try:
         values = [float(word) for word in _DELIMITERS.split(line.strip(" \t,;"))]
     except ValueError:

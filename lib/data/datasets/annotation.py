@@ -1,0 +1,48 @@
+"""What readers take from annotation files: boxes, a flag or number per frame, and which boxes can be used."""
+
+import numpy as np
+
+from lib.data.table import read_table
+from lib.data.tree import TreePath
+
+
+def read_boxes(path: TreePath) -> np.ndarray:
+    """Read (N, 4) float64 boxes x, y, w, h as published; nan in rows without annotation. Sizes are not judged here.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a row is not four numbers; names file and row.
+    """
+    return read_table(path, 4)
+
+
+def read_flags(path: TreePath, num_rows: int) -> np.ndarray:
+    """Read (N,) bool from ones and zeros, in rows or all in one row.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: there are not `num_rows` numbers, or a word is none.
+    """
+    return read_numbers(path, num_rows) != 0
+
+
+def read_numbers(path: TreePath, num_rows: int) -> np.ndarray:
+    """Read (N,) float64, a number per frame; errors as in `read_flags`."""
+    data = path.read_bytes().strip()
+    characters = np.frombuffer(data, dtype=np.uint8)
+    digits, separators = characters[::2] - ord("0"), characters[1::2]
+    if (digits <= 9).all() and ((separators == ord(",")) | (separators == ord("\n"))).all():
+        numbers = digits.astype(np.float64)  # the usual file, one digit per frame, a hundred times faster
+    else:
+        try:
+            numbers = np.array(data.replace(b",", b" ").split(), dtype="S").astype(np.float64)
+        except ValueError as error:
+            raise ValueError(f"{path}: expected numbers, one per frame: {error}") from error
+    if len(numbers) != num_rows:
+        raise ValueError(f"{path} has {len(numbers)} numbers, but the boxes beside it have {num_rows} rows")
+    return numbers
+
+
+def has_area(boxes_xywh: np.ndarray) -> np.ndarray:
+    """Return (N,) bool, True where a box is annotated and of positive size."""
+    return np.all(np.isfinite(boxes_xywh), axis=1) & np.all(boxes_xywh[:, 2:] > 0, axis=1)

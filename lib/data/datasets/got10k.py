@@ -1,0 +1,98 @@
+"""GOT-10k, with the two ways to leave out the videos that the VOT challenge forbids to train on.
+
+Public training lists (`vottrain`, `votval`) are said to leave out the 1,000 forbidden videos. They count from 1, but
+all code indexes `list.txt` with them from 0, so that every entry means the video after the intended one: 765 of the
+7,086 videos of `vottrain` and 125 of the 1,249 of `votval` are forbidden. `vottrain` and `votval` here are what that
+code trains on and published numbers come from; the strict ones are what was intended: all that is not forbidden, in one
+or the other. Anything entered into the VOT challenge must be trained on a strict one.
+
+Source: Huang et al., "GOT-10k: A Large High-Diversity Benchmark for Generic Object Tracking in the Wild", TPAMI 2021.
+"""
+
+import re
+
+import numpy as np
+
+from lib.data.datasets.annotation import has_area, read_boxes, read_flags, read_numbers
+from lib.data.datasets.listing import NumberedFiles, keep_present, list_names, list_pictures
+from lib.data.datasets.split_files import parse_range, read_split_file
+from lib.data.frames import ImageFiles
+from lib.data.sequence import Sequence
+from lib.data.tree import TreePath
+
+GOT10K_SPLITS = ("train", "vottrain", "vottrain_strict", "votval", "votval_strict", "val", "test")
+NUM_TRAIN = 9335
+NUM_VAL = NUM_TEST = 180
+
+_LAYOUT = "{train,val,test}/GOT-10k_Train_000001/{00000001.jpg, groundtruth.txt, absence.label, cover.label}"
+_RESOLUTION = re.compile(r"resolution\s*[:=]\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+
+
+class Got10kDataset:
+    """One split. `test` has the first box only; `val` has the labels that its toolkit's AO needs."""
+
+    images_only = False
+
+    def __init__(self, split: str, root: TreePath) -> None:
+        """List which sequences of the split are there."""
+        self._split = split
+        self._folder = root / (split if split in {"val", "test"} else "train")
+        part = self._folder.name.capitalize()
+        wanted = [f"GOT-10k_{part}_{number:06d}" for number in split_numbers(split)]
+        self.names = keep_present(f"GOT-10k {split}", wanted, list_names(self._folder), root, _LAYOUT)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Read a sequence's annotation; errors as in `read_boxes`."""
+        name = self.names[index]
+        folder = self._folder / name
+        boxes_xywh = read_boxes(folder / "groundtruth.txt")
+        num_rows = len(boxes_xywh)
+        if self._split == "test":
+            num_frames = max(len(list_pictures(folder)), num_rows)
+            frames = ImageFiles(NumberedFiles(folder, 1, num_frames))
+            return Sequence(name, frames, boxes_xywh, has_area(boxes_xywh), np.zeros(num_rows, dtype=bool))
+        absent = read_flags(folder / "absence.label", num_rows)
+        cover = read_numbers(folder / "cover.label", num_rows)
+        labels = {"cover": cover}
+        if self._split == "val":
+            labels["frame_size"] = _read_frame_size(folder)
+        return Sequence(
+            name=name,
+            frames=ImageFiles(NumberedFiles(folder, 1, num_rows)),
+            boxes_xywh=boxes_xywh,
+            visible=has_area(boxes_xywh) & ~absent & (cover > 0),
+            absent=absent,
+            labels=labels,
+        )
+
+
+def split_numbers(split: str) -> list[int]:
+    """Return the numbers of a split's videos, in order."""
+    if split in {"val", "test"}:
+        return list(range(1, NUM_VAL + 1))
+    everything = range(1, NUM_TRAIN + 1)
+    if split == "train":
+        return list(everything)
+    rows = read_split_file("got10k").rows
+    forbidden, validation = (
+        {number for key, *ranges in rows if key == wanted for text in ranges for number in parse_range(text)}
+        for wanted in ("forbidden", "validation")
+    )
+    strict = validation if split.startswith("votval") else set(everything) - forbidden - validation
+    if split.endswith("_strict"):
+        return sorted(strict)
+    # Every video stands for the next one; the last, as position -1 + 1 = 0 of the list, for the first.
+    return sorted(number % NUM_TRAIN + 1 for number in strict)
+
+
+def _read_frame_size(folder: TreePath) -> np.ndarray:
+    """Return (height, width) from `meta_info.ini`."""
+    path = folder / "meta_info.ini"
+    match = _RESOLUTION.search(path.read_text(encoding="utf-8", errors="replace"))
+    if match is None:
+        raise ValueError(f"{path} has no line `resolution: (width, height)`, which GOT-10k's measures need")
+    width, height = (int(number) for number in match.groups())
+    return np.array((height, width))

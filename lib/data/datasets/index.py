@@ -1,0 +1,79 @@
+"""Indexes: what takes long to find out about a data set, kept in files that may be deleted at any time."""
+
+import hashlib
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.packed import PackedPath
+from lib.data.tree import TreePath
+
+_STAMP = "stamp"
+
+
+def cached_arrays(
+    title: str, place: str, stamp: str, build: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """Return what `build` returns, from the cache if it was built with the same stamp before.
+
+    Args:
+        title: start of the file's name, for people.
+        place: what is indexed; another place has another file.
+        stamp: changes when the place does.
+        build: makes the arrays; none may hold objects.
+    """
+    digest = hashlib.sha256(place.encode()).hexdigest()[:16]
+    file = cache_folder() / f"{title}-{digest}.npz"
+    arrays = _load(file)
+    if arrays is None or str(arrays[_STAMP]) != stamp:
+        arrays = {**build(), _STAMP: np.array(stamp)}
+        try:
+            _save(file, arrays)
+        except OSError as error:
+            warnings.warn(f"cannot keep the index of {place}: {error}; set MMG_CACHE to a folder that can be written",
+                          stacklevel=2)  # fmt: skip
+    return arrays
+
+
+def cache_folder() -> Path:
+    """Return where indexes are kept: the environment's MMG_CACHE, else ~/.cache/mmg."""
+    stated = os.environ.get("MMG_CACHE")
+    return Path(stated).expanduser() if stated else Path.home() / ".cache" / "mmg"
+
+
+def modified_ns(path: TreePath) -> int:
+    """Return when a file or folder was last modified, in nanoseconds; 0 if it does not exist."""
+    file = Path(path.database) / "data.mdb" if isinstance(path, PackedPath) else path
+    assert isinstance(file, Path)
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _load(file: Path) -> dict[str, np.ndarray] | None:
+    """Read a file of arrays; None when there is none, or it is damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    return arrays if _STAMP in arrays else None
+
+
+def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a file of arrays; other processes see the old one or the new one, never a part."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        Path(temporary).replace(file)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

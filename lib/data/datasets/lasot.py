@@ -1,0 +1,90 @@
+"""LaSOT and its extension.
+
+Sources: Fan et al., "LaSOT: A High-quality Benchmark for Large-scale Single Object Tracking", CVPR 2019, and its
+extension by the same authors, IJCV 2021.
+"""
+
+from collections.abc import Sequence as Indexed
+
+from lib.data.datasets.annotation import has_area, read_boxes, read_flags
+from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
+from lib.data.datasets.split_files import read_split_file
+from lib.data.frames import ImageFiles
+from lib.data.sequence import Sequence
+from lib.data.tree import TreePath
+
+LASOT_SPLITS = ("train", "test")
+LASOT_EXT_SPLITS = ("test",)
+
+_LAYOUT = "<class>/<class>-<number>/{img/00000001.jpg, groundtruth.txt, full_occlusion.txt, out_of_view.txt}, or flat"
+
+
+class LaSOTDataset:
+    """Sequences in LaSOT's layout, in a folder for each class or all in one folder.
+
+    The boxes count pixels from 1, and are given as published: all trackers of the field read them as if from 0.
+    """
+
+    images_only = False
+
+    def __init__(self, root: TreePath, title: str, names: Indexed[str], attributes: dict[str, tuple[str, ...]]) -> None:
+        """List which of the named sequences are there.
+
+        Args:
+            root: the data set's folder.
+            title: for messages.
+            names: the split.
+            attributes: full names by sequence, where they are known.
+        """
+        self._root = root
+        self._attributes = attributes
+        wanted = set(names)
+        top = set(list_names(root))
+        nested = {
+            name for class_name in top & {_class(name) for name in names} for name in list_names(root / class_name)
+        }
+        self.names = keep_present(title, names, (top | nested) & wanted, root, _LAYOUT)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Read a sequence's annotation; errors as in `read_boxes`."""
+        name = self.names[index]
+        folder = self._root / _class(name) / name
+        if not folder.is_dir():
+            folder = self._root / name
+        boxes_xywh = read_boxes(folder / "groundtruth.txt")
+        num_frames = len(boxes_xywh)
+        hidden = read_flags(folder / "full_occlusion.txt", num_frames)
+        absent = hidden | read_flags(folder / "out_of_view.txt", num_frames)
+        return Sequence(
+            name=name,
+            frames=ImageFiles(NumberedFiles(folder / "img", 1, num_frames)),
+            boxes_xywh=boxes_xywh,
+            visible=has_area(boxes_xywh) & ~absent,
+            absent=absent,
+            attributes=self._attributes.get(name, ()),
+        )
+
+
+def open_lasot(split: str, root: TreePath) -> LaSOTDataset:
+    """Open LaSOT's `test` (280 sequences, with attributes) or `train` (the other 1,120)."""
+    published = read_split_file("lasot")
+    test = {name: published.spell_out(tuple(short_names)) for name, *short_names in published.rows}
+    if split == "test":
+        return LaSOTDataset(root, "LaSOT test", tuple(test), test)
+    classes = dict.fromkeys(_class(name) for name in test)
+    train = [name for class_name in classes for number in range(1, 21)
+             if (name := f"{class_name}-{number}") not in test]  # fmt: skip
+    return LaSOTDataset(root, "LaSOT train", train, {})
+
+
+def open_lasot_ext(split: str, root: TreePath) -> LaSOTDataset:
+    """Open the extension: 150 test sequences of 15 further classes."""
+    names = [f"{class_name}-{number}" for (class_name,) in read_split_file("lasot_ext").rows for number in range(1, 11)]
+    return LaSOTDataset(root, f"LaSOT_ext {split}", names, {})
+
+
+def _class(name: str) -> str:
+    return name.rpartition("-")[0]

@@ -1,0 +1,100 @@
+"""What is there: names that cost little memory, files by number, and the sequences of a split that are at hand."""
+
+import re
+import warnings
+from collections.abc import Iterable
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.tree import TreePath
+
+PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+_DIGITS = re.compile(r"[0-9]+")
+
+
+class Names(Indexed[str]):
+    """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
+
+    def __init__(self, names: Iterable[str] | np.ndarray) -> None:
+        """Take names, or an array of UTF-8 bytes such as `array` returns."""
+        self.array = names if isinstance(names, np.ndarray) else np.array([name.encode() for name in names], dtype="S")
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return bytes(self.array[index]).decode()
+
+
+@dataclass(frozen=True)
+class NumberedFiles(Indexed[TreePath]):
+    """Files `first`, `first + 1`, ... of a folder, whether or not they exist; nothing is listed.
+
+    Attributes:
+        folder: where they are.
+        first: number of the first one.
+        num_files: how many there are.
+        digits: with leading zeros up to this length; 1 for none.
+        suffix: with its dot.
+    """
+
+    folder: TreePath
+    first: int
+    num_files: int
+    digits: int = 8
+    suffix: str = ".jpg"
+
+    def __len__(self) -> int:
+        return self.num_files
+
+    def __getitem__(self, index: int) -> TreePath:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not -self.num_files <= index < self.num_files:
+            raise IndexError(f"frame {index} of {self.num_files} in {self.folder}")
+        return self.folder / f"{self.first + index % self.num_files:0{self.digits}d}{self.suffix}"
+
+
+def keep_present(title: str, wanted: Indexed[str], present: Iterable[str], root: TreePath, layout: str) -> Names:
+    """Return the wanted sequences that are present, in the wanted order; warns when some are missing.
+
+    Args:
+        title: what is opened, such as "LaSOT test".
+        wanted: the published split.
+        present: what was found.
+        root: where it was looked for.
+        layout: what the folder should look like, for the error.
+
+    Raises:
+        FileNotFoundError: none is present.
+    """
+    found = set(present)
+    kept = [name for name in wanted if name in found]
+    if not kept:
+        raise FileNotFoundError(f"no sequence of {title} found in {root}; expected {layout}")
+    if len(kept) < len(wanted):
+        missing = [name for name in wanted if name not in found]
+        named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        warnings.warn(f"{title}: {len(missing)} of {len(wanted)} sequences are missing in {root} ({named})",
+                      stacklevel=2)  # fmt: skip
+    return Names(kept)
+
+
+def list_names(folder: TreePath) -> list[str]:
+    """Return the names in a folder, none if there is no such folder; hidden ones are left out."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+
+
+def list_pictures(folder: TreePath) -> list[TreePath]:
+    """Return the image files of a folder in natural order, none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def natural_key(name: str) -> tuple[tuple[str, int], ...]:
+    """Return a sort key that puts frame 2 before frame 10."""
+    words, numbers = _DIGITS.split(name), [*_DIGITS.findall(name), "0"]
+    pairs = ((word, int(number)) for word, number in zip(words, numbers, strict=True))
+    return (*pairs, (name, 0))  # frames 2 and 02 are still in a fixed order

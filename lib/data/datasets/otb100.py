@@ -1,0 +1,76 @@
+"""OTB100, also known as OTB2015.
+
+Source: Wu et al., "Object Tracking Benchmark", TPAMI 2015.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
+from lib.data.datasets.split_files import parse_range, read_split_file
+from lib.data.frames import ImageFiles
+from lib.data.sequence import Sequence
+from lib.data.tree import TreePath
+
+_LAYOUT = "<folder>/{img/0001.jpg, groundtruth_rect.txt}"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a sequence lies; its frames have the stated numbers, and its box file `skip` rows before them."""
+
+    folder: str
+    numbers: range
+    digits: int = 4
+    boxes: str = "groundtruth_rect.txt"
+    skip: int = 0
+
+
+class OTB100Dataset:
+    """100 sequences of 98 videos: Jogging and Skating2 have two targets each."""
+
+    images_only = False
+
+    def __init__(self, root: TreePath) -> None:
+        """List which of the sequences are there."""
+        self._root = root
+        self._entries = {name: _parse(folder, numbers, options)
+                         for name, folder, numbers, *options in read_split_file("otb100").rows}  # fmt: skip
+        folders = set(list_names(root))
+        present = [name for name, entry in self._entries.items() if entry.folder in folders]
+        self.names = keep_present("OTB100", tuple(self._entries), present, root, _LAYOUT)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Read a sequence's boxes.
+
+        Raises:
+            ValueError: there are fewer rows than frames; else as `read_boxes`.
+        """
+        name = self.names[index]
+        entry = self._entries[name]
+        file = self._root / entry.folder / entry.boxes
+        num_frames = len(entry.numbers)
+        # Rows beyond the last frame that the benchmark uses have no picture.
+        boxes_xywh = read_boxes(file)[entry.skip : entry.skip + num_frames]
+        if len(boxes_xywh) < num_frames:
+            raise ValueError(f"{file} has {entry.skip + len(boxes_xywh)} rows, but the sequence has "
+                             f"{entry.skip + num_frames} frames")  # fmt: skip
+        files = NumberedFiles(self._root / entry.folder / "img", entry.numbers[0], num_frames, entry.digits)
+        absent = np.zeros(num_frames, dtype=bool)
+        return Sequence(name, ImageFiles(files), boxes_xywh, has_area(boxes_xywh), absent)
+
+
+def _parse(folder: str, numbers: str, options: list[str]) -> _Entry:
+    stated = dict(option.split("=") for option in options)
+    return _Entry(
+        folder=folder,
+        numbers=parse_range(numbers),
+        digits=int(stated.get("digits", "4")),
+        boxes=stated.get("boxes", "groundtruth_rect.txt"),
+        skip=int(stated.get("skip", "0")),
+    )

@@ -1,0 +1,65 @@
+"""TNL2K: 1,300 training and 700 test sequences, described in words too.
+
+Source: Wang et al., "Towards More Flexible and Accurate Object Tracking with Natural Language", CVPR 2021.
+"""
+
+from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.listing import Names, NumberedFiles, list_names, list_pictures
+from lib.data.frames import ImageFiles
+from lib.data.sequence import Sequence
+from lib.data.tree import TreePath
+
+TNL2K_SPLITS = ("train", "test")
+
+_LAYOUT = "TNL2K_{train,test}_subset/<sequence>/{imgs/*.jpg or *.png, groundtruth.txt}, or {train,test}/<sequence>/..."
+
+
+class TNL2KDataset:
+    """The sequences of a split; a box of zeros is a frame without the target.
+
+    The training download comes in parts (`TNL2K_train_subset_p1`, ...); all that are there are read.
+    """
+
+    images_only = False
+
+    def __init__(self, split: str, root: TreePath) -> None:
+        """List the sequences, a folder each.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        self._root = root
+        parts = [name for name in sorted(list_names(root)) if name == split or name.startswith(f"TNL2K_{split}_subset")]
+        # The set has no published list: what is a folder with boxes is a sequence.
+        paths = sorted(
+            f"{part}/{name}" for part in parts for name in list_names(root / part)
+            if (root / part / name / "groundtruth.txt").is_file()
+        )  # fmt: skip
+        if not paths:
+            raise FileNotFoundError(f"no sequence of TNL2K {split} found in {root}; expected {_LAYOUT}")
+        self._paths = Names(paths)
+        self.names = Names(path.rpartition("/")[2] for path in paths)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Read a sequence's boxes and list its frames.
+
+        Raises:
+            ValueError: there are not as many rows as frames; else as `read_boxes`.
+        """
+        folder = self._root
+        for part in self._paths[index].split("/"):
+            folder = folder / part
+        boxes_xywh = read_boxes(folder / "groundtruth.txt")
+        pictures = list_pictures(folder / "imgs")
+        if pictures and len(pictures) != len(boxes_xywh):
+            raise ValueError(
+                f"{folder / 'groundtruth.txt'} has {len(boxes_xywh)} rows, but there are {len(pictures)} frames in "
+                f"{folder / 'imgs'}"
+            )
+        # Without frames at hand the annotation alone can still be analysed.
+        files = pictures or NumberedFiles(folder / "imgs", 1, len(boxes_xywh), digits=5)
+        visible = has_area(boxes_xywh)
+        return Sequence(self.names[index], ImageFiles(files), boxes_xywh, visible, ~visible)

@@ -1,0 +1,56 @@
+"""UAV123: 123 low-altitude videos.
+
+Source: Mueller et al., "A Benchmark and Simulator for UAV Tracking", ECCV 2016.
+"""
+
+import numpy as np
+
+from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
+from lib.data.datasets.split_files import parse_range, read_split_file
+from lib.data.frames import ImageFiles
+from lib.data.sequence import Sequence
+from lib.data.tree import TreePath
+
+_LAYOUT = "data_seq/UAV123/<folder>/000001.jpg and anno/UAV123/<sequence>.txt"
+
+
+class UAV123Dataset:
+    """Several sequences may be parts of one folder of frames; a row of nan is a frame without the target."""
+
+    images_only = False
+
+    def __init__(self, root: TreePath) -> None:
+        """List which of the 123 sequences have boxes."""
+        self._root = root
+        published = read_split_file("uav123")
+        self._folder_of = {name: folder for name, folder, *_ in published.rows}
+        self._numbers_of = {name: parse_range(numbers) for name, _, numbers, *_ in published.rows}
+        self._attributes_of = {name: published.spell_out(tuple(short)) for name, _, _, _, *short in published.rows}
+        present = [name.removesuffix(".txt") for name in list_names(root / "anno" / "UAV123")]
+        self.names = keep_present("UAV123", tuple(self._folder_of), present, root, _LAYOUT)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Read a sequence's boxes.
+
+        Raises:
+            ValueError: there are not as many rows as frames; else as `read_boxes`.
+        """
+        name = self.names[index]
+        numbers = self._numbers_of[name]
+        file = self._root / "anno" / "UAV123" / f"{name}.txt"
+        boxes_xywh = read_boxes(file)
+        if len(boxes_xywh) != len(numbers):
+            raise ValueError(f"{file} has {len(boxes_xywh)} rows, but the sequence has {len(numbers)} frames")
+        folder = self._root / "data_seq" / "UAV123" / self._folder_of[name]
+        return Sequence(
+            name=name,
+            frames=ImageFiles(NumberedFiles(folder, numbers[0], len(numbers), digits=6)),
+            boxes_xywh=boxes_xywh,
+            visible=has_area(boxes_xywh),
+            absent=np.any(np.isnan(boxes_xywh), axis=1),
+            attributes=self._attributes_of[name],
+        )
