@@ -40,6 +40,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         Benchmark("synthetic", "synthetic (held out)", "synthetic", "test"),
         Benchmark("folder", "own videos", "folder", "test"),
+        Benchmark("lasot", "LaSOT", "lasot", "test", label="lasot"),
+        Benchmark("lasot_ext", "LaSOT_ext", "lasot_ext", "test", label="lasot_ext"),
+        Benchmark("got10k_val", "GOT-10k validation", "got10k", "val", label="lasot_ext", pooling="got10k"),
+        Benchmark("uav123", "UAV123", "uav123", "test", label="uav"),
+        Benchmark("otb100", "OTB100", "otb100", "test", label="lasot_ext"),
+        Benchmark("nfs", "NfS, 30 fps", "nfs", "test", label="lasot_ext"),
+        Benchmark("tnl2k", "TNL2K", "tnl2k", "test", label="lasot_ext"),
+        # The server keeps the truth of these two but for the first box.
+        Benchmark("got10k_test", "GOT-10k test", "got10k", "test"),
+        Benchmark("trackingnet", "TrackingNet test", "trackingnet", "test"),
     )
 }
 
