@@ -71,13 +71,19 @@ class Mp4Writer:
 
 def _open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoWriter:
     """Prefer H.264, which browsers play; few builds of OpenCV can write it, all can write MPEG-4."""
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # A codec that is not there would be reported as an error.
+    level = _set_log_level(0)  # A codec that is not there would be reported as an error.
     try:
         for codec in ("avc1", "mp4v"):
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, (width, height))
             if writer.isOpened():
                 return writer
     finally:
-        logging.setLogLevel(level)
+        _set_log_level(level)
     raise OSError(f"cannot write a video into {path.parent}: no permission there, or no mp4 codec in OpenCV")
+
+
+def _set_log_level(level: int) -> int:
+    """Set how much OpenCV prints (0: nothing) and return the level before."""
+    if "setLogLevel" in vars(cv2):  # OpenCV 4; the next version moved it.
+        return vars(cv2)["setLogLevel"](level)
+    return cv2.utils.logging.setLogLevel(level)
