@@ -58,6 +58,14 @@ class CropWindow:
             borderValue=(0, 0, 0),
         )
 
+    def reduction(self) -> int:
+        """Return 1, 2, 4 or 8: by how much the frame may be reduced and still have a pixel for each of the crop."""
+        return next((factor for factor in (8, 4, 2) if self.side >= factor * self.size), 1)
+
+    def in_reduced(self, factor: float) -> "CropWindow":
+        """Return the same window in a frame of which each pixel stands for factor x factor pixels."""
+        return CropWindow(self.left / factor, self.top / factor, self.side / factor, self.size)
+
     def to_crop(self, box_xywh: np.ndarray) -> np.ndarray:
         """Express a frame box (4,) as `crop_box_xyxy`: two corners in fractions of the crop, not clipped."""
         left, top, width, height = (float(value) for value in box_xywh)

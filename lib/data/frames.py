@@ -1,19 +1,22 @@
 """Where the pictures of a video come from: image files, a video file, or memory."""
 
 import os
+from collections.abc import Callable
 from collections.abc import Sequence as Indexed
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+from lib.data.image import decode_8bit, decode_image
+from lib.data.picture import FilePicture
+from lib.data.tree import TreePath
 
 
 class ImageFiles:
     """Pictures in files, one per frame."""
 
-    def __init__(self, paths: Indexed[Path]) -> None:
+    def __init__(self, paths: Indexed[TreePath]) -> None:
         self.paths = paths
 
     def __len__(self) -> int:
@@ -22,18 +25,23 @@ class ImageFiles:
     def __getitem__(self, index: int) -> np.ndarray:
         return read_image(self.paths[index])
 
+    def picture(self, index: int, keep: bool = False) -> FilePicture:
+        """Return a frame unread, for crops of it."""
+        return FilePicture(self.paths[index], keep)
+
 
 class MaskFiles:
     """Masks in files, one per frame; any value but zero is the target, and alpha does not count."""
 
-    def __init__(self, paths: Indexed[Path]) -> None:
+    def __init__(self, paths: Indexed[TreePath]) -> None:
         self.paths = paths
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        picture = _read_8bit(self.paths[index])
+        path = self.paths[index]
+        picture = _decoded(path, decode_8bit)
         return (picture if picture.ndim == 2 else picture[..., :3].max(axis=-1)) > 0
 
 
@@ -111,39 +119,26 @@ class VideoFile:
         self._next = 0
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Read an image file as (H, W, 3) uint8 RGB.
-
-    Grey is repeated into three channels, 16 bits are scaled to 8, alpha is dropped. A rotation noted in the file's
-    EXIF block is ignored, because boxes refer to the stored pixels.
+def read_image(path: TreePath) -> np.ndarray:
+    """Read an image file as (H, W, 3) uint8 RGB; `decode_image` says what becomes of other kinds.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not an image, or is damaged.
     """
-    picture = _read_8bit(path)
-    channels = 1 if picture.ndim == 2 else picture.shape[2]
-    if channels not in _TO_RGB:
-        raise ValueError(f"{path} has {channels} channels; 1, 3 or 4 can be read")
-    return cv2.cvtColor(picture, _TO_RGB[channels])
+    return _decoded(path, decode_image)
 
 
-def _read_8bit(path: Path) -> np.ndarray:
-    """Read an image file as (H, W) or (H, W, channels) uint8 in OpenCV's order of channels."""
+def _decoded(path: TreePath, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
     # Not cv2.imread: it does not tell a missing file from a damaged one.
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"the image {path} does not exist") from None
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if picture is None:
-        raise ValueError(f"{path} is not an image that can be read, or is damaged")
-    if picture.dtype == np.uint16:
-        # 65535 / 257 is 255; 128 is added to round.
-        picture = ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if picture.dtype != np.uint8:
-        raise ValueError(f"{path} holds {picture.dtype} values; images of 8 or 16 bits can be read")
-    return picture
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an image that can be read: {error}") from None
 
 
 def _opened(path: Path) -> cv2.VideoCapture:

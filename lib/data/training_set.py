@@ -12,8 +12,12 @@ from torch.utils.data import Dataset
 from lib.config.schema import Crop, Data
 from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 from lib.data.crop import CropWindow
+from lib.data.frames import ArrayFrames
+from lib.data.jpeg import warn_if_slow
+from lib.data.picture import Picture, UnreadableFrameError, open_picture
 from lib.data.sampler import draw_triplet, is_eligible
 from lib.data.sequence import SceneDataset, SequenceDataset
+from lib.data.skipped import SkippedFrames
 
 MIN_TARGET_SIDE = 1.0  # px in the crop; a smaller target cannot be learned from
 _SHARD = 10**9  # samples of one epoch at most; keeps (epoch, index) apart in one integer
@@ -49,9 +53,9 @@ class Batch(NamedTuple):
 
 
 class View(NamedTuple):
-    """One frame and the target in it."""
+    """One frame, not read yet, and the target in it."""
 
-    image: np.ndarray
+    picture: Picture
     box_xywh: np.ndarray
 
 
@@ -81,6 +85,13 @@ class TrainingSet(Dataset[Sample]):
         self._data = data
         self._crop = crop
         self._seed = seed
+        self._skipped = SkippedFrames()
+        warn_if_slow()
+
+    @property
+    def num_skipped(self) -> int:
+        """How many draws met an unreadable frame and were drawn again, in all processes together."""
+        return self._skipped.count
 
     def __getitem__(self, index: int) -> Sample:
         """Draw sample `sample_id(epoch, index)`.
@@ -109,9 +120,6 @@ class TrainingSet(Dataset[Sample]):
         search_crop_box_xyxy = np.empty(4)
         for view, is_search in zip(views, (False, False, True), strict=True):
             window = self._draw_window(view.box_xywh, rng, is_search)
-            height, width = view.image.shape[:2]
-            if window.covers_frame_share(height, width) == 0:
-                return None
             if is_search:
                 search_crop_box_xyxy = window.to_crop(view.box_xywh)
                 if min(view.box_xywh[2:]) * window.size / window.side < MIN_TARGET_SIDE:
@@ -120,7 +128,10 @@ class TrainingSet(Dataset[Sample]):
                 center = (search_crop_box_xyxy[:2] + search_crop_box_xyxy[2:]) / 2
                 if (center <= 0).any() or (center >= 1).any():
                     return None
-            crops.append(window.cut(view.image))
+            crop = self._cut(view.picture, window)
+            if crop is None:
+                return None
+            crops.append(crop)
         return self._augment(crops, search_crop_box_xyxy, rng)
 
     def _draw_views(
@@ -137,19 +148,30 @@ class TrainingSet(Dataset[Sample]):
             rendered = [scene.render(frame) for frame in triplet]
             if not all(frame.visible for frame in rendered):
                 return None
-            return [View(frame.image, frame.box_xywh) for frame in rendered]
+            pictures = ArrayFrames([frame.image for frame in rendered])
+            return [View(open_picture(pictures, i), frame.box_xywh) for i, frame in enumerate(rendered)]
 
         sequence = dataset[index]
         if dataset.images_only:
             if not sequence.visible[0]:
                 return None
-            return [View(sequence.frames[0], sequence.boxes_xywh[0])] * 3
+            return [View(open_picture(sequence.frames, 0, keep=True), sequence.boxes_xywh[0])] * 3
         if not is_eligible(sequence.visible):
             return None
         triplet = draw_triplet(sequence.visible, rng, self._data.sampler, self._data.max_gap)
         if triplet is None:
             return None
-        return [View(sequence.frames[frame], sequence.boxes_xywh[frame]) for frame in triplet]
+        return [View(open_picture(sequence.frames, frame), sequence.boxes_xywh[frame]) for frame in triplet]
+
+    def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
+        """Cut a crop; None when nothing of it lies in the picture, or the picture is to be skipped."""
+        try:
+            return picture.cut(window)
+        except UnreadableFrameError as error:
+            if self._data.on_bad_frame == "raise":
+                raise
+            self._skipped.add(str(error))
+            return None
 
     def _draw_window(self, box_xywh: np.ndarray, rng: np.random.Generator, is_search: bool) -> CropWindow:
         data, crop = self._data, self._crop

@@ -1,0 +1,147 @@
+"""One frame of which only a crop is wanted: decode no more of it than the crop needs."""
+
+import time
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from lib.data.crop import CropWindow
+from lib.data.image import decode_image
+from lib.data.jpeg import JpegHeader, decode_jpeg, is_jpeg, read_header
+from lib.data.sequence import Frames
+from lib.data.tree import TreePath
+
+_ATTEMPTS = 3
+_PAUSE = 0.1  # seconds between attempts: a shared disk may recover
+
+
+class UnreadableFrameError(ValueError):
+    """A frame cannot be read or decoded, also not when tried again."""
+
+
+class Picture(Protocol):
+    """A frame that has not been read yet."""
+
+    def cut(self, window: CropWindow) -> np.ndarray | None:
+        """Return the window as (size, size, 3) uint8 RGB, or None where nothing of it lies in the picture.
+
+        Raises:
+            UnreadableFrameError: with the name of what cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class PictureSource(Protocol):
+    """Frames that can cut a crop without decoding all of a picture."""
+
+    def picture(self, index: int, keep: bool = False) -> Picture:
+        """Return a frame unread; `keep` where several crops of it are wanted."""
+        ...
+
+
+def open_picture(frames: Frames, index: int, keep: bool = False) -> Picture:
+    """Return a frame, to be read when a crop of it is wanted.
+
+    Args:
+        frames: where it comes from.
+        index: of the frame.
+        keep: True where several crops of it are wanted: what was decoded for one serves the others.
+    """
+    return frames.picture(index, keep) if isinstance(frames, PictureSource) else WholePicture(frames, index)
+
+
+class WholePicture:
+    """A frame that is read as a whole when a crop is first wanted."""
+
+    def __init__(self, frames: Frames, index: int) -> None:
+        self._frames = frames
+        self._index = index
+        self._image: np.ndarray | None = None
+
+    def cut(self, window: CropWindow) -> np.ndarray | None:
+        if self._image is None:
+            try:
+                self._image = self._frames[self._index]
+            except (OSError, ValueError, IndexError) as error:
+                raise UnreadableFrameError(f"frame {self._index} cannot be read: {error}") from error
+        height, width = self._image.shape[:2]
+        return window.cut(self._image) if window.covers_frame_share(height, width) > 0 else None
+
+
+class FilePicture:
+    """An image file, read when a crop is first wanted; a failure is tried again a few times."""
+
+    def __init__(self, path: TreePath, keep: bool = False) -> None:
+        self._path = path
+        self._keep = keep
+        self._image: EncodedImage | None = None
+
+    def cut(self, window: CropWindow) -> np.ndarray | None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                if self._image is None:
+                    self._image = EncodedImage(self._path.read_bytes(), self._keep)
+                return self._image.cut(window)
+            except (OSError, ValueError) as error:
+                self._image = None
+                if attempt == _ATTEMPTS:
+                    raise UnreadableFrameError(f"the image {self._path} cannot be read: {error}") from error
+                time.sleep(_PAUSE)
+        raise AssertionError
+
+
+class EncodedImage:
+    """An image file in memory. Of a JPEG, no more is decoded than a crop needs.
+
+    Rows below the window are not decoded. Where the window is at least twice as large as its crop, the picture is
+    reduced by 2, 4 or 8 while it is decoded; each pixel of the crop is then interpolated between means of 2 x 2, 4 x 4
+    or 8 x 8 pixels instead of between single pixels, which is also free of aliasing. The geometry is the same, exactly.
+    """
+
+    def __init__(self, data: bytes, keep: bool = False) -> None:
+        """Read the header.
+
+        Args:
+            data: the whole file.
+            keep: decode all rows, and keep them for the next crop.
+
+        Raises:
+            ValueError: why it cannot be decoded.
+        """
+        self.data = data
+        self._keep = keep
+        self._decoded: dict[int, np.ndarray] = {}  # by reduction
+        self._header: JpegHeader | None = None
+        if is_jpeg(data):
+            self._header = read_header(data)
+            self.height, self.width = self._header.height, self._header.width
+        else:
+            self._decoded[1] = decode_image(data)
+            self.height, self.width = self._decoded[1].shape[:2]
+
+    def cut(self, window: CropWindow) -> np.ndarray | None:
+        """Return the window as (size, size, 3) uint8 RGB, or None where nothing of it lies in the picture.
+
+        Raises:
+            ValueError: why it cannot be decoded.
+        """
+        if window.covers_frame_share(self.height, self.width) == 0:
+            return None
+        image, window = self.decode_for(window)
+        return window.cut(image)
+
+    def decode_for(self, window: CropWindow) -> tuple[np.ndarray, CropWindow]:
+        """Return the picture as far as a window needs it, and the window in pixels of that."""
+        if self._header is None:
+            return self._decoded[1], window
+        reduction = window.reduction()
+        window = window.in_reduced(reduction)
+        if reduction in self._decoded:
+            return self._decoded[reduction], window
+        if self._keep:
+            self._decoded[reduction] = decode_jpeg(self.data, self._header, reduction)
+            return self._decoded[reduction], window
+        # Interpolation reaches half a pixel below the window.
+        rows = reduction * max(1, int(window.top + window.side) + 2)
+        return decode_jpeg(self.data, self._header, reduction, rows), window
