@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from lib.config.suggest import suggest
-from lib.data.datasets import open_dataset
+from lib.data.datasets import open_dataset, stated_root
 from lib.data.sequence import SequenceDataset
 
 
@@ -33,6 +33,11 @@ class Benchmark:
     def open(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset:
         """Open its sequences; errors as in `open_dataset`."""
         return open_dataset(self.dataset, self.split, root, paths_file)
+
+    def open_if_stated(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset | None:
+        """Open its sequences, or return None when nothing states where they lie; other errors as in `open_dataset`."""
+        root = root or stated_root(self.dataset, paths_file)
+        return None if root is None else self.open(root)
 
 
 BENCHMARKS: dict[str, Benchmark] = {

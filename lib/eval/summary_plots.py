@@ -64,7 +64,9 @@ def draw_radar(attributes: Indexed[AttributeScores], subtitle: str) -> Figure:
         for each, row in zip(attributes, values, strict=True)
     ]
     plot.set_xticks(angles, labels, fontsize=8)
-    plot.tick_params(axis="x", pad=12)
+    for angle, text in zip(angles, plot.get_xticklabels(), strict=True):  # beside the circle, not across it
+        text.set_horizontalalignment("center" if abs(np.sin(angle)) < 0.1 else "left" if angle < np.pi else "right")
+    plot.tick_params(axis="x", pad=6)
     plot.set_ylim(0, 100 * rim)
     plot.tick_params(axis="y", labelsize=7, labelcolor=GREY)
     figure.suptitle(f"AUC by attribute\n{subtitle}", fontsize=11)
@@ -106,7 +108,7 @@ def draw_comparison(comparison: Comparison, subtitle: str) -> Figure:
     differences = comparison.differences
     if len(differences) > _MOST_BARS:
         differences = (*differences[: _MOST_BARS // 2], *differences[-_MOST_BARS // 2 :])
-        subtitle += f"; the {_MOST_BARS} largest differences"
+        subtitle += f"; the {_MOST_BARS // 2} highest and the {_MOST_BARS // 2} lowest"
     figure = new_figure(7.2, 1.6 + 0.17 * len(differences))
     plot = figure.add_subplot()
     gains = [100 * each.gain for each in differences]
@@ -116,6 +118,7 @@ def draw_comparison(comparison: Comparison, subtitle: str) -> Figure:
     plot.set_yticks(bars, [each.sequence for each in differences], fontsize=8)
     plot.set_ylim(len(differences) - 0.4, -0.6)
     plot.grid(visible=False, axis="y")
+    plot.set_axisbelow(True)
     plot.set_xlabel("difference of AUC [points]")
     interval = comparison.interval
     figure.suptitle(

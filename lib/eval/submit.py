@@ -1,0 +1,187 @@
+"""Pack results for the evaluation servers that keep their ground truth."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.config.suggest import suggest
+from lib.data.sequence import SequenceDataset
+from lib.eval.analysis import find_results
+from lib.eval.benchmarks import BENCHMARKS
+from lib.eval.metrics import check_predictions
+from lib.eval.results import ResultFiles, read_boxes, read_seconds
+
+_NUM_LISTED = 20
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same results give the same archive, byte for byte
+
+
+@dataclass(frozen=True)
+class Server:
+    """What an evaluation server wants.
+
+    Attributes:
+        benchmark: whose results are packed, a key of `BENCHMARKS`.
+        num_sequences: that it has.
+        names: of all of them, where a rule says them; else empty, and the data set or the result says them.
+        members: (sequence, boxes_xywh (N, 4), seconds (N,)) -> the archive's files for it: path and text.
+        timed: seconds are handed in too.
+        url: where to hand in.
+    """
+
+    benchmark: str
+    num_sequences: int
+    names: tuple[str, ...]
+    members: Callable[[str, np.ndarray, np.ndarray], Iterator[tuple[str, str]]]
+    timed: bool
+    url: str
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed.
+
+    Attributes:
+        num_sequences, num_frames: in the archive.
+        num_unchecked: sequences whose number of rows could not be compared with their frames.
+        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
+    """
+
+    num_sequences: int
+    num_frames: int
+    num_unchecked: int
+    num_non_finite: int
+
+
+def _got10k_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
+    yield f"{sequence}/{sequence}_001.txt", _boxes_text(boxes_xywh)
+    yield f"{sequence}/{sequence}_time.txt", "".join(f"{value:.8f}\n" for value in seconds.tolist())
+
+
+def _trackingnet_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
+    yield f"{sequence}.txt", _boxes_text(boxes_xywh)
+
+
+SERVERS: dict[str, Server] = {
+    "got10k": Server(
+        benchmark="got10k_test",
+        num_sequences=180,
+        names=tuple(f"GOT-10k_Test_{number:06d}" for number in range(1, 181)),
+        members=_got10k_members,
+        timed=True,
+        url="http://got-10k.aitestunion.com/submit_instructions",
+    ),
+    "trackingnet": Server(
+        benchmark="trackingnet",
+        num_sequences=511,
+        names=(),
+        members=_trackingnet_members,
+        timed=False,
+        url="https://eval.ai/web/challenges/challenge-page/1805/overview",
+    ),
+}
+
+
+def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset | None = None) -> Packed:
+    """Check a complete result and write it as the archive that a server takes; the result itself is only read.
+
+    Args:
+        server: one of `SERVERS`.
+        folder: of the result files.
+        archive: the .zip file to write, aside first; one that exists is replaced.
+        dataset: the benchmark's sequences where they are at hand. Without them the numbers of rows are not checked.
+
+    Raises:
+        ValueError: the archive is not called .zip, or sequences are missing or cannot be handed in; they are listed.
+    """
+    if archive.suffix != ".zip":
+        raise ValueError(f"{archive}: the server takes a zip archive; call it {archive.name}.zip")
+    names = _names(server, folder, dataset)
+    index_of = {name: index for index, name in enumerate(dataset.names)} if dataset else {}
+    num_frames = num_non_finite = 0
+    problems: list[str] = []
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    aside = archive.with_name(archive.name + ".tmp")
+    try:
+        with zipfile.ZipFile(aside, "w") as opened:
+            for name in names:
+                files = ResultFiles(folder, name)
+                length = len(dataset[index_of[name]]) if dataset and name in index_of else None
+                try:
+                    boxes_xywh, seconds = _read_checked(files, length, server.timed)
+                except (ValueError, FileNotFoundError) as error:
+                    problems.append(str(error))
+                    continue
+                for path, text in server.members(name, boxes_xywh, seconds):
+                    opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
+                num_frames += len(boxes_xywh)
+                num_non_finite += files.num_non_finite()
+        if problems:
+            raise ValueError(f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:"
+                             f"{_listed(problems)}")  # fmt: skip
+        aside.replace(archive)
+    finally:
+        aside.unlink(missing_ok=True)
+    num_unchecked = sum(name not in index_of for name in names)
+    return Packed(len(names), num_frames, num_unchecked, num_non_finite)
+
+
+def find_submission(server_name: str, result: str, results_dir: Path) -> tuple[Server, Path]:
+    """Return the server and the folder that a user names, as `tracker/config` or as a path.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no such server, or the folder holds results of another benchmark.
+    """
+    if server_name not in SERVERS:
+        raise ValueError(f"unknown server {server_name!r}{suggest(server_name, SERVERS)}; known: {', '.join(SERVERS)}")
+    server = SERVERS[server_name]
+    (found,) = find_results([result], BENCHMARKS[server.benchmark], results_dir)
+    return server, found.folder
+
+
+def _names(server: Server, folder: Path, dataset: SequenceDataset | None) -> tuple[str, ...]:
+    """Return the names of all sequences that the server has, and make sure that each has a result file."""
+    suffixes = ("_time", "_nonfinite")
+    present = {path.stem for path in folder.glob("*.txt") if not path.stem.endswith(suffixes)}
+    if not present:
+        raise ValueError(f"{folder} holds no result files")
+    names = server.names
+    if not names and dataset and len(dataset) == server.num_sequences:
+        names = tuple(dataset.names)
+    if not names and len(present) != server.num_sequences:
+        raise ValueError(f"{folder} has results of {len(present)} sequences, {server.benchmark} has "
+                         f"{server.num_sequences}; give --root to learn which differ")  # fmt: skip
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise ValueError(f"{folder} lacks {len(missing)} of {len(names)} sequences: {', '.join(missing)}; "
+                         "the same tracking/test.py command as before tracks them")  # fmt: skip
+    return names or tuple(sorted(present))
+
+
+def _read_checked(files: ResultFiles, length: int | None, timed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Read boxes and seconds of one sequence, or say in a ValueError why they cannot be handed in."""
+    boxes_xywh = read_boxes(files.boxes)
+    num_frames = len(boxes_xywh) if length is None else length
+    if len(boxes_xywh) > num_frames:
+        raise ValueError(f"{files.boxes}: {len(boxes_xywh)} rows, but the sequence has {num_frames} frames")
+    boxes_xywh = check_predictions(boxes_xywh, num_frames, str(files.boxes))
+    if not timed:
+        return boxes_xywh, np.empty(0)
+    seconds = read_seconds(files.seconds)
+    if len(seconds) != num_frames or not np.isfinite(seconds).all():
+        raise ValueError(f"{files.seconds}: expected {num_frames} finite times, found {np.isfinite(seconds).sum()}")
+    return boxes_xywh, seconds
+
+
+def _boxes_text(boxes_xywh: np.ndarray) -> str:
+    return "".join(f"{x:.4f},{y:.4f},{w:.4f},{h:.4f}\n" for x, y, w, h in boxes_xywh.tolist())
+
+
+def _listed(problems: list[str]) -> str:
+    lines = [f"\n  {problem}" for problem in problems[:_NUM_LISTED]]
+    if len(problems) > _NUM_LISTED:
+        lines.append(f"\n  and {len(problems) - _NUM_LISTED} more")
+    return "".join(lines)
