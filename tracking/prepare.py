@@ -1,14 +1,33 @@
-"""Prepare data: write a drawn data set as image files."""
+"""Prepare data: check the data sets, write a drawn one as image files."""
 
 import argparse
 from pathlib import Path
 
 from lib.config.cli import run
+from lib.data.check import check, describe, parse_selection
+from lib.data.datasets import DATASETS
 from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
 from lib.data.render import IMAGE_FORMATS, render_dataset
 from lib.data.scene import SceneStyle
 
 _EXAMPLES = """examples:
+  python tracking/prepare.py check
+  python tracking/prepare.py render synthetic --out data/synthetic
+
+python tracking/prepare.py COMMAND --help says more about each command.
+"""
+
+_CHECK_EXAMPLES = """examples:
+  python tracking/prepare.py check                                everything that experiments/paths.yaml states
+  python tracking/prepare.py check lasot got10k:val --workers 8   only these
+  python tracking/prepare.py check trackingnet:train_0-3 --full   four shards, every frame
+  python tracking/prepare.py check folder --root data/my_videos
+
+The annotation of every sequence is read, and three frames of 200 sequences, or all with --full. The exit code is 1 if
+anything that was asked for is missing, incomplete or damaged.
+"""
+
+_RENDER_EXAMPLES = """examples:
   python tracking/prepare.py render synthetic --out data/synthetic
   python tracking/prepare.py render synthetic --out /tmp/easy --split train --sequences 50 --difficulty 0.3
 
@@ -24,24 +43,65 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    render = commands.add_parser(
+    _add_check(commands)
+    _add_render(commands)
+    arguments = parser.parse_args(argv)
+    return arguments.execute(arguments)
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "check",
+        help="say which data sets are there, complete and readable",
+        description="Say which data sets are there, complete and readable.",
+        epilog=_CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "datasets",
+        nargs="*",
+        metavar="DATASET[:SPLIT]",
+        help=f"default: all whose folder is stated; known: {', '.join(DATASETS)}",
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the one data set that is named")
+    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    parser.add_argument("--full", action="store_true", help="read every frame; takes hours on the large sets")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes; default: 4")
+    parser.set_defaults(execute=_check)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if arguments.root is not None and len(arguments.datasets) != 1:
+        raise ValueError("--root is the folder of one data set: name that one")
+    selections = [parse_selection(text, arguments.root) for text in arguments.datasets]
+    broken = False
+    for report in check(selections, arguments.paths, arguments.full, arguments.workers):
+        print(describe(report), flush=True)
+        broken = broken or report.broken
+    return 1 if broken else 0
+
+
+def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
         "render",
         help="write a drawn data set as image files",
         description="Write a drawn data set as image files, in the layout of own data.",
-        epilog=_EXAMPLES,
+        epilog=_RENDER_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    render.add_argument("dataset", choices=("synthetic",), help="the data set to write")
-    render.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that receives the sequences")
-    render.add_argument("--split", choices=SPLITS, default="test", help="default: test")
-    render.add_argument("--sequences", type=int, default=40, metavar="N", help="the first N of the split; default: 40")
-    render.add_argument("--frames", type=int, default=100, metavar="N", help="frames per sequence; default: 100")
-    render.add_argument(
+    parser.add_argument("dataset", choices=("synthetic",), help="the data set to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that receives the sequences")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="default: test")
+    parser.add_argument("--sequences", type=int, default=40, metavar="N", help="the first N of the split; default: 40")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="frames per sequence; default: 100")
+    parser.add_argument(
         "--difficulty", type=float, default=1.0, metavar="X", help="0 (slow, unoccluded, alone) to 1; default: 1"
     )
-    render.add_argument("--format", choices=IMAGE_FORMATS, default="jpg", help="of the frames; default: jpg")
-    arguments = parser.parse_args(argv)
+    parser.add_argument("--format", choices=IMAGE_FORMATS, default="jpg", help="of the frames; default: jpg")
+    parser.set_defaults(execute=_render)
 
+
+def _render(arguments: argparse.Namespace) -> int:
     style = SceneStyle(difficulty=arguments.difficulty)
     dataset = SyntheticDataset(arguments.split, arguments.sequences, arguments.frames, style)
     written = render_dataset(dataset, arguments.out, arguments.format)
