@@ -14,7 +14,7 @@ from lib.data import jpeg, picture
 from lib.data.crop import CropWindow
 from lib.data.frames import ArrayFrames, ImageFiles, read_image
 from lib.data.jpeg import decode_jpeg, read_header
-from lib.data.picture import EncodedImage, UnreadableFrameError, open_picture
+from lib.data.picture import EncodedImage, UnreadableFrameError, cut_picture, open_picture
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 
@@ -45,6 +45,13 @@ def by_opencv(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def cut(data: bytes, window: CropWindow) -> np.ndarray:
+    decoded = EncodedImage(data).decode(window)
+    assert decoded is not None
+    image, placed = decoded
+    return placed.cut(image)
 
 
 def random_windows(rng: np.random.Generator, count: int, scale: tuple[float, float]) -> list[CropWindow]:
@@ -87,7 +94,7 @@ def test_crop_not_shrunk_is_exactly_that_of_the_whole_picture(sampling: str) -> 
     data = encoded(textured(), sampling)
     whole = by_opencv(data)
     for window in random_windows(np.random.default_rng(1), 100, (0.3, 1.99)):
-        crop = EncodedImage(data).cut(window)
+        crop = cut(data, window)
         np.testing.assert_array_equal(crop, window.cut(whole))
 
 
@@ -101,9 +108,8 @@ def test_shrunk_crop_is_that_of_block_means(reduction: int) -> None:
     errors = []
     for window in random_windows(np.random.default_rng(2), 50, (reduction, min(1.99 * reduction, 10))):
         assert window.reduction() == reduction
-        crop = EncodedImage(data).cut(window)
+        crop = cut(data, window)
         expected = window.in_reduced(reduction).cut(means)
-        assert crop is not None
         errors.append(np.abs(crop.astype(float) - expected).mean())
     assert np.mean(errors) < 0.5
     assert np.max(errors) < 1.0
@@ -121,8 +127,7 @@ def test_shrunk_crop_lies_where_the_label_says(scale: float) -> None:
         side = 64 * scale
         shift = rng.uniform(-0.1, 0.1, 2) * side
         window = CropWindow(center[0] - side / 2 + shift[0], center[1] - side / 2 + shift[1], side, 64)
-        crop = EncodedImage(data).cut(window)
-        assert crop is not None
+        crop = cut(data, window)
         weights = np.where(crop[..., 0] > 60, crop[..., 0].astype(float) - 60, 0)  # a disc inside any of the windows
         grid = np.arange(64) + 0.5
         found = np.array([(weights.sum(axis=0) * grid).sum(), (weights.sum(axis=1) * grid).sum()]) / weights.sum()
@@ -133,10 +138,10 @@ def test_shrunk_crop_lies_where_the_label_says(scale: float) -> None:
 def test_without_the_fast_decoder_crops_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(textured())
     windows = random_windows(np.random.default_rng(4), 30, (0.5, 10))
-    fast = [EncodedImage(data).cut(window) for window in windows]
+    fast = [cut(data, window) for window in windows]
     monkeypatch.setattr(jpeg, "simplejpeg", None)
     for window, crop in zip(windows, fast, strict=True):
-        np.testing.assert_array_equal(EncodedImage(data).cut(window), crop)
+        np.testing.assert_array_equal(cut(data, window), crop)
     jpeg.warn_if_slow.cache_clear()
     with pytest.warns(UserWarning, match="simplejpeg is not installed"):
         jpeg.warn_if_slow()
@@ -150,23 +155,25 @@ def test_kept_picture_serves_several_crops_alike() -> None:
     data = encoded(textured())
     shared = EncodedImage(data, keep=True)
     for window in random_windows(np.random.default_rng(5), 20, (0.5, 6)):
-        np.testing.assert_array_equal(shared.cut(window), EncodedImage(data).cut(window))
+        decoded = shared.decode(window)
+        assert decoded is not None
+        np.testing.assert_array_equal(decoded[1].cut(decoded[0]), cut(data, window))
 
 
 def test_other_kinds_are_cut_from_the_whole(tmp_path: Path) -> None:
     image = textured()
     assert cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     for window in random_windows(np.random.default_rng(6), 5, (0.5, 6)):
-        crop = open_picture(ImageFiles([tmp_path / "a.png"]), 0).cut(window)
+        crop = cut_picture(open_picture(ImageFiles([tmp_path / "a.png"]), 0), window)
         np.testing.assert_array_equal(crop, window.cut(image))
-        np.testing.assert_array_equal(open_picture(ArrayFrames([image]), 0).cut(window), crop)
+        np.testing.assert_array_equal(cut_picture(open_picture(ArrayFrames([image]), 0), window), crop)
 
 
 def test_window_beside_the_picture_gives_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(textured()))
     beside = CropWindow(WIDTH + 1.0, 20, 50, 32)
-    assert open_picture(ImageFiles([tmp_path / "a.jpg"]), 0).cut(beside) is None
-    assert open_picture(ArrayFrames([textured()]), 0).cut(beside) is None
+    assert cut_picture(open_picture(ImageFiles([tmp_path / "a.jpg"]), 0), beside) is None
+    assert cut_picture(open_picture(ArrayFrames([textured()]), 0), beside) is None
 
 
 def test_cut_off_file_is_an_error(tmp_path: Path) -> None:
@@ -174,7 +181,7 @@ def test_cut_off_file_is_an_error(tmp_path: Path) -> None:
     window = CropWindow(0, 0, 64, 64)
     for size in (2, 10, 300, len(data) // 2, len(data) - 2):
         with pytest.raises(ValueError, match=r"cut off|damaged"):
-            EncodedImage(data[:size]).cut(window)
+            cut(data[:size], window)
     (tmp_path / "bad.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"bad\.jpg.*cut off"):
         read_image(tmp_path / "bad.jpg")
@@ -185,12 +192,12 @@ def test_unreadable_picture_is_tried_again_and_then_named(tmp_path: Path, monkey
     pauses = []
     monkeypatch.setattr(picture.time, "sleep", pauses.append)
     frame = ImageFiles([path]).picture(0)
-    with pytest.raises(UnreadableFrameError, match=r"a\.jpg cannot be read"):
-        frame.cut(CropWindow(0, 0, 64, 64))
+    with pytest.raises(UnreadableFrameError, match=r"a\.jpg.*tried 3 times"):
+        cut_picture(frame, CropWindow(0, 0, 64, 64))
     assert len(pauses) == 2
     # A disk that recovers while it is waited for.
     monkeypatch.setattr(picture.time, "sleep", lambda seconds: path.write_bytes(encoded(textured())))
-    assert frame.cut(CropWindow(0, 0, 64, 64)) is not None
+    assert cut_picture(frame, CropWindow(0, 0, 64, 64)) is not None
 
 
 class OneVideo:

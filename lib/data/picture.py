@@ -20,14 +20,26 @@ class UnreadableFrameError(ValueError):
 
 
 class Picture(Protocol):
-    """A frame that has not been read yet."""
+    """A frame that has not been read yet. It is read, then decoded, so that each can be timed and tried again."""
 
-    def cut(self, window: CropWindow) -> np.ndarray | None:
-        """Return the window as (size, size, 3) uint8 RGB, or None where nothing of it lies in the picture.
+    def read(self) -> int:
+        """Read what is stored, if it has not been read; return the number of bytes, as far as it is known.
 
         Raises:
-            UnreadableFrameError: with the name of what cannot be read.
+            OSError, ValueError, IndexError: it cannot be read; the message names it.
         """
+        ...
+
+    def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
+        """Decode what a window needs; return it with the window in its pixels, None where the window lies beside.
+
+        Raises:
+            ValueError: it cannot be decoded; the message names it.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Make the next `read` read again."""
         ...
 
 
@@ -51,44 +63,80 @@ def open_picture(frames: Frames, index: int, keep: bool = False) -> Picture:
     return frames.picture(index, keep) if isinstance(frames, PictureSource) else WholePicture(frames, index)
 
 
+def cut_picture(picture: Picture, window: CropWindow) -> np.ndarray | None:
+    """Cut a window as (size, size, 3) uint8 RGB; None where the picture has nothing of it.
+
+    Raises:
+        UnreadableFrameError: the picture cannot be read or decoded, also not when tried again a few times.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            picture.read()
+            decoded = picture.decode(window)
+        except (OSError, ValueError, IndexError) as error:
+            if attempt == _ATTEMPTS:
+                raise UnreadableFrameError(f"{error} (tried {_ATTEMPTS} times)") from error
+            picture.forget()
+            time.sleep(_PAUSE)
+        else:
+            if decoded is None:
+                return None
+            image, placed = decoded
+            return placed.cut(image)
+    raise AssertionError
+
+
 class WholePicture:
-    """A frame that is read as a whole when a crop is first wanted."""
+    """A frame that is read and decoded at once, such as one of a video file."""
 
     def __init__(self, frames: Frames, index: int) -> None:
         self._frames = frames
         self._index = index
         self._image: np.ndarray | None = None
 
-    def cut(self, window: CropWindow) -> np.ndarray | None:
+    def read(self) -> int:
         if self._image is None:
-            try:
-                self._image = self._frames[self._index]
-            except (OSError, ValueError, IndexError) as error:
-                raise UnreadableFrameError(f"frame {self._index} cannot be read: {error}") from error
+            self._image = self._frames[self._index]
+        return 0
+
+    def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
+        assert self._image is not None, "read it first"
         height, width = self._image.shape[:2]
-        return window.cut(self._image) if window.covers_frame_share(height, width) > 0 else None
+        return (self._image, window) if window.covers_frame_share(height, width) > 0 else None
+
+    def forget(self) -> None:
+        self._image = None
 
 
 class FilePicture:
-    """An image file, read when a crop is first wanted; a failure is tried again a few times."""
+    """An image file, in a folder or packed."""
 
     def __init__(self, path: TreePath, keep: bool = False) -> None:
         self._path = path
         self._keep = keep
         self._image: EncodedImage | None = None
 
-    def cut(self, window: CropWindow) -> np.ndarray | None:
-        for attempt in range(1, _ATTEMPTS + 1):
+    def read(self) -> int:
+        if self._image is None:
+            data = self._path.read_bytes()
             try:
-                if self._image is None:
-                    self._image = EncodedImage(self._path.read_bytes(), self._keep)
-                return self._image.cut(window)
-            except (OSError, ValueError) as error:
-                self._image = None
-                if attempt == _ATTEMPTS:
-                    raise UnreadableFrameError(f"the image {self._path} cannot be read: {error}") from error
-                time.sleep(_PAUSE)
-        raise AssertionError
+                self._image = EncodedImage(data, self._keep)
+            except ValueError as error:
+                raise self._unreadable(error) from None
+        return len(self._image.data)
+
+    def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
+        assert self._image is not None, "read it first"
+        try:
+            return self._image.decode(window)
+        except ValueError as error:
+            raise self._unreadable(error) from None
+
+    def forget(self) -> None:
+        self._image = None
+
+    def _unreadable(self, error: ValueError) -> ValueError:
+        return ValueError(f"{self._path} is not an image that can be read: {error}")
 
 
 class EncodedImage:
@@ -120,19 +168,14 @@ class EncodedImage:
             self._decoded[1] = decode_image(data)
             self.height, self.width = self._decoded[1].shape[:2]
 
-    def cut(self, window: CropWindow) -> np.ndarray | None:
-        """Return the window as (size, size, 3) uint8 RGB, or None where nothing of it lies in the picture.
+    def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
+        """Decode what a window needs; return it with the window in its pixels, None where the window lies beside.
 
         Raises:
             ValueError: why it cannot be decoded.
         """
         if window.covers_frame_share(self.height, self.width) == 0:
             return None
-        image, window = self.decode_for(window)
-        return window.cut(image)
-
-    def decode_for(self, window: CropWindow) -> tuple[np.ndarray, CropWindow]:
-        """Return the picture as far as a window needs it, and the window in pixels of that."""
         if self._header is None:
             return self._decoded[1], window
         reduction = window.reduction()

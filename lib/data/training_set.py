@@ -14,7 +14,7 @@ from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightn
 from lib.data.crop import CropWindow
 from lib.data.frames import ArrayFrames
 from lib.data.jpeg import warn_if_slow
-from lib.data.picture import Picture, UnreadableFrameError, open_picture
+from lib.data.picture import Picture, UnreadableFrameError, cut_picture, open_picture
 from lib.data.sampler import draw_triplet, is_eligible
 from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.skipped import SkippedFrames
@@ -166,7 +166,7 @@ class TrainingSet(Dataset[Sample]):
     def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
         """Cut a crop; None when nothing of it lies in the picture, or the picture is to be skipped."""
         try:
-            return picture.cut(window)
+            return cut_picture(picture, window)
         except UnreadableFrameError as error:
             if self._data.on_bad_frame == "raise":
                 raise
