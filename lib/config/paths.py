@@ -15,7 +15,7 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
     """Return the folder of a data set, or None when nothing states it.
 
     Looked up in this order: the environment variable `MMG_<NAME>` (`MMG_LASOT=/data/lasot`), then the paths file
-    (`--paths`, else `experiments/paths.yaml`, copied from `paths.example.yaml`).
+    (`--paths`, else `experiments/paths.yaml`, copied from `paths.example.yaml`). `~` and `$NAME` are filled in.
 
     Args:
         name: the data set's.
@@ -24,14 +24,18 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
 
     Raises:
         FileNotFoundError: `paths_file` does not exist.
-        ValueError: the paths file is not a mapping of known names to folders.
+        ValueError: the paths file is not a mapping of known names to folders, or names an environment variable that is
+            not set.
     """
-    from_environment = os.environ.get(f"MMG_{name.upper()}")
+    variable = f"MMG_{name.upper()}"
+    from_environment = os.environ.get(variable)
     if from_environment:
-        return Path(from_environment).expanduser()
+        return _expand(from_environment, variable)
     if paths_file is None and not PATHS_FILE.is_file():
         return None
     file = paths_file or PATHS_FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"the paths file {file} does not exist; copy experiments/paths.example.yaml to it")
     try:
         paths = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
@@ -44,4 +48,11 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
         if folder is not None and not isinstance(folder, str):
             raise ValueError(f"{file}: {key}: the folder must be text, got {folder!r}")
     folder = paths.get(name)
-    return Path(folder).expanduser() if folder else None
+    return _expand(folder, f"{file}: {name}") if folder else None
+
+
+def _expand(folder: str, place: str) -> Path:
+    expanded = os.path.expandvars(folder)
+    if "$" in expanded:
+        raise ValueError(f"{place}: the folder {folder!r} names an environment variable that is not set")
+    return Path(expanded).expanduser()
