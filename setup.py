@@ -18,11 +18,13 @@ setup(
     description="Masked Mutual Guidance transformer tracking",
     license="MIT",
     packages=find_packages(include=["lib", "lib.*"]),
-    package_data={"lib": ["data/datasets/splits/*", "eval/published/*"]},
+    package_data={"lib": ["data/datasets/splits/*", "eval/published/*", "eval/report_page/*"]},
     python_requires=">=3.10",
     install_requires=requirements(),
     extras_require={
         "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0"],
+        # To test the report page; Chromium and its driver come from the system.
+        "browser": ["selenium>=4.20"],
         # The same OpenCV with the contributed modules: CSRT and KCF.
         "classical": ["opencv-contrib-python>=4.10"],
     },

@@ -11,6 +11,7 @@ from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.metrics import PROTOCOLS
 from lib.eval.outputs import Outputs, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
+from lib.eval.report import write_report
 from lib.eval.tables import format_published
 
 _EXAMPLES = """examples:
@@ -18,6 +19,7 @@ _EXAMPLES = """examples:
   python tracking/analyze.py folder results/mmg/mmg_tiny /tmp/other_tracker --root ~/videos --json scores.json
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --published --csv lasot.csv --latex lasot.tex
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --compare mmg/mmg_vitb mmg/mmg_vits
+  python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --report report/lasot
   python tracking/analyze.py lasot --ablations          the paper's Tables IV, V and VI beside what was measured here
   python tracking/analyze.py vot2020 --published        what the paper prints on a benchmark, alone
   python tracking/analyze.py got10k_test --published --rows server.yaml
@@ -74,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
             compared=tuple(arguments.compare) if arguments.compare else None,
         )
         write_outputs(analysis, published, outputs)
+        if arguments.report:
+            print(f"report in {write_report(analysis, dataset, results, arguments.report, arguments.pictures)}")
         print(f"scored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
     return 0
 
@@ -114,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="folder for the plots (PNG and PDF); default: analysis/<benchmark>"
     )
     parser.add_argument("--no-plots", action="store_true", help="draw nothing")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write a web page with every sequence; opens from disk"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=8, metavar="N", help="of each sequence in the report (default: 8)"
+    )
     parser.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="compare two of the results sequence by sequence"
     )

@@ -41,12 +41,12 @@ def film_of_results(
     sequence = dataset[dataset.names.index(name)]
     num_frames = min(num_frames, len(sequence))
     indices = np.linspace(0, len(sequence) - 1, num_frames).round().astype(int)
-    predictions_xywh = [_read(result, sequence) for result in results]
+    predictions_xywh = [read_result(result, sequence) for result in results]
     frames = [
         FilmFrame(
             sequence.frames[index],
             _caption(sequence, index),
-            (_truth(sequence, index), *(boxes_xywh[index] for boxes_xywh in predictions_xywh)),
+            (true_box(sequence, index), *(boxes_xywh[index] for boxes_xywh in predictions_xywh)),
         )
         for index in indices.tolist()
     ]
@@ -54,15 +54,22 @@ def film_of_results(
     return film_strip(frames, legend, columns)
 
 
-def _read(result: Result, sequence: Sequence) -> np.ndarray:
+def read_result(result: Result, sequence: Sequence) -> np.ndarray:
+    """Read a tracker's boxes, (N, 4) for the N frames of a sequence.
+
+    Raises:
+        FileNotFoundError: it has no result for this sequence.
+        ValueError: the result is too short.
+    """
     path = ResultFiles(result.folder, sequence.name).boxes
     boxes_xywh = read_boxes(path)
     if len(boxes_xywh) < len(sequence):
         raise ValueError(f"{path} has {len(boxes_xywh)} rows, but {sequence.name} has {len(sequence)} frames")
-    return boxes_xywh
+    return boxes_xywh[: len(sequence)]
 
 
-def _truth(sequence: Sequence, index: int) -> np.ndarray:
+def true_box(sequence: Sequence, index: int) -> np.ndarray:
+    """Return the (4,) true box of a frame, nan where it has none."""
     labelled = index < len(sequence.boxes_xywh) and not sequence.absent[index]
     return sequence.boxes_xywh[index] if labelled else _NO_BOX
 
