@@ -1,11 +1,10 @@
 """The embedded data set: drawn video, nothing stored."""
 
 from collections.abc import Sequence as Indexed
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from lib.data.scene import Scene, SceneStyle
+from lib.data.scene.record import SceneNames, record_scene
 from lib.data.sequence import Sequence
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
@@ -47,7 +46,7 @@ class SyntheticDataset:
         self._split = split
         self._num_frames = num_frames
         self._style = SceneStyle() if style is None else style
-        self.names: Indexed[str] = _Names(split, num_sequences)
+        self.names: Indexed[str] = SceneNames(split, num_sequences)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,63 +69,4 @@ class SyntheticDataset:
 
     def __getitem__(self, index: int) -> Sequence:
         """Label every frame of a sequence; pictures are drawn when asked for."""
-        scene = self.scene(index)
-        labels = [scene.label(time) for time in range(self._num_frames)]
-        boxes_xywh = np.stack([label.box_xywh for label in labels])
-        visibility = np.array([label.visibility for label in labels])
-        visible = np.array([label.visible for label in labels])
-        return Sequence(
-            name=self.names[index],
-            frames=SceneFrames(scene),
-            boxes_xywh=boxes_xywh,
-            visible=visible,
-            absent=visibility == 0,
-            masks=SceneMasks(scene),
-            labels={"visibility": visibility},
-        )
-
-
-@dataclass(frozen=True)
-class SceneFrames:
-    """The pictures of a scene, drawn one at a time."""
-
-    scene: Scene
-
-    def __len__(self) -> int:
-        return self.scene.num_frames
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.scene.render(_checked(index, len(self))).image
-
-
-@dataclass(frozen=True)
-class SceneMasks:
-    """The masks of a scene's target, True on its seen pixels."""
-
-    scene: Scene
-
-    def __len__(self) -> int:
-        return self.scene.num_frames
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.scene.label(_checked(index, len(self))).mask
-
-
-class _Names(Indexed[str]):
-    """`<split>-<index>`, made when asked for: a training set may have millions."""
-
-    def __init__(self, split: str, count: int) -> None:
-        self._split = split
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return f"{self._split}-{_checked(index, self._count):04d}"
-
-
-def _checked(index: int, length: int) -> int:
-    if not -length <= index < length:
-        raise IndexError(f"frame {index} of {length}")
-    return index % length
+        return record_scene(self.scene(index), self.names[index])

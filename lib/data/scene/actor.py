@@ -62,22 +62,31 @@ class Actor:
         self.motion = motion
         self._recipe = recipe
         self._deformation = deformation
+        self._poses: dict[float, Pose] = {}  # of the times asked for: one frame asks several times
+        self._bent: tuple[float, np.ndarray] | None = None  # the last one: picture and label ask for the same
+
+    def pose(self, time: float) -> Pose:
+        """Return where it stands at a time in frames."""
+        pose = self._poses.get(time)
+        if pose is None:
+            pose = self._poses[time] = self.motion.at(time)
+        return pose
 
     def reach(self, time: float) -> tuple[float, float]:
         """Return how far right (and left) and how far down (and up) of its centre the object can extend, in pixels."""
-        pose = self.motion.at(time)
+        pose = self.pose(time)
         cosine, sine = abs(math.cos(pose.angle)), abs(math.sin(pose.angle))
         half_width, half_height = self._half_sides(pose)
         return cosine * half_width + sine * half_height, sine * half_width + cosine * half_height
 
     def touches(self, other: "Actor", time: float) -> bool:
         """Tell whether the two objects could overlap, on the safe side."""
-        own, its = self.motion.at(time), other.motion.at(time)
+        own, its = self.pose(time), other.pose(time)
         return math.hypot(own.x - its.x, own.y - its.y) < self._radius(own) + other._radius(its)
 
     def in_view(self, time: float, frame_size: tuple[int, int]) -> bool:
         """Tell whether any pixel could lie in the frame, on the safe side."""
-        pose = self.motion.at(time)
+        pose = self.pose(time)
         reach = self._radius(pose) + 8  # the shake, and the motion while the shutter is open
         return -reach < pose.x < frame_size[1] + reach and -reach < pose.y < frame_size[0] + reach
 
@@ -89,7 +98,7 @@ class Actor:
             shift: the camera's shake, subtracted from the centre.
             blurred: average over the time the shutter is open; the outline is then no longer that of one moment.
         """
-        sprite = self._sprite if self._deformation is None else self._deformation.bend(self._sprite, time)
+        sprite = self._sprite_at(time)
         if not blurred:
             return _warp(sprite, self._matrix(time, shift))
         before, middle, after = (self._matrix(time + offset, shift) for offset in (-_SHUTTER / 2, 0, _SHUTTER / 2))
@@ -105,6 +114,13 @@ class Actor:
     def _sprite(self) -> np.ndarray:
         return self._recipe.picture()
 
+    def _sprite_at(self, time: float) -> np.ndarray:
+        if self._deformation is None:
+            return self._sprite
+        if self._bent is None or self._bent[0] != time:
+            self._bent = time, self._deformation.bend(self._sprite, time)
+        return self._bent[1]
+
     def _radius(self, pose: Pose) -> float:
         return math.hypot(*self._half_sides(pose)) + 2
 
@@ -117,7 +133,7 @@ class Actor:
 
     def _matrix(self, time: float, shift: tuple[float, float]) -> _Matrix:
         """Return the map from the sprite, about its middle, to the frame, in continuous coordinates."""
-        pose = self.motion.at(time)
+        pose = self.pose(time)
         cosine, sine = math.cos(pose.angle), math.sin(pose.angle)
         return (
             (cosine * pose.scale_x, -sine * pose.scale_y, pose.x - shift[0]),

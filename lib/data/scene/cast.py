@@ -79,7 +79,9 @@ def _changes(rng: _RANDOM, style: SceneStyle) -> Oscillation:
 
 
 def _deformation(rng: _RANDOM, style: SceneStyle) -> Deformation | None:
-    return Deformation(rng, style.deformation * rng.random()) if style.deformation > 0 else None
+    # Half of the objects are rigid.
+    strength = style.deformation * rng.uniform(-1, 1) if style.deformation > 0 else 0.0
+    return Deformation(rng, strength) if strength > 0 else None
 
 
 def _moved_inside(target: Actor, style: SceneStyle) -> Path:
