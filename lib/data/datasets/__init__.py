@@ -13,6 +13,7 @@ from lib.data.datasets.got10k import GOT10K_SPLITS, Got10kDataset
 from lib.data.datasets.lasot import LASOT_EXT_SPLITS, LASOT_SPLITS, open_lasot, open_lasot_ext
 from lib.data.datasets.nfs import NfSDataset
 from lib.data.datasets.otb100 import OTB100Dataset
+from lib.data.datasets.stills import StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.datasets.tnl2k import TNL2K_SPLITS, TNL2KDataset
 from lib.data.datasets.trackingnet import MORE_SPLITS, TRACKINGNET_SPLITS, TrackingNetDataset
@@ -54,6 +55,7 @@ class DatasetEntry:
 
 DATASETS: dict[str, DatasetEntry] = {
     "synthetic": DatasetEntry(("train", "val", "test"), lambda split, root: SyntheticDataset(split), stored=False),
+    "stills": DatasetEntry(("train", "val", "test"), lambda split, root: StillsDataset(root, split)),
     "folder": DatasetEntry(("train", "test"), lambda split, root: FolderDataset(root)),
     "lasot": DatasetEntry(
         LASOT_SPLITS, open_lasot, sizes={"train": SplitSize(1120), "test": SplitSize(280, frames=685_360)}

@@ -1,0 +1,117 @@
+"""Training without labels: any folder of photographs, made into videos by cutting, moving and pasting.
+
+Objects are cut from photographs, by random outlines or by masks where given, and pasted with motion, scale, rotation,
+deformation, illumination and occlusion over other photographs, among look-alikes that are pasted in the same way.
+Source of the idea: Li et al., "Crop-Transform-Paste: Self-Supervised Learning for Visual Tracking", 2021.
+"""
+
+from collections.abc import Sequence as Indexed
+from dataclasses import replace
+
+import numpy as np
+
+from lib.data.album import Album, list_photographs, name_hash
+from lib.data.cutout import PhotoLooks
+from lib.data.scene import Scene, SceneStyle
+from lib.data.scene.record import SceneNames, record_scene
+from lib.data.sequence import Sequence
+from lib.data.tree import TreePath
+
+SPLITS = {"train": 0, "val": 1, "test": 2}
+# Of ten photographs on average: one for val, one for test, the rest for train.
+_SHARES = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
+_NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
+_FEWEST = 10  # photographs of a folder
+_FEWEST_OF_SPLIT = 3
+_STREAM = 3  # keeps the seeds apart from those of other data sets
+
+# Pasted objects stand out a little however well they are blended, so in most scenes there are several.
+STYLE = SceneStyle(
+    target_side=(18.0, 60.0),
+    frame_size=(204, 272),
+    distractor_probability=0.75,
+    max_distractors=3,
+    deformation=0.25,
+    camera_motion=0.6,
+    scale_change=0.3,
+    noise=4.0,
+)
+
+
+class StillsDataset:
+    """Videos made of the photographs of a folder.
+
+    The frames of sequence i are a function of the split, i and the sorted list of photographs. A photograph belongs
+    to one split, by a hash of its name, so that no split shows what another does.
+    """
+
+    images_only = False
+
+    def __init__(
+        self,
+        root: TreePath,
+        split: str,
+        num_sequences: int | None = None,
+        num_frames: int = 100,
+        style: SceneStyle = STYLE,
+    ) -> None:
+        """List the photographs; none is opened.
+
+        Args:
+            root: folder of photographs, at any depth; masks lie in `root/mask/<name>.png`, any value but 0 on the
+                objects.
+            split: "train", "val" or "test".
+            num_sequences: how many sequences the set holds; a million, 20 and 40 by default.
+            num_frames: length of each of them.
+            style: how hard and varied they are.
+
+        Raises:
+            FileNotFoundError: the folder holds no photograph.
+            ValueError: it holds too few, or a mask that belongs to none.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"the stills data set has no split {split!r}; choose one of {', '.join(SPLITS)}")
+        if num_sequences is None:
+            num_sequences = _NUM_SEQUENCES[split]
+        if num_sequences < 1 or num_frames < 1:
+            raise ValueError(
+                f"the stills data set needs at least one sequence and frame, not {num_sequences} and {num_frames}"
+            )
+        names, masked = list_photographs(root)
+        if len(names) < _FEWEST:
+            raise ValueError(
+                f"{root} holds {len(names)} photographs; at least {_FEWEST} are needed, and a few hundred make a "
+                "useful training set: add more, of any kind"
+            )
+        chosen = tuple(name for name in names if name_hash(name) % 10 in _SHARES[split])
+        if len(chosen) < _FEWEST_OF_SPLIT:
+            raise ValueError(
+                f"{len(chosen)} of the {len(names)} photographs in {root} belong to the split {split}, by a hash of "
+                f"their names (a tenth each to val and test); at least {_FEWEST_OF_SPLIT} are needed: add more"
+            )
+        self.album = Album(root, chosen, masked)
+        self._split = split
+        self._num_frames = num_frames
+        self._style = style
+        self.names: Indexed[str] = SceneNames(split, num_sequences)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def scene(self, index: int, difficulty: float = 1.0) -> Scene:
+        """Return sequence `index` unmade: the fast way to a few frames and their labels.
+
+        Args:
+            index: of the sequence.
+            difficulty: share in [0, 1] of the style's own difficulty; another difficulty is another video.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"sequence {index} of {len(self)}")
+        style = replace(self._style, difficulty=self._style.difficulty * difficulty) if difficulty < 1 else self._style
+        seed = (SPLITS[self._split], index, _STREAM)
+        looks = PhotoLooks(self.album, np.random.default_rng((*seed, 1)))
+        return Scene.from_seed(seed, style, self._num_frames, looks)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Label every frame of a sequence; pictures are made when asked for."""
+        return record_scene(self.scene(index), self.names[index])
