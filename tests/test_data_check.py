@@ -1,0 +1,162 @@
+"""What `prepare.py check` says of whole, partial and damaged data."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.config import paths
+from lib.data.check import Selection, SplitReport, check, describe, find_problems, parse_selection
+from lib.data.datasets.annotation import has_area
+from lib.data.frames import ArrayFrames
+from lib.data.sequence import Sequence
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_sequence(folder: Path, num_frames: int = 5, boxes: str = "1,2,3,4\n") -> None:
+    (folder / "img").mkdir(parents=True)
+    for number in range(num_frames):
+        cv2.imwrite(str(folder / "img" / f"{number:08d}.png"), np.zeros((20, 30, 3), np.uint8))
+    (folder / "groundtruth.txt").write_text(boxes * num_frames)
+
+
+def check_folder(root: Path, full: bool = False, workers: int = 1) -> SplitReport:
+    (report,) = check([Selection("folder", root=root)], full=full, workers=workers)
+    return report
+
+
+def sequence_of(boxes: list[list[float]]) -> Sequence:
+    boxes_xywh = np.array(boxes, dtype=np.float64)
+    visible = has_area(boxes_xywh)
+    frames = ArrayFrames(np.zeros((len(boxes), 20, 30, 3), np.uint8))
+    return Sequence("walk", frames, boxes_xywh, visible, ~visible)
+
+
+def test_whole_data_are_ok_and_counted(tmp_path: Path) -> None:
+    for name in ("walk", "run"):
+        make_sequence(tmp_path / name)
+    report = check_folder(tmp_path)
+    assert not report.broken
+    assert (report.num_sequences, report.num_frames, report.num_read) == (2, 10, 6)  # first, middle and last
+    assert check_folder(tmp_path, full=True).num_read == 10
+    assert "2 sequences, 10 frames, 6 of them read" in describe(report)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_only_full_finds_every_damaged_frame(tmp_path: Path, workers: int) -> None:
+    make_sequence(tmp_path / "walk")
+    make_sequence(tmp_path / "run")
+    (tmp_path / "walk" / "img" / "00000001.png").write_bytes(b"not an image")
+    assert not check_folder(tmp_path, workers=workers).broken
+    report = check_folder(tmp_path, full=True, workers=workers)
+    assert report.broken
+    assert report.num_read == 9
+    (problem,) = report.problems
+    assert problem.startswith("walk: 1 unreadable frames: ")
+    assert "00000001.png" in problem
+
+
+def test_a_damaged_annotation_is_named_and_the_rest_still_checked(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "a", boxes="1,2,x,4\n")
+    make_sequence(tmp_path / "b")
+    report = check_folder(tmp_path)
+    assert report.broken
+    assert "line 1" in report.problems[0]
+    assert report.num_frames == 5
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[1, 2, 3, 4], [1, np.nan, 3, 4]], r"box 2 \(1, nan, 3, 4\) has some numbers and some nan; 1 such rows"),
+        ([[1, 2, 3, 4], [1, 2, 3, -4], [1, 2, -3, 4]], r"box 2 .* has a negative size; 2 such rows"),
+        ([[1, 2, 3, 4], [np.inf, 2, 3, 4]], "box 2 .* is infinite"),
+        ([[30, 2, 3, 4]], "box 1 lies outside its frame of 30 x 20 pixels"),
+        ([[1, -4, 3, 4]], "box 1 lies outside its frame"),
+    ],
+)
+def test_boxes_that_cannot_be_true(boxes: list[list[float]], message: str) -> None:
+    problems, num_read = find_problems(sequence_of(boxes), range(len(boxes)))
+    assert num_read == len(boxes)
+    assert len(problems) == 1
+    assert re.search(message, problems[0]), problems
+
+
+def test_boxes_that_are_strange_but_allowed() -> None:
+    boxes = [[-2, 2, 3, 4], [29.5, 19.5, 100, 100], [np.nan] * 4, [0, 0, 0, 0]]
+    assert find_problems(sequence_of(boxes), range(4)) == ([], 4)
+    problems, _ = find_problems(sequence_of(boxes[2:]), ())
+    assert problems == ["the target is never visible"]
+
+
+def make_lasot_sequence(folder: Path) -> None:
+    make_sequence(folder, num_frames=2)
+    for number in range(2):
+        (folder / "img" / f"{number:08d}.png").rename(folder / "img" / f"{number + 1:08d}.jpg")
+    for flags in ("full_occlusion", "out_of_view"):
+        (folder / f"{flags}.txt").write_text("0,0")
+
+
+def test_an_incomplete_benchmark_is_broken_and_a_split_that_is_not_there_is_not(tmp_path: Path) -> None:
+    make_lasot_sequence(tmp_path / "airplane" / "airplane-1")
+    train, test = check([Selection("lasot", root=tmp_path)])
+    assert (train.split, train.broken) == ("train", False)
+    assert "no sequence of LaSOT train" in train.absent
+    assert (test.split, test.broken, test.num_sequences) == ("test", True, 1)
+    assert "279 of 280 sequences are missing" in test.problems[0]
+    assert "1 of 280 sequences" in describe(test)
+    (asked,) = check([Selection("lasot", "train", tmp_path)])
+    assert asked.broken
+    assert describe(asked).split()[1] == "MISSING"
+
+
+def test_nothing_asked_for_reports_what_is_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_sequence(tmp_path / "walk")
+    monkeypatch.setattr(paths, "PATHS_FILE", tmp_path / "none.yaml")
+    monkeypatch.setenv("MMG_FOLDER", str(tmp_path))
+    monkeypatch.setenv("MMG_UAV123", str(tmp_path / "nowhere"))
+    reports = {report.dataset: report for report in check([])}
+    assert not reports["folder"].broken
+    assert not reports["folder"].absent
+    assert reports["uav123"].broken  # stated, but not there
+    assert not reports["nfs"].broken  # not stated, not asked for
+    assert "MMG_NFS" in reports["nfs"].absent
+    (asked,) = check([Selection("nfs")])
+    assert asked.broken
+
+
+def test_long_lists_of_problems_are_cut() -> None:
+    report = SplitReport("lasot", "test", Path("/x"), broken=True, problems=tuple(f"problem {i}" for i in range(30)))
+    lines = describe(report, max_problems=5).splitlines()
+    assert len(lines) == 7
+    assert lines[-1].strip() == "and 25 more"
+
+
+def test_selections_are_checked_by_name() -> None:
+    assert parse_selection("got10k:val") == Selection("got10k", "val")
+    assert parse_selection("trackingnet:train_0-3").split == "train_0-3"
+    with pytest.raises(ValueError, match=r"unknown data set 'lasott' \(did you mean 'lasot'\?\)"):
+        parse_selection("lasott")
+    with pytest.raises(ValueError, match=r"no split 'vall' \(did you mean 'val'\?\)"):
+        parse_selection("got10k:vall")
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "walk")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "tracking/prepare.py", "check", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+    good = run("folder", "--root", str(tmp_path), "--workers", "1")
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.startswith("folder:train")
+    (tmp_path / "walk" / "img" / "00000000.png").write_bytes(b"")
+    bad = run("folder", "--root", str(tmp_path), "--workers", "1")
+    assert bad.returncode == 1
+    assert "BROKEN" in bad.stdout

@@ -1,0 +1,128 @@
+"""Indexes: fast the second time, never stale, never in the way; and names that cost little memory."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.data.datasets import open_dataset
+from lib.data.datasets.index import cache_folder, cached_arrays
+from lib.data.datasets.listing import Names, NumberedFiles
+
+
+class Builder:
+    """Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> dict[str, np.ndarray]:
+        self.calls += 1
+        return {"numbers": np.arange(self.calls), "names": np.array([b"a", b"bc"])}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_an_index_is_made_once_and_again_when_the_place_has_changed() -> None:
+    build = Builder()
+    first = cached_arrays("x", "/place", "monday", build)
+    second = cached_arrays("x", "/place", "monday", build)
+    assert build.calls == 1
+    assert second["names"].tolist() == first["names"].tolist() == [b"a", b"bc"]
+    assert len(cached_arrays("x", "/place", "tuesday", build)["numbers"]) == 2
+    assert len(cached_arrays("x", "/elsewhere", "tuesday", build)["numbers"]) == 3
+    assert len(cached_arrays("x", "/place", "tuesday", build)["numbers"]) == 2
+
+
+def test_a_deleted_or_damaged_index_is_made_anew(cache: Path) -> None:
+    build = Builder()
+    for damage in (b"", b"not an index", None):
+        cached_arrays("x", "/place", "monday", build)
+        (file,) = cache.iterdir()  # and no temporary file beside it
+        if damage is None:
+            file.write_bytes(file.read_bytes()[:100])
+        else:
+            file.write_bytes(damage)
+    cached_arrays("x", "/place", "monday", build)
+    (file,) = cache.iterdir()
+    file.unlink()
+    cached_arrays("x", "/place", "monday", build)
+    assert build.calls == 5
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="cannot keep the index of /place.*MMG_CACHE"):
+        arrays = cached_arrays("x", "/place", "monday", Builder())
+    assert len(arrays["numbers"]) == 1
+
+
+def test_the_cache_lies_in_the_home_folder_unless_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMG_CACHE")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache_folder() == Path("/home/me/.cache/mmg")
+
+
+def make_video(shard: Path, name: str, num_frames: int) -> None:
+    (shard / "frames" / name).mkdir(parents=True)
+    for number in range(num_frames):
+        (shard / "frames" / name / f"{number}.jpg").touch()
+    (shard / "anno").mkdir(exist_ok=True)
+    (shard / "anno" / f"{name}.txt").write_text("1,2,3,4\n" * 3)
+
+
+def test_trackingnet_notices_what_has_changed_since_it_was_indexed(tmp_path: Path) -> None:
+    shard = tmp_path / "data" / "TRAIN_0"
+    make_video(shard, "a", 3)
+    make_video(shard, "b", 3)
+
+    def visible() -> dict[str, list[bool]]:
+        dataset = open_dataset("trackingnet", "train", tmp_path / "data")
+        return {name: dataset[index].visible.tolist() for index, name in enumerate(dataset.names)}
+
+    assert visible() == {"a": [True] * 3, "b": [True] * 3}
+    (shard / "frames" / "b" / "0.jpg").unlink()  # changes the video's folder, not the shard's
+    assert visible() == {"a": [True] * 3, "b": [False, True, True]}
+    (shard / "frames" / "b" / "0.jpg").touch()
+    make_video(shard, "c", 3)
+    assert visible() == {name: [True] * 3 for name in "abc"}
+
+
+@pytest.mark.slow
+def test_thirty_thousand_videos_open_in_seconds_the_second_time(tmp_path: Path) -> None:
+    for shard in range(12):
+        (tmp_path / f"TRAIN_{shard}" / "anno").mkdir(parents=True)
+        for number in range(2500):
+            (tmp_path / f"TRAIN_{shard}" / "frames" / f"{shard}_{number}").mkdir(parents=True)
+            (tmp_path / f"TRAIN_{shard}" / "frames" / f"{shard}_{number}" / "0.jpg").touch()
+            (tmp_path / f"TRAIN_{shard}" / "anno" / f"{shard}_{number}.txt").touch()
+    assert len(open_dataset("trackingnet", "train", tmp_path)) == 30_000
+    started = time.perf_counter()
+    dataset = open_dataset("trackingnet", "train", tmp_path)
+    assert time.perf_counter() - started < 5
+    assert dataset.names[29_999].startswith("11_")
+
+
+def test_names_are_a_sequence_of_text() -> None:
+    names = Names(["a", "bc", "Zürich"])
+    assert list(names) == ["a", "bc", "Zürich"]
+    assert names[-1] == "Zürich"
+    assert "bc" in names
+    assert len(Names([])) == 0
+    with pytest.raises(IndexError):
+        names[3]
+
+
+def test_numbered_files_are_named_without_looking(tmp_path: Path) -> None:
+    files = NumberedFiles(tmp_path, first=9, num_files=3, digits=4)
+    assert [path.name for path in (files[0], files[1], files[-1])] == ["0009.jpg", "0010.jpg", "0011.jpg"]
+    assert files[0].parent == tmp_path
+    with pytest.raises(IndexError, match="frame 3 of 3"):
+        files[3]
+    assert NumberedFiles(tmp_path, 0, 12, digits=1)[11] == tmp_path / "11.jpg"
+    assert not list(tmp_path.iterdir())
