@@ -97,16 +97,39 @@ def film_strip(frames: Indexed[FilmFrame], legend: Indexed[tuple[str, Colour]], 
     tile_height = round(tile_width * frames[0].image.shape[0] / frames[0].image.shape[1])
     columns = min(columns, len(frames))
     rows = -(-len(frames) // columns)
-    head = 34
-    width = columns * (tile_width + _GAP) + _GAP
-    sheet = np.full((head + rows * (tile_height + _GAP), width, 3), _PAPER, np.uint8)
-    _draw_legend(sheet, legend)
+    sheet = np.full((rows * (tile_height + _GAP), columns * (tile_width + _GAP) + _GAP, 3), _PAPER, np.uint8)
     for number, frame in enumerate(frames):
         row, column = divmod(number, columns)
-        tile = _film_tile(frame, [colour for _, colour in legend], tile_width, tile_height)
-        top, left = head + row * (tile_height + _GAP), _GAP + column * (tile_width + _GAP)
+        tile = film_tile(frame, [colour for _, colour in legend], tile_width, tile_height)
+        top, left = row * (tile_height + _GAP), _GAP + column * (tile_width + _GAP)
         sheet[top : top + tile_height, left : left + tile_width] = tile
-    return sheet
+    return np.concatenate((legend_bar(legend, sheet.shape[1]), sheet))
+
+
+def film_tile(frame: FilmFrame, colours: Indexed[Colour], width: int, height: int) -> np.ndarray:
+    """Draw one picture of a film, scaled to fit: its boxes in their colours, its caption in the corner."""
+    tile, scale, (left, top) = fit_into(frame.image, width, height)
+    draw_boxes(tile, [box_xywh * scale + (left, top, 0, 0) for box_xywh in frame.boxes_xywh], colours)
+    draw_label(tile, (0, 0), frame.caption)
+    return tile
+
+
+def legend_bar(legend: Indexed[tuple[str, Colour]], width: int) -> np.ndarray:
+    """Write names beside their colours, in as many rows as they need; (34 + 22 for each further row, width, 3)."""
+    corners: list[tuple[int, int]] = []
+    left, top = _GAP, 6
+    for name, _ in legend:
+        length = 30 + _text_size(name)[0]
+        if left > _GAP and left + length > width:
+            left, top = _GAP, top + 22
+        corners.append((left, top))
+        left += length + 24
+    bar = np.full((top + 28, width, 3), _PAPER, np.uint8)
+    for (name, colour), (left, top) in zip(legend, corners, strict=True):
+        cv2.rectangle(bar, (left, top + 5), (left + 22, top + 17), colour, cv2.FILLED)
+        cv2.rectangle(bar, (left, top + 5), (left + 22, top + 17), _INK, 1)
+        _write(bar, (left + 30, top + 11 - _text_size(name)[1] // 2), name)
+    return bar
 
 
 def reconstruction_sheet(rows: Indexed[RebuiltImage], tile: int = 160) -> np.ndarray:
@@ -167,22 +190,6 @@ def fit_into(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, fl
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=interpolation)
     return canvas, scale, (left, top)
-
-
-def _film_tile(frame: FilmFrame, colours: Indexed[Colour], width: int, height: int) -> np.ndarray:
-    tile, scale, (left, top) = fit_into(frame.image, width, height)
-    draw_boxes(tile, [box_xywh * scale + (left, top, 0, 0) for box_xywh in frame.boxes_xywh], colours)
-    draw_label(tile, (0, 0), frame.caption)
-    return tile
-
-
-def _draw_legend(sheet: np.ndarray, legend: Indexed[tuple[str, Colour]]) -> None:
-    left = _GAP
-    for name, colour in legend:
-        cv2.rectangle(sheet, (left, 11), (left + 22, 23), colour, cv2.FILLED)
-        cv2.rectangle(sheet, (left, 11), (left + 22, 23), _INK, 1)
-        _write(sheet, (left + 30, 17 - _text_size(name)[1] // 2), name)
-        left += 30 + _text_size(name)[0] + 24
 
 
 def _write(image: np.ndarray, corner: tuple[int, int], text: str, scale: float = 0.45) -> None:

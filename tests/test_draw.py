@@ -15,6 +15,7 @@ from lib.draw import (
     draw_label,
     film_strip,
     fit_into,
+    legend_bar,
     reconstruction_sheet,
     save_picture,
 )
@@ -105,3 +106,13 @@ def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path), image)
     with pytest.raises(ValueError, match=r"picture\.gif"):
         save_picture(tmp_path / "picture.gif", image)
+
+
+def test_a_legend_takes_as_many_rows_as_its_names_need() -> None:
+    entries = [(f"a tracker with number {number}", colour) for number, colour in enumerate(PALETTE)]
+    wide, narrow = legend_bar(entries, 2400), legend_bar(entries, 300)
+    assert wide.shape == (34, 2400, 3)
+    assert narrow.shape == (34 + 22 * (len(entries) - 1), 300, 3), "one name fills a row"
+    for number, (_, colour) in enumerate(entries):
+        assert holds(wide, colour)
+        assert holds(narrow[22 * number + 10 : 22 * number + 24], colour)

@@ -11,7 +11,7 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.data.frames import read_image
+from lib.data.frames import VideoFile, read_image
 from lib.draw import PALETTE, TRUTH
 from lib.models.build import build_model
 
@@ -51,6 +51,54 @@ def test_a_film_strip_shows_truth_and_prediction(videos: Path, tmp_path: Path) -
     for tile, truth in ((first, TRUTH), (last, (90, 90, 90))):
         assert tuple(tile[145, 200]) == PALETTE[0]
         assert tuple(tile[125, 100]) == truth
+
+
+def test_a_comparison_is_a_strip_of_chosen_frames_and_a_video_of_all(videos: Path, tmp_path: Path) -> None:
+    results = [write_result(tmp_path / name) for name in ("mine", "other")]
+    (tmp_path / "other" / "walk.txt").write_text("100,100,60,50\n" * 3 + "300,200,30,30\n")
+    where = ["--root", str(videos), "--out", str(tmp_path / "drawn" / "v1.0")]
+    assert visualize("compare", "folder", "walk", *results, "--at", "3,0", "--columns", "1", *where) == 0
+    strip = read_image(tmp_path / "drawn" / "v1.0.png")
+    assert strip.shape == (34 + 2 * (270 + 6), 360 + 12, 3)
+    last, first = strip[34:304, 6:366], strip[310:580, 6:366]
+    assert tuple(last[200, 315]) == PALETTE[1] and tuple(last[125, 100]) == (90, 90, 90)
+    assert tuple(first[125, 100]) == PALETTE[1], "later boxes lie above the truth"
+    video = VideoFile(tmp_path / "drawn" / "v1.0.mp4")
+    assert len(video) == 4
+    frame = video[3]
+    assert frame.shape == (34 + 480, 640, 3), "small frames are enlarged, under a legend"
+    # The left border of 300,200,30,30 at 640/360 of its size, through a lossy codec.
+    assert np.abs(frame[34 + 382, 532:536].astype(int) - PALETTE[1]).max(axis=1).min() < 60
+    assert np.abs(frame[34 + 100, 100].astype(int) - 90).max() < 10
+
+
+def test_the_worst_moments_are_compared(videos: Path, tmp_path: Path) -> None:
+    result, out = write_result(tmp_path / "mine"), tmp_path / "worst"
+    (tmp_path / "mine" / "walk.txt").write_text("100,100,60,50\n" * 2 + "200,120,60,50\n" * 2)
+    where = ["--root", str(videos), "--no-video", "--out", str(out)]
+    assert visualize("compare", "folder", "walk", result, "--worst", "--frames", "1", *where) == 0
+    strip = read_image(out.with_name("worst.png"))
+    # Frame 2, where the tracker has lost it, and no other: truth and prediction apart.
+    assert strip.shape[0] == 34 + 276
+    assert tuple(strip[34 + 125, 6 + 100]) == TRUTH and tuple(strip[34 + 145, 6 + 200]) == PALETTE[0]
+    assert not out.with_name("worst.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--at", "0,4"], "walk has no frame 4: they run from 0 to 3"),
+        (["--at", "0,x"], "'0,x' are not numbers"),
+        (["--frames", "0"], "0 frames"),
+        (["--columns", "0"], "0 columns"),
+        (["--rate", "0"], "at 0 frames per second"),
+    ],
+)
+def test_mistakes_in_a_comparison_are_named(videos: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    result = write_result(tmp_path / "mine")
+    with pytest.raises(ValueError, match=message):
+        visualize("compare", "folder", "walk", result, "--root", str(videos), "--out", str(tmp_path / "a"), *options)
+    assert not (tmp_path / "a.mp4").exists()
 
 
 def test_a_strip_of_what_is_not_there_is_refused(videos: Path, tmp_path: Path) -> None:

@@ -1,20 +1,26 @@
-"""Draw what a tracker does: predicted and true boxes on frames, or what the decoders rebuild."""
+"""Draw what a tracker does and learns from: boxes on frames, what the decoders rebuild, training samples."""
 
 import argparse
 from pathlib import Path
 
 from lib.config.cli import run
+from lib.config.load import load
 from lib.draw import save_picture
 from lib.eval.analysis import find_results
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
-from lib.eval.film import film_of_results
+from lib.eval.film import Film, draw_strip, open_film, parse_frames, spread_frames, worst_frames, write_video
 from lib.tracker.build import find_checkpoint, read_trained_model
+from lib.train.montage import picture_training_samples
 from lib.train.pictures import picture_samples
 
 EPILOG = """examples:
   python tracking/visualize.py track synthetic synthetic_test_0003 mmg/mmg_tiny static/default --out strip.png
   python tracking/visualize.py track folder car mmg/mmg_tiny --root my_videos --frames 12
-  python tracking/visualize.py reconstruction --config mmg_tiny --samples 4 --out rebuilt.png"""
+  python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --worst --frames 6 --columns 6
+  python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --at 0,150,300 --out figure5
+  python tracking/visualize.py reconstruction --config mmg_tiny --samples 4 --out rebuilt.png
+  python tracking/visualize.py samples --config mmg_tiny --out samples.png
+  python tracking/visualize.py samples --config mmg_tiny --dataset stills --root my_photographs"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,16 +30,18 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     track = commands.add_parser("track", help="film strip of one sequence with the boxes of one or more trackers")
-    track.add_argument("benchmark", help=", ".join(BENCHMARKS))
-    track.add_argument("sequence", help="its name")
-    track.add_argument("results", nargs="+", metavar="RESULT", help="tracker/config, or a folder of result files")
-    track.add_argument(
-        "--root", type=Path, metavar="DIR", help="folder of the benchmark, instead of the configured one"
-    )
-    track.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
-    track.add_argument("--results-dir", type=Path, default=Path("results"), help="default: results")
-    track.add_argument("--frames", type=int, default=8, help="pictures in the strip (default: 8)")
+    _add_film_arguments(track)
     track.add_argument("--out", type=Path, help="default: <sequence>.png")
+
+    compare = commands.add_parser("compare", help="the same, of frames of your choice, and a video of all frames")
+    _add_film_arguments(compare)
+    chosen = compare.add_mutually_exclusive_group()
+    chosen.add_argument("--worst", action="store_true", help="show where trackers fail, not frames evenly spread")
+    chosen.add_argument("--at", metavar="N,N...", help="show these frames; the first is 0")
+    compare.add_argument("--columns", type=int, default=4, help="pictures in a row (default: 4)")
+    compare.add_argument("--rate", type=float, default=30, help="frames per second of the video (default: 30)")
+    compare.add_argument("--no-video", action="store_true", help="draw the strip only")
+    compare.add_argument("--out", type=Path, help="path of both files, without suffix (default: <sequence>)")
 
     rebuilt = commands.add_parser("reconstruction", help="input, masked, coarse and fine, of samples of the data")
     rebuilt.add_argument("--config", help="experiment; without --checkpoint, its newest weights in runs/<config>")
@@ -43,16 +51,61 @@ def main(argv: list[str] | None = None) -> int:
     rebuilt.add_argument("--seed", type=int, default=0, help="of samples and masks (default: 0)")
     rebuilt.add_argument("--out", type=Path, default=Path("reconstruction.png"), help="default: reconstruction.png")
 
+    samples = commands.add_parser("samples", help="training samples of every source, with the box to be found")
+    samples.add_argument("--config", default="mmg_tiny", help="experiment: sources, crops, jitter (default: mmg_tiny)")
+    samples.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="override one key; repeatable"
+    )
+    samples.add_argument("--dataset", help="this data set instead of the experiment's sources")
+    samples.add_argument("--split", default="train", help="of that data set (default: train)")
+    samples.add_argument("--root", type=Path, metavar="DIR", help="folder of that data set, instead of the configured")
+    samples.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
+    samples.add_argument("--samples", type=int, default=12, help="how many of each source (default: 12)")
+    samples.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
+    samples.add_argument("--out", type=Path, default=Path("samples.png"), help="default: samples.png")
+
     arguments = parser.parse_args(argv)
-    return _track(arguments) if arguments.command == "track" else _reconstruction(arguments)
+    run_command = {"track": _track, "compare": _compare, "reconstruction": _reconstruction, "samples": _samples}
+    return run_command[arguments.command](arguments)
 
 
-def _track(arguments: argparse.Namespace) -> int:
+def _add_film_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark", help=", ".join(BENCHMARKS))
+    parser.add_argument("sequence", help="its name")
+    parser.add_argument("results", nargs="+", metavar="RESULT", help="tracker/config, or a folder of result files")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="folder of the benchmark, instead of the configured one"
+    )
+    parser.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--frames", type=int, default=8, help="pictures in the strip (default: 8)")
+
+
+def _open_film(arguments: argparse.Namespace) -> Film:
     benchmark = find_benchmark(arguments.benchmark)
     dataset = benchmark.open(arguments.root, arguments.paths)
     results = find_results(arguments.results, benchmark, arguments.results_dir)
-    picture = film_of_results(dataset, arguments.sequence, results, arguments.frames)
+    return open_film(dataset, arguments.sequence, results)
+
+
+def _track(arguments: argparse.Namespace) -> int:
+    film = _open_film(arguments)
+    picture = draw_strip(film, spread_frames(film, arguments.frames))
     print(save_picture(arguments.out or Path(f"{arguments.sequence}.png"), picture))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    film = _open_film(arguments)
+    if arguments.at:
+        indices = parse_frames(arguments.at)
+    else:
+        indices = (worst_frames if arguments.worst else spread_frames)(film, arguments.frames)
+    out = arguments.out or Path(arguments.sequence)
+    picture = draw_strip(film, indices, arguments.columns)
+    print(save_picture(out.with_name(f"{out.name}.png"), picture))
+    if not arguments.no_video:
+        print(write_video(film, out.with_name(f"{out.name}.mp4"), arguments.rate))
     return 0
 
 
@@ -60,6 +113,21 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
     trained = read_trained_model(find_checkpoint(arguments.config, arguments.checkpoint), arguments.config)
     picture = picture_samples(
         trained.experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
+    )
+    print(save_picture(arguments.out, picture))
+    return 0
+
+
+def _samples(arguments: argparse.Namespace) -> int:
+    settings = list(arguments.settings)
+    if arguments.dataset:
+        settings.append(f"data.sources=[{{dataset: {arguments.dataset}, split: {arguments.split}, ratio: 1}}]")
+    picture = picture_training_samples(
+        load(arguments.config, settings),
+        arguments.samples,
+        seed=arguments.seed,
+        root=arguments.root,
+        paths_file=arguments.paths,
     )
     print(save_picture(arguments.out, picture))
     return 0
