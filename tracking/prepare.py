@@ -1,18 +1,20 @@
-"""Prepare data: check the data sets, write a drawn one as image files."""
+"""Prepare data: check the data sets, pack them for speed, write a drawn one as image files."""
 
 import argparse
 from pathlib import Path
 
 from lib.config.cli import run
 from lib.data.check import check, describe, parse_selection
-from lib.data.datasets import DATASETS
+from lib.data.datasets import DATASETS, stated_root
 from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
+from lib.data.pack import pack_folder
 from lib.data.render import IMAGE_FORMATS, render_dataset
 from lib.data.scene import SceneStyle
 
 _EXAMPLES = """examples:
   python tracking/prepare.py check
   python tracking/prepare.py render synthetic --out data/synthetic
+  python tracking/prepare.py lmdb got10k --out /fast/got10k
 
 python tracking/prepare.py COMMAND --help says more about each command.
 """
@@ -36,6 +38,16 @@ What it writes has the layout of own data, <sequence>/{img/*.jpg, groundtruth.tx
 works on it. Sequences that are there already are kept: run the same command again to resume.
 """
 
+_LMDB_EXAMPLES = """examples:
+  python tracking/prepare.py lmdb got10k --out /fast/got10k
+  python tracking/prepare.py lmdb trackingnet --out /fast/trackingnet --only TRAIN_0 TRAIN_1
+  python tracking/prepare.py lmdb folder --root data/my_videos --out /fast/my_videos
+
+Files are stored with their own bytes, so nothing is lost. State DIR in experiments/paths.yaml (or --root) in place of
+the data set's folder, and the same readers read it. Run the same command again to resume what was interrupted, or with
+another --only to add to it.
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and prepare what it names."""
@@ -45,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_check(commands)
     _add_render(commands)
+    _add_lmdb(commands)
     arguments = parser.parse_args(argv)
     return arguments.execute(arguments)
 
@@ -106,6 +119,34 @@ def _render(arguments: argparse.Namespace) -> int:
     dataset = SyntheticDataset(arguments.split, arguments.sequences, arguments.frames, style)
     written = render_dataset(dataset, arguments.out, arguments.format)
     print(f"wrote {written} sequences to {arguments.out}, {len(dataset) - written} were there already")
+    return 0
+
+
+def _add_lmdb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "lmdb",
+        help="pack the files of a data set into one LMDB",
+        description="Pack the files of a data set into one LMDB.",
+        epilog=_LMDB_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    stored = [name for name, entry in DATASETS.items() if entry.stored]
+    parser.add_argument("dataset", choices=stored, metavar="DATASET", help=f"one of {', '.join(stored)}")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LMDB")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
+    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    parser.add_argument("--only", nargs="+", default=[], metavar="FOLDER", help="folders within it; default: all")
+    parser.add_argument("--full", action="store_true", help="compare every file byte by byte at the end, not 1 in 50")
+    parser.set_defaults(execute=_lmdb)
+
+
+def _lmdb(arguments: argparse.Namespace) -> int:
+    root = arguments.root or stated_root(arguments.dataset, arguments.paths)
+    if root is None:
+        raise FileNotFoundError(f"where is {arguments.dataset}? Give --root DIR, or state it in experiments/paths.yaml")
+    report = pack_folder(root, arguments.out, arguments.only, compare_all=arguments.full)
+    print(f"{arguments.out}: {report.files} files, {report.size / 1e9:.2f} GB; {report.kept} were there already, "
+          f"{report.compared} compared byte by byte")  # fmt: skip
     return 0
 
 

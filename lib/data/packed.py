@@ -1,14 +1,20 @@
 """A folder of files packed into one LMDB: the files' own bytes, found by their paths within the folder."""
 
 import io
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import lmdb
 
 _DATA_FILE = "data.mdb"
+_NOTE = "packed.json"  # beside it: what was packed, and whether all of it was
+_COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
+_FIRST_MAP = 2**30  # bytes of address space; doubled when full
+_MAX_KEY = 511  # bytes, a limit of LMDB
 _AFTER_SLASH = chr(ord("/") + 1)  # sorts directly after everything below a folder
 
 
@@ -99,6 +105,95 @@ class PackedPath:
         return f"{self.key}/".encode() if self.key else b""
 
 
+class PackWriter:
+    """Adds files to an LMDB, in a `with` statement. What was there stays, so an interrupted work can be resumed."""
+
+    def __init__(self, database: Path, source: str) -> None:
+        """Open or make the database; until `finish` it counts as incomplete.
+
+        Args:
+            database: its folder.
+            source: what is packed; another one may not be added to the same database.
+
+        Raises:
+            ValueError: the folder holds an LMDB of something else.
+            OSError: it cannot be written.
+        """
+        database.mkdir(parents=True, exist_ok=True)
+        if is_packed(database):
+            found = _read_note(database)["source"]
+            if found != source:
+                raise ValueError(f"{database} holds {found}, not {source}; choose another folder, or remove it")
+        self._database = database
+        self._source = source
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending_bytes = 0
+        self._write_note(complete=False)
+        _opened.pop(str(database), None)  # this process may have read what it now goes on writing
+        self._environment = lmdb.open(str(database), map_size=_FIRST_MAP, lock=True, metasync=False)
+
+    def __enter__(self) -> "PackWriter":
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close; after an interruption too, what was added is kept."""
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self._commit()
+        self._environment.close()
+
+    def size(self, key: str) -> int | None:
+        """Return the number of bytes of a file that is stored, None if there is none."""
+        self._commit()
+        with self._environment.begin(buffers=True) as transaction:
+            found = transaction.get(key.encode())
+            return None if found is None else len(found)
+
+    def read(self, key: str) -> bytes | None:
+        """Return a file that is stored, None if there is none."""
+        self._commit()
+        with self._environment.begin() as transaction:
+            return transaction.get(key.encode())
+
+    def add(self, key: str, data: bytes) -> None:
+        """Store a file, in place of an earlier one under the same path.
+
+        Raises:
+            ValueError: the path is too long.
+            OSError: it cannot be written.
+        """
+        if not 0 < len(key.encode()) <= _MAX_KEY:
+            raise ValueError(f"the path {key!r} is too long for LMDB: {len(key.encode())} bytes, at most {_MAX_KEY}")
+        self._pending.append((key.encode(), data))
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= _COMMIT_BYTES:
+            self._commit()
+
+    def finish(self) -> None:
+        """Declare that everything is there."""
+        self._commit()
+        self._environment.sync(True)
+        self._write_note(complete=True)
+
+    def _commit(self) -> None:
+        while self._pending:
+            try:
+                with self._environment.begin(write=True) as transaction:
+                    for key, data in self._pending:
+                        transaction.put(key, data)
+            except lmdb.MapFullError:
+                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+            except lmdb.Error as error:
+                raise OSError(f"cannot write the LMDB in {self._database}: {error}") from error
+            else:
+                self._pending.clear()
+                self._pending_bytes = 0
+
+    def _write_note(self, complete: bool) -> None:
+        partial = self._database / f".{_NOTE}.partial"
+        partial.write_text(json.dumps({"source": self._source, "complete": complete}) + "\n", encoding="utf-8")
+        partial.replace(self._database / _NOTE)
+
+
 _opened: dict[str, tuple[int, lmdb.Environment]] = {}
 
 
@@ -109,5 +204,20 @@ def _environment(database: str) -> lmdb.Environment:
         _opened.pop(database, None)
         if not is_packed(Path(database)):
             raise FileNotFoundError(f"there is no LMDB in {database}")
+        note = _read_note(Path(database))
+        if not note["complete"]:
+            raise ValueError(f"the LMDB in {database} is not complete; run again the command that was writing it")
         _opened[database] = process, lmdb.open(database, readonly=True, lock=False, readahead=False)
     return _opened[database][1]
+
+
+def _read_note(database: Path) -> dict[str, Any]:
+    path = database / _NOTE
+    if not path.is_file():
+        raise ValueError(
+            f"{database} holds an LMDB without {_NOTE}; it was not written by `prepare.py lmdb` or `crops`"
+        )
+    note = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(note, dict) or {"source", "complete"} - note.keys():
+        raise ValueError(f"{path} is damaged; remove the folder and pack again")
+    return note

@@ -112,13 +112,13 @@ class FilePicture:
     """An image file, in a folder or packed."""
 
     def __init__(self, path: TreePath, keep: bool = False) -> None:
-        self._path = path
+        self.path = path
         self._keep = keep
         self._image: EncodedImage | None = None
 
     def read(self) -> int:
         if self._image is None:
-            data = self._path.read_bytes()
+            data = self.path.read_bytes()
             try:
                 self._image = EncodedImage(data, self._keep)
             except ValueError as error:
@@ -136,7 +136,7 @@ class FilePicture:
         self._image = None
 
     def _unreadable(self, error: ValueError) -> ValueError:
-        return ValueError(f"{self._path} is not an image that can be read: {error}")
+        return ValueError(f"{self.path} is not an image that can be read: {error}")
 
 
 class EncodedImage:

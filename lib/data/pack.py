@@ -1,0 +1,111 @@
+"""Pack a folder of files into LMDB: one file to copy, no millions of small ones to open."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lib.data.packed import PackWriter, is_packed
+
+_VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
+_ARCHIVES = frozenset((".zip", ".tar", ".gz", ".xz", ".7z", ".rar"))
+_PAGE = 4096  # bytes; LMDB stores a file in whole pages
+_CHECK_EVERY = 50  # of how many files one is compared in full
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What was done.
+
+    Attributes:
+        files: in the database now.
+        size: of their contents in bytes.
+        kept: how many of them were there already.
+        compared: how many were read back and compared byte by byte.
+    """
+
+    files: int
+    size: int
+    kept: int
+    compared: int
+
+
+def pack_folder(
+    root: Path, out: Path, only: Iterable[str] = (), *, compare_all: bool = False, progress: bool = True
+) -> PackReport:
+    """Store every file of a folder under its relative path, its bytes unchanged.
+
+    Files already stored with the same size are kept, so the same call resumes what was interrupted, and a call with
+    another part of the folder adds to it. At the end the size of every file is checked, and of one in fifty, or of
+    all, the contents.
+
+    Args:
+        root: folder of a data set; hidden files and archives are left out.
+        out: folder of the LMDB, made when missing.
+        only: names of folders within `root`; all when empty.
+        compare_all: read back and compare every file.
+        progress: show progress bars.
+
+    Raises:
+        FileNotFoundError: no such folder, or nothing in it.
+        ValueError: the folder holds videos or is packed itself, or what was stored is not what is there.
+        OSError: the disk is too small, or a file cannot be read or written.
+    """
+    if is_packed(root):
+        raise ValueError(f"{root} is an LMDB already")
+    files = _list_files(root, list(only))
+    stored_bytes = sum(-(-size // _PAGE) * _PAGE for size in files.values())
+    out.mkdir(parents=True, exist_ok=True)
+    kept = 0
+    with PackWriter(out, f"the files of {root.resolve()}") as writer:
+        missing = {key: size for key, size in files.items() if writer.size(key) != size}
+        kept = len(files) - len(missing)
+        needed = sum(-(-size // _PAGE) * _PAGE for size in missing.values())
+        free = shutil.disk_usage(out).free
+        if needed > free:
+            raise OSError(
+                f"{out} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} of {stored_bytes / 1e9:.1f} GB are needed"
+            )
+        with tqdm(
+            total=sum(missing.values()), desc=f"packing {root.name}", unit="B", unit_scale=True, disable=not progress
+        ) as bar:
+            for key, size in missing.items():
+                writer.add(key, (root / key).read_bytes())
+                bar.update(size)
+        compared = 0
+        for number, (key, size) in enumerate(tqdm(files.items(), desc="verifying", unit="file", disable=not progress)):
+            if compare_all or number % _CHECK_EVERY == 0:
+                same = writer.read(key) == (root / key).read_bytes()
+                compared += 1
+            else:
+                same = writer.size(key) == size
+            if not same:
+                raise ValueError(f"{root / key} is not what was stored of it; has it changed? Run the command again")
+        writer.finish()
+    return PackReport(len(files), sum(files.values()), kept, compared)
+
+
+def _list_files(root: Path, only: list[str]) -> dict[str, int]:
+    """Return the size of every file by its path in the folder, in order."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"the folder {root} does not exist")
+    for name in only:
+        if not (root / name).exists():
+            raise FileNotFoundError(f"there is no {name} in {root}")
+    files = {}
+    for start in [root / name for name in only] or [root]:
+        for folder, folders, names in os.walk(start, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(folder) / name
+                suffix = path.suffix.lower()
+                if suffix in _VIDEOS:
+                    raise ValueError(f"{path} is a video; only image files can be packed: make frames of it first")
+                if not name.startswith(".") and suffix not in _ARCHIVES:
+                    files[path.relative_to(root).as_posix()] = path.stat().st_size
+    if not files:
+        raise FileNotFoundError(f"there are no files in {root}")
+    return files

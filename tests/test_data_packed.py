@@ -1,0 +1,192 @@
+"""A packed folder reads like the folder, survives interruptions, and is checked."""
+
+import json
+import multiprocessing
+import pickle
+import shutil
+from multiprocessing.context import ForkContext, SpawnContext
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import lib.data.packed as packed
+from lib.data.datasets import open_dataset
+from lib.data.datasets.folder import FolderDataset
+from lib.data.pack import pack_folder
+from lib.data.packed import PackedPath, PackWriter
+from lib.data.tree import TreePath, open_tree
+
+FILES = {
+    "a/1.txt": b"one",
+    "a/2.txt": b"two",
+    "a/deep/er/3.bin": bytes(range(256)) * 40,
+    "a-b/1.txt": b"sorts between a and a/",
+    "ab": b"",
+    "z.txt": "höhe\r\n".encode(),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "files"
+    for name, data in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+@pytest.fixture
+def tree(folder: Path, tmp_path: Path) -> TreePath:
+    pack_folder(folder, tmp_path / "lmdb", progress=False)
+    return open_tree(tmp_path / "lmdb")
+
+
+def walk(path: TreePath, top: int) -> dict[str, object]:
+    """Describe everything below a path by what readers can ask of it."""
+    found: dict[str, object] = {}
+    for child in path.iterdir():
+        name = str(child)[top:]
+        found[name] = (child.name, child.stem, child.suffix, child.is_file(), child.is_dir(), child.exists())
+        if child.is_dir():
+            found |= walk(child, top)
+        else:
+            found[name + " bytes"] = child.read_bytes()
+    return found
+
+
+def test_packed_folder_reads_like_the_folder(folder: Path, tree: TreePath) -> None:
+    assert isinstance(tree, PackedPath)
+    assert walk(tree, len(str(tree))) == walk(open_tree(folder), len(str(folder)))
+    deep = tree / "a" / "deep/er" / "3.bin"
+    assert deep.parent.parent.name == "deep" and deep.with_name("4.bin").parent == deep.parent
+    assert (tree / "z.txt").read_text(encoding="utf-8") == (folder / "z.txt").read_text(encoding="utf-8") == "höhe\n"
+
+
+def test_what_is_not_there_is_an_error_as_in_a_folder(folder: Path, tree: TreePath) -> None:
+    for root in (folder, tree):
+        for name in ("a/3.txt", "a/deep/e", "1.txt", "zz"):
+            path = root / name
+            assert not path.exists() and not path.is_file() and not path.is_dir()
+            with pytest.raises(FileNotFoundError, match=name):
+                path.read_bytes()
+            with pytest.raises(FileNotFoundError, match=name):
+                list(path.iterdir())
+
+
+def _read_in_child(path: PackedPath, answers: "multiprocessing.Queue[bytes]") -> None:
+    answers.put(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "context", [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")], ids=["fork", "spawn"]
+)
+def test_processes_read_the_same_database(tree: TreePath, context: ForkContext | SpawnContext) -> None:
+    assert isinstance(tree, PackedPath)
+    path = tree / "a" / "2.txt"
+    assert path.read_bytes() == b"two"
+    assert pickle.loads(pickle.dumps(path)) == path
+    answers = context.Queue()
+    child = context.Process(target=_read_in_child, args=(path, answers))
+    child.start()
+    assert answers.get(timeout=60) == b"two"
+    child.join()
+    assert path.read_bytes() == b"two"
+
+
+def test_interrupted_work_is_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "lmdb"
+    add, added = PackWriter.add, []
+
+    def fail_at_the_fourth(writer: PackWriter, key: str, data: bytes) -> None:
+        if len(added) == 3:
+            raise KeyboardInterrupt
+        added.append(key)
+        add(writer, key, data)
+
+    monkeypatch.setattr(PackWriter, "add", fail_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        pack_folder(folder, out, progress=False)
+    with pytest.raises(ValueError, match="not complete; run again"):
+        (open_tree(out) / "ab").read_bytes()
+    monkeypatch.setattr(PackWriter, "add", add)
+    report = pack_folder(folder, out, progress=False)
+    assert (report.files, report.kept) == (len(FILES), 3)
+    assert walk(open_tree(out), len(str(out))) == walk(folder, len(str(folder)))
+    assert pack_folder(folder, out, progress=False).kept == len(FILES)
+
+
+def test_parts_are_added_one_after_the_other(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lmdb"
+    assert pack_folder(folder, out, only=["a"], progress=False).files == 3
+    assert sorted(path.name for path in open_tree(out).iterdir()) == ["a"]
+    pack_folder(folder, out, only=["a-b"], progress=False)
+    assert sorted(path.name for path in open_tree(out).iterdir()) == ["a", "a-b"]
+
+
+def test_map_grows_with_what_is_stored(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "_FIRST_MAP", 2**16)
+    monkeypatch.setattr(packed, "_COMMIT_BYTES", 2**15)
+    rng = np.random.default_rng(0)
+    for index in range(20):
+        (folder / f"{index}.bin").write_bytes(rng.bytes(20_000))
+    report = pack_folder(folder, tmp_path / "lmdb", compare_all=True, progress=False)
+    assert report.compared == report.files == len(FILES) + 20
+
+
+def test_stored_bytes_are_compared_with_the_files(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lmdb"
+    pack_folder(folder, out, progress=False)
+    (folder / "a/2.txt").write_bytes(b"new")  # of the same size, so it is taken for stored
+    with pytest.raises(ValueError, match=r"a/2\.txt is not what was stored"):
+        pack_folder(folder, out, compare_all=True, progress=False)
+
+
+def test_what_cannot_be_packed_is_refused(folder: Path, tree: TreePath, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is an LMDB already"):
+        pack_folder(tmp_path / "lmdb", tmp_path / "again", progress=False)
+    with pytest.raises(FileNotFoundError, match="there is no b in"):
+        pack_folder(folder, tmp_path / "other", only=["b"], progress=False)
+    with pytest.raises(ValueError, match="holds the files of"):
+        pack_folder(folder / "a", tmp_path / "lmdb", progress=False)
+    (folder / "a" / "v.mp4").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"v\.mp4 is a video"):
+        pack_folder(folder, tmp_path / "other", progress=False)
+    (folder / "a" / "v.mp4").unlink()
+    with PackWriter(tmp_path / "keys", "keys") as writer, pytest.raises(ValueError, match="too long for LMDB"):
+        writer.add("x" * 512, b"")
+
+
+def test_foreign_database_is_refused(tree: TreePath, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "lmdb", tmp_path / "foreign")
+    (tmp_path / "foreign" / "packed.json").unlink()
+    with pytest.raises(ValueError, match=r"without packed\.json"):
+        (open_tree(tmp_path / "foreign") / "ab").read_bytes()
+    (tmp_path / "foreign" / "packed.json").write_text(json.dumps([]))
+    with pytest.raises(ValueError, match="damaged"):
+        (open_tree(tmp_path / "foreign") / "ab").read_bytes()
+
+
+def _own_data(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        (root / name / "img").mkdir(parents=True)
+        for index in range(1, 6):
+            assert cv2.imwrite(str(root / name / "img" / f"{index:08d}.jpg"), rng.integers(0, 255, (60, 80, 3)))
+        (root / name / "groundtruth.txt").write_text("10,10,20,20\n" * 5)
+        (root / name / "absent.txt").write_text("0\n0\n1\n0\n0\n")
+
+
+def test_reader_of_files_reads_the_packed_data_set(tmp_path: Path) -> None:
+    _own_data(tmp_path / "data")
+    pack_folder(tmp_path / "data", tmp_path / "lmdb", progress=False)
+    files = FolderDataset(tmp_path / "data")
+    lmdb = open_dataset("folder", "train", tmp_path / "lmdb")
+    assert list(lmdb.names) == list(files.names) == ["one", "two"]
+    for index in range(2):
+        a, b = files[index], lmdb[index]
+        np.testing.assert_array_equal(a.boxes_xywh, b.boxes_xywh)
+        np.testing.assert_array_equal(a.visible, b.visible)
+        for frame in range(5):
+            np.testing.assert_array_equal(a.frames[frame], b.frames[frame])
