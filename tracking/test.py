@@ -12,6 +12,7 @@ _EXAMPLES = """examples:
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
+  torchrun --nproc_per_node 4 tracking/test.py mmg lasot --config mmg_vitb      four processes share the sequences
 
 Boxes go to results/<tracker>/<config>/<benchmark>/<sequence>.txt as x,y,w,h, times to <sequence>_time.txt. The same
 command continues an interrupted run. Score the results by `python tracking/analyze.py BENCHMARK TRACKER/CONFIG`.

@@ -1,6 +1,7 @@
 """Text files of numbers, a row per frame: boxes, flags, times. Written by many tools, so any separator will do."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,9 @@ def read_table(path: TreePath, num_columns: int) -> np.ndarray:
     num_rows = data.count(b"\n") + 1
     delimiter = "," if b"," in data else None  # None is any white space
     try:
-        table = np.loadtxt(data.decode("ascii").splitlines(), delimiter=delimiter, comments=None, ndmin=2)
+        # Numpy is a sixth faster on a file than on lines; a packed one is no file.
+        source = path if isinstance(path, Path) else data.decode("ascii").splitlines()
+        table = np.loadtxt(source, delimiter=delimiter, comments=None, encoding="ascii", ndmin=2)
     except ValueError:
         table = None
     if table is None or table.shape != (num_rows, num_columns):

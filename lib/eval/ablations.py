@@ -1,11 +1,14 @@
 """The ablation tables of the paper beside what was measured here with the same configs."""
 
 import dataclasses
+from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from lib.config.load import experiment_to_dict, flatten, load
 from lib.data.sequence import SequenceDataset
 from lib.eval.analysis import Analysis, Result, analyze
 from lib.eval.benchmarks import Benchmark
@@ -26,8 +29,7 @@ class AblationRow:
     Attributes:
         table: of the paper, and what it varies: "Table V: mask ratio".
         label: what this row is.
-        config: the experiment that is this row. Rows that are the whole method share the results of any of them.
-        whole: True for the whole method.
+        config: the experiment that is this row, or one with the same settings whose results were found.
         lasot, got10k_test: AUC and AO as the paper prints them, in [0, 1].
         measured: the score here; nan where no results were found.
         interval: of `measured`.
@@ -36,7 +38,6 @@ class AblationRow:
     table: str
     label: str
     config: str
-    whole: bool
     lasot: float
     got10k_test: float
     measured: float = float("nan")
@@ -84,11 +85,10 @@ def summarize_ablations(
         results = [Result(config, folder) for config, folder in folders.items()]
         analysis = analyze(benchmark, dataset, results, protocol=protocol, allow_missing=allow_missing)
         scores = {each.name: each for each in analysis.scores}
-        whole = [family["base"], *(row.config for row in rows if row.whole)]
         measured = []
         for row in rows:
-            found = [config for config in (row.config, *(whole if row.whole else ())) if config in scores]
-            measured.append(_with_score(row, scores[found[0]], benchmark) if found else row)
+            stand_in = next((config for config in (row.config, *folders) if _same(config, row.config, scores)), None)
+            measured.append(_with_score(row, scores[stand_in], benchmark) if stand_in else row)
         summaries.append(Ablations(family["base"], tuple(measured), analysis))
     if not summaries:
         raise FileNotFoundError(
@@ -123,13 +123,22 @@ def _published_rows(document: dict[str, Any], prefix: str) -> list[AblationRow]:
             table=f"{table['table']}: {table['title']}",
             label=row["label"],
             config=prefix + row["config"],
-            whole=row.get("full", False),
             lasot=row["lasot"] / 100,
             got10k_test=row["got10k_test"] / 100,
         )
         for table in document["ablations"]
         for row in table["rows"]
     ]
+
+
+def _same(config: str, wanted: str, scores: Mapping[str, BenchmarkScores]) -> bool:
+    """Tell whether there are scores of a config that is the wanted one, whatever its name."""
+    return config in scores and (config == wanted or _settings(config) == _settings(wanted))
+
+
+@lru_cache(maxsize=64)
+def _settings(config: str) -> dict[str, Any]:
+    return {key: value for key, value in flatten(experiment_to_dict(load(config))).items() if key != "name"}
 
 
 def _with_score(row: AblationRow, scores: BenchmarkScores, benchmark: Benchmark) -> AblationRow:

@@ -15,7 +15,7 @@ MARK = "published, not measured here"
 # Measures of tools that this project calls or submits to, and does not compute.
 _OTHER_TITLES = {"eao": "EAO", "accuracy": "A", "robustness": "R"}
 TITLES = {**{key: measure.title for key, measure in MEASURES.items()}, **_OTHER_TITLES}
-_UNITS = {"percent": 0.01, "fraction": 1.0}
+_WHOLE = {"percent": 100, "fraction": 1}  # what a share of 1 is called in each unit
 _LAYOUT = (
     "expected `source: TEXT` and `tables:`, a list with `benchmark: NAME`, `unit: percent | fraction`, "
     "`columns: [auc, ...]` and `rows: {TRACKER: [NUMBER or null, ...]}` in each entry"
@@ -107,9 +107,9 @@ def _table(entry: Any, source: str, speeds: dict[str, dict[str, Any]], path: Pat
     if not isinstance(entry, dict) or not {"benchmark", "unit", "columns", "rows"} <= entry.keys():
         raise ValueError(f"{path}: {_LAYOUT}")
     place = f"{path}: {entry['benchmark']}"
-    if entry["unit"] not in _UNITS:
+    if entry["unit"] not in _WHOLE:
         raise ValueError(
-            f"{place}: unit {entry['unit']!r}{suggest(str(entry['unit']), _UNITS)}; write percent or fraction"
+            f"{place}: unit {entry['unit']!r}{suggest(str(entry['unit']), _WHOLE)}; write percent or fraction"
         )
     for key in entry["columns"]:
         if key not in TITLES:
@@ -122,7 +122,7 @@ def _table(entry: Any, source: str, speeds: dict[str, dict[str, Any]], path: Pat
         rows.append(
             PublishedRow(
                 tracker=str(tracker),
-                values=tuple(_share(number, _UNITS[entry["unit"]], f"{place}, {tracker}") for number in numbers),
+                values=tuple(_share(number, _WHOLE[entry["unit"]], f"{place}, {tracker}") for number in numbers),
                 fps=float(speed.get("fps", "nan")),
                 device=str(speed.get("device", "")),
             )
@@ -137,9 +137,9 @@ def _table(entry: Any, source: str, speeds: dict[str, dict[str, Any]], path: Pat
     )
 
 
-def _share(number: Any, unit: float, place: str) -> float:
+def _share(number: Any, whole: int, place: str) -> float:
     if number is None:
         return float("nan")
-    if not isinstance(number, (int, float)) or not 0 <= number * unit <= 1:
+    if not isinstance(number, (int, float)) or not 0 <= number <= whole:
         raise ValueError(f"{place}: {number!r} is not a number of the stated unit; null stands for a dash")
-    return number * unit
+    return number / whole

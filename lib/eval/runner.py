@@ -41,6 +41,14 @@ class RunSummary:
         return sum(outcome.num_frames for outcome in self.outcomes) / seconds if seconds > 0 else float("nan")
 
 
+def join_summaries(parts: Indexed[RunSummary]) -> RunSummary:
+    """Return what became of the sequences of all parts."""
+    return RunSummary(
+        outcomes=tuple(outcome for part in parts for outcome in part.outcomes),
+        skipped=tuple(outcome for part in parts for outcome in part.skipped),
+    )
+
+
 def run_benchmark(
     builders: Indexed[TrackerBuilder],
     dataset: SequenceDataset,
@@ -49,6 +57,7 @@ def run_benchmark(
     indices: Indexed[int] | None = None,
     overwrite: bool = False,
     num_threads: int = 1,
+    show_progress: bool = True,
 ) -> RunSummary:
     """Track every sequence that has no complete result yet, the longest first.
 
@@ -62,6 +71,7 @@ def run_benchmark(
         overwrite: track sequences with complete results again.
         num_threads: CPU threads of each worker. The same for one worker as for many, because the number of threads
             decides the order of sums and so the last digits of a network's boxes.
+        show_progress: draw a bar of the frames done.
 
     Raises:
         ValueError, OSError: the tracker cannot be built.
@@ -84,7 +94,8 @@ def run_benchmark(
     order = [index for _, index in waiting]
 
     pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
-    with tqdm(total=sum(length for length, _ in waiting), unit="frame", mininterval=pause, disable=not order) as bar:
+    hidden = not (order and show_progress)
+    with tqdm(total=sum(length for length, _ in waiting), unit="frame", mininterval=pause, disable=hidden) as bar:
         advance = bar.update
         if order and len(builders) == 1:
             with cpu_threads(num_threads):

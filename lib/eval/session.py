@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import choose_sequences, find_benchmark
+from lib.eval.ranks import Ranks, join_ranks
 from lib.eval.results import RunRecord, claim_folder, file_sha256, package_versions
-from lib.eval.runner import RunSummary, run_benchmark
+from lib.eval.runner import RunSummary, join_summaries, run_benchmark
 from lib.tracker import TrackerSpec
 from lib.tracker.build import choose_device, read_trained_model
 
@@ -26,6 +28,8 @@ def run_test(
 ) -> int:
     """Run a tracker on `spec.benchmark`, write its results and print what became of it.
 
+    Under torchrun every rank takes its share of the sequences, with workers of its own; the main one reports on all.
+
     Args:
         spec: the tracker; with a device of `auto` or `cuda` the workers are spread over all visible GPUs.
         root: folder of the benchmark; by default its configured path.
@@ -35,7 +39,7 @@ def run_test(
         num_workers, num_threads, overwrite: see `runner.run_benchmark`.
 
     Returns:
-        The exit code: 1 when a sequence failed or a box was not finite.
+        The exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
 
     Raises:
         ValueError, OSError: what was asked for does not exist or does not fit.
@@ -45,23 +49,49 @@ def run_test(
     benchmark = find_benchmark(spec.benchmark)
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
-    builders = [dataclasses.replace(spec, device=device) for device in _devices(spec.device, num_workers)]
     record = _describe(spec)
     folder = results_dir / record.tracker / record.config / record.benchmark
-    remark = claim_folder(folder, record, overwrite)
-    if remark:
-        print(f"note: {remark}", file=sys.stderr)
-    summary = run_benchmark(builders, dataset, folder, indices=indices, overwrite=overwrite, num_threads=num_threads)
-    _report(summary, folder)
+    with join_ranks() as ranks:
+        builders = [dataclasses.replace(spec, device=device) for device in _devices(spec.device, num_workers, ranks)]
+        remark = ranks.from_main(lambda: claim_folder(folder, record, overwrite))
+        if remark and ranks.is_main:
+            print(f"note: {remark}", file=sys.stderr)
+        part = run_benchmark(
+            builders,
+            dataset,
+            folder,
+            indices=_share(dataset, indices, ranks),
+            overwrite=overwrite,
+            num_threads=num_threads,
+            show_progress=ranks.is_main,
+        )
+        summary = join_summaries(ranks.gather(part))
+    if ranks.is_main:
+        _report(summary, folder)
     return 0 if summary.succeeded else 1
 
 
-def _devices(asked: str, num_workers: int) -> list[str]:
-    """Return a device for each worker."""
+def _share(dataset: SequenceDataset, indices: list[int], ranks: Ranks) -> list[int]:
+    """Return this rank's part of the sequences; the long ones are dealt out first, so that all ranks get alike."""
+    if ranks.count == 1:
+        return indices
+    return sorted(indices, key=lambda index: -_num_frames(dataset, index))[ranks.rank :: ranks.count]
+
+
+def _num_frames(dataset: SequenceDataset, index: int) -> int:
+    try:
+        return len(dataset[index])
+    except (ValueError, OSError):  # the rank that gets it reports it
+        return 0
+
+
+def _devices(asked: str, num_workers: int, ranks: Ranks) -> list[str]:
+    """Return a device for each worker of this rank."""
     device = choose_device(asked)
     if device.type != "cuda" or device.index is not None:
         return [str(device)] * num_workers
-    return [f"cuda:{worker % torch.cuda.device_count()}" for worker in range(num_workers)]
+    first = ranks.local_rank * num_workers
+    return [f"cuda:{(first + worker) % torch.cuda.device_count()}" for worker in range(num_workers)]
 
 
 def _describe(spec: TrackerSpec) -> RunRecord:

@@ -1,0 +1,328 @@
+"""What an analysis is turned into: intervals, attributes, comparisons, CSV, LaTeX, published rows, ablations, plots."""
+
+import csv
+import dataclasses
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lib.config.load import experiment_to_dict, flatten, load
+from lib.data.frames import ArrayFrames
+from lib.data.sequence import Sequence
+from lib.eval.ablations import format_ablations, summarize_ablations
+from lib.eval.analysis import Analysis, MissingSequences
+from lib.eval.attributes import by_attribute
+from lib.eval.benchmarks import Benchmark
+from lib.eval.bootstrap import ao_interval, auc_interval, mean_interval
+from lib.eval.comparison import compare, format_comparison
+from lib.eval.csv_export import to_csv
+from lib.eval.latex_export import escape, to_latex
+from lib.eval.outputs import Outputs, write_outputs
+from lib.eval.published import MARK, PAPER, read_document, read_published
+from lib.eval.results import ResultFiles
+from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
+from lib.eval.summary_plots import draw_comparison, draw_radar, draw_speed
+from lib.eval.tables import format_attributes, format_published, format_table
+
+BENCHMARK = Benchmark("toys", "Toys", "toys", "test")
+ATTRIBUTES = {"a": ("Fast Motion", "Occlusion"), "b": ("Occlusion",), "c": ()}
+
+
+def sequence(name: str, auc: float, seconds: float = 0.5) -> SequenceScores:
+    """Make the scores of a sequence of ten frames whose curves are flat."""
+    return SequenceScores(
+        name=name,
+        num_frames=10,
+        success_curve=np.full(21, auc),
+        precision_curve=np.full(51, auc / 2),
+        norm_precision_curve=np.full(51, auc / 4),
+        pooled=PooledOverlap(9, 9 * auc, 5, 2),
+        seconds=seconds,
+        attributes=ATTRIBUTES.get(name, ()),
+    )
+
+
+def result(name: str, *aucs: float, seconds: float = 0.5) -> BenchmarkScores:
+    return BenchmarkScores(name, tuple(sequence(*pair, seconds) for pair in zip("abcdefgh", aucs, strict=False)))
+
+
+def analysis(*scores: BenchmarkScores, missing: tuple[MissingSequences, ...] = ()) -> Analysis:
+    return Analysis(BENCHMARK, "stark", 3, scores, missing)
+
+
+TWO = analysis(result("one", 0.2, 0.4, 0.9), result("two", 0.3, 0.4, 0.5))
+
+
+def own_rows(folder: Path, **changes: object) -> Path:
+    """Write a file of published numbers."""
+    entry = {"benchmark": "toys", "table": "Table 9", "unit": "percent", "columns": ["auc", "norm_precision"],
+             "rows": {"Them": [61.5, None], "Others": [70, 80]}, **changes}  # fmt: skip
+    path = folder / "rows.yaml"
+    speeds = {"Others": {"fps": 30, "device": "an old card"}}
+    path.write_text(
+        yaml.safe_dump({"source": "Some & al., 2020", "tables": [entry], "speeds": speeds}, sort_keys=False)
+    )
+    return path
+
+
+def test_interval_of_equal_values_is_a_point_and_of_two_values_their_range() -> None:
+    constant = mean_interval([0.25] * 7)
+    assert constant.low == constant.high == 0.25
+    # Of two sequences a quarter of the draws take the first twice, a quarter the second twice.
+    both = mean_interval([0.0, 1.0])
+    assert (both.low, both.high) == (0, 1)
+
+
+def test_interval_covers_the_mean_of_many_benchmarks_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    covered = 0
+    for values in rng.normal(0.6, 0.2, (200, 80)):
+        interval = mean_interval(values.tolist())
+        covered += interval.low <= 0.6 <= interval.high
+    assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_intervals_are_the_same_every_time_and_of_differences_paired() -> None:
+    one, two = TWO.scores
+    assert auc_interval(one) == auc_interval(result("other name", 0.2, 0.4, 0.9))
+    # One is two plus a constant: unpaired intervals overlap, the paired one is a point.
+    shifted = analysis(result("x", 0.2, 0.4, 0.9), result("y", 0.1, 0.3, 0.8))
+    interval = compare(shifted, "x", "y").interval
+    assert interval.low == pytest.approx(0.1) and interval.high == pytest.approx(0.1)
+    assert auc_interval(two).high > auc_interval(one).low
+
+
+def test_ao_interval_pools_frames() -> None:
+    # A sequence of one frame weighs little beside one of 99.
+    long, short = sequence("a", 0.5), sequence("b", 0.5)
+    pooled = (PooledOverlap(99, 99 * 0.5, 0, 0), PooledOverlap(1, 1.0, 1, 1))
+    scores = BenchmarkScores(
+        "x", (dataclasses.replace(long, pooled=pooled[0]), dataclasses.replace(short, pooled=pooled[1]))
+    )
+    interval = ao_interval(scores)
+    assert interval.low == pytest.approx(0.5) and interval.high == pytest.approx(1.0)
+    nothing = PooledOverlap(0, 0.0, 0, 0)
+    no_frames = BenchmarkScores("x", (dataclasses.replace(long, pooled=nothing),))
+    assert math.isnan(ao_interval(no_frames).low)
+
+
+def test_attributes_are_means_over_their_sequences() -> None:
+    fast, occluded = by_attribute(TWO)
+    assert (fast.attribute, fast.num_sequences) == ("Fast Motion", 1)
+    assert [scores.auc for scores in fast.scores] == pytest.approx([0.2, 0.3])
+    assert (occluded.attribute, occluded.num_sequences) == ("Occlusion", 2)
+    assert [scores.auc for scores in occluded.scores] == pytest.approx([0.3, 0.35])
+    assert [line.split() for line in format_attributes(TWO).splitlines()[1:]] == [
+        ["attribute", "sequences", "one", "two"],
+        ["Fast", "Motion", "1", "20.0", "30.0"],
+        ["Occlusion", "2", "30.0", "35.0"],
+        ["all", "3", "50.0", "40.0"],
+    ]
+    plain = analysis(BenchmarkScores("x", (sequence("z", 0.5),)))
+    assert by_attribute(plain) == () and format_attributes(plain) == ""
+
+
+def test_comparison_orders_by_gain_and_counts() -> None:
+    comparison = compare(TWO, "one", "two")
+    assert [each.sequence for each in comparison.differences] == ["c", "b", "a"]
+    assert (comparison.num_wins, comparison.num_losses) == (1, 1)
+    assert comparison.gain == pytest.approx(0.1)
+    text = format_comparison(comparison)
+    assert "AUC +10.0 points" in text and "holds 0" in text
+    assert "better on 1, worse on 1, equal on 1" in text
+    gains, losses = text.split("largest losses")
+    assert re.search(r"c +90\.0 +50\.0 +\+40\.0", gains) and re.search(r"a +20\.0 +30\.0 +-10\.0", losses)
+    reverse = compare(TWO, "two", "one")
+    assert reverse.gain == -comparison.gain
+    assert (reverse.interval.low, reverse.interval.high) == pytest.approx(
+        (-comparison.interval.high, -comparison.interval.low)
+    )
+    with pytest.raises(ValueError, match=r"no result 'on' \(did you mean 'one'\?\)"):
+        compare(TWO, "on", "two")
+
+
+def test_csv_has_every_scope_and_reads_back_exactly(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(TWO, read_published(own_rows(tmp_path), "toys")))))
+    assert [row["scope"] for row in rows] == ["overall"] * 2 + ["attribute"] * 4 + ["sequence"] * 6 + ["overall"] * 2
+    one = rows[0]
+    assert (one["benchmark"], one["protocol"], one["result"], one["source"]) == ("toys", "stark", "one", "measured")
+    assert float(one["auc"]) == TWO.scores[0].auc and float(one["ao"]) == TWO.scores[0].ao
+    assert float(one["auc_low"]) == auc_interval(TWO.scores[0]).low
+    assert (one["sequences_scored"], one["sequences_missing"]) == ("3", "0")
+    (row,) = [row for row in rows if (row["scope"], row["name"], row["result"]) == ("attribute", "Occlusion", "two")]
+    assert float(row["auc"]) == pytest.approx(0.35) and row["auc_low"] == ""
+    (row,) = [row for row in rows if (row["scope"], row["name"], row["result"]) == ("sequence", "c", "one")]
+    assert float(row["precision"]) == pytest.approx(0.45)
+    them, others = rows[-2:]
+    assert them["source"].startswith(MARK) and "Some & al., 2020, Table 9" in them["source"]
+    assert float(them["auc"]) == pytest.approx(0.615) and them["norm_precision"] == them["fps"] == ""
+    assert others["fps"] == "30.0"
+
+
+def test_latex_is_booktabs_with_the_best_in_bold(tmp_path: Path) -> None:
+    scores = (result("my_tracker 100%", 0.2, 0.4, 0.9), result("two", 0.3, 0.4, 0.5, seconds=0.01))
+    text = to_latex(analysis(*scores), read_published(own_rows(tmp_path), "toys"))
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{table}") == 2
+    assert r"my\_tracker 100\% & \textbf{50.0} & \textbf{12.5} & \textbf{25.0} & 20.0 \\" in text
+    assert r"two & 40.0 & 10.0 & 20.0 & \textbf{1000} \\" in text
+    assert rf"\multicolumn{{5}}{{l}}{{\emph{{{MARK}: Some \& al., 2020, Table 9}}}} \\" in text
+    # Published rows: dashes where nothing is printed, and never bold, though higher.
+    assert r"Others & 70.0 & 80.0 & -- & 30.0 \\" in text and r"Them & 61.5 & -- & -- & -- \\" in text
+    assert r"Occlusion & 2 & 30.0 & \textbf{35.0} \\" in text
+    for line in text.splitlines():
+        if line.endswith(r"\\") and "multicolumn" not in line:
+            assert line.count(" & ") in {3, 4}
+    assert escape(r"a\b{c}~^<&") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}\textless{}\&"
+
+
+def test_missing_sequences_are_told_in_every_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    incomplete = analysis(result("x", 0.5, 0.6), missing=(MissingSequences("x", ("c_1",)),))
+    write_outputs(
+        incomplete, (), Outputs(json=tmp_path / "x.json", csv=tmp_path / "x.csv", latex=tmp_path / "deep" / "x.tex")
+    )
+    out = capsys.readouterr().out
+    assert "2 of 3 sequences" in out and "INCOMPLETE: x lacks 1 sequences: c_1" in out
+    assert '"missing"' in (tmp_path / "x.json").read_text()
+    assert {row["sequences_missing"] for row in csv.DictReader((tmp_path / "x.csv").open())} == {"1"}
+    assert (
+        r"2 of 3 sequences, protocol stark; INCOMPLETE: x lacks 1 sequences: c\_1"
+        in (tmp_path / "deep" / "x.tex").read_text()
+    )
+    assert "2 of 3 sequences" in "".join(text.get_text() for text in draw_speed(incomplete).axes[0].texts)
+
+
+def test_the_papers_file_is_read_and_marked() -> None:
+    (lasot,) = read_published(PAPER, "lasot")
+    assert len(lasot.rows) == 23 and "Table I" in lasot.mark and lasot.mark.startswith(MARK)
+    rows = {row.tracker: row for row in lasot.rows}
+    assert rows["MMG"].values == pytest.approx((0.703, 0.801, 0.762)) and rows["MMG"].fps == 95
+    assert math.isnan(rows["PrDiMP"].value(lasot, "norm_precision"))
+    (got10k,) = read_published(PAPER, "got10k_test")
+    assert {row.tracker: row for row in got10k.rows}["MMG"].values == pytest.approx((0.735, 0.83, 0.702))
+    for benchmark in ("trackingnet", "lasot_ext", "uav123", "vot2020", "got10k_test", "lasot"):
+        (table,) = read_published(PAPER, benchmark)
+        text = format_published([table])
+        assert MARK in text
+        # In every table of the paper its own tracker leads by the first number.
+        assert max(table.rows, key=lambda row: row.values[0]).values[0] == pytest.approx(
+            next(row.values[0] for row in table.rows if row.tracker == "MMG")
+        )
+    (vot,) = read_published(PAPER, "vot2020")
+    assert re.search(r"MMG +0\.541 +0\.778 +0\.840", format_published([vot]))
+    # SR at .75 is never above SR at .5: a swapped column would be.
+    for row in got10k.rows:
+        assert not row.values[2] > row.values[1]
+
+
+def test_published_rows_stand_below_the_measured_ones(tmp_path: Path) -> None:
+    lines = format_table(TWO, read_published(own_rows(tmp_path), "toys")).splitlines()
+    mark = lines.index(f"{MARK}: Some & al., 2020, Table 9")
+    assert [line.split()[0] for line in lines[3:5]] == ["one", "two"]
+    assert lines[mark + 1].split() == ["Others", "70.0", *["-"] * 4, "80.0", *["-"] * 3, "30.0"]
+    assert lines[mark + 2].split()[:2] == ["Them", "61.5"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unit": "percentage"}, r"unit 'percentage' \(did you mean 'percent'\?\)"),
+        ({"columns": ["auc", "norm_prec"]}, r"unknown column 'norm_prec' \(did you mean 'norm_precision'\?\)"),
+        ({"rows": {"Them": [1]}}, r"Them: expected 2 numbers, found \[1\]"),
+        ({"rows": {"Them": [1, "x"]}}, "Them: 'x' is not a number"),
+        ({"rows": {"Them": [1, 101]}}, "Them: 101 is not a number of the stated unit"),
+        ({"benchmark": "toy"}, r"no numbers on 'toys' \(did you mean 'toy'\?\)"),
+    ],
+)
+def test_mistakes_in_a_file_of_rows_are_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_published(own_rows(tmp_path, **changes), "toys")
+
+
+def test_every_ablation_row_is_an_experiment_and_the_whole_method_is_the_base() -> None:
+    document = read_document(PAPER)
+    for family in document["families"]:
+        base = flatten(experiment_to_dict(load(family["base"])))
+        for table in document["ablations"]:
+            for row in table["rows"]:
+                settings = flatten(experiment_to_dict(load(family["prefix"] + row["config"])))
+                differing = {key for key in base if settings[key] != base[key]} - {"name"}
+                sections = {"Table IV": "model.", "Table V": "model.", "Table VI": "track."}
+                assert all(key.startswith(sections[table["table"]]) for key in differing), (row, differing)
+                if family["base"] == "mmg_vitb":  # the paper's own: its best row is the whole method
+                    assert (not differing) == (row["lasot"] == 70.3), (row, differing)
+
+
+class Videos:
+    """Two videos of two frames; the target does not move."""
+
+    names = ("a", "b")
+    images_only = False
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sequence:
+        none = np.zeros(2, bool)
+        frames = ArrayFrames(np.zeros((2, 2, 2, 3), np.uint8))
+        return Sequence(self.names[index], frames, np.tile([1.0, 1.0, 8.0, 8.0], (2, 1)), ~none, none)
+
+
+def write_results(results_dir: Path, config: str, offset: float) -> None:
+    folder = results_dir / "mmg" / config / "toys"
+    folder.mkdir(parents=True)
+    for name in "ab":
+        boxes = np.array([[1.0, 1, 8, 8], [1 + offset, 1, 8, 8]])
+        ResultFiles(folder, name).write(boxes, np.ones(2), 0)
+
+
+def test_ablations_show_published_and_measured_side_by_side(tmp_path: Path) -> None:
+    write_results(tmp_path, "mmg_tiny", 0)
+    with pytest.raises(FileNotFoundError, match="no results of an ablation on toys"):
+        summarize_ablations(BENCHMARK, Videos(), tmp_path)
+    write_results(tmp_path, "tiny_table5_mask25", 80)
+    write_results(tmp_path, "tiny_table4_none", 4)
+    (summary,) = summarize_ablations(BENCHMARK, Videos(), tmp_path)
+    assert summary.base == "mmg_tiny" and len(summary.rows) == 13
+    rows = {row.config: row for row in summary.rows}
+    # Frame 1 is given; the second is missed, or has an IoU of 1/3 (above 7 of 21 thresholds), or 1 (above 20).
+    assert rows["tiny_table5_mask25"].measured == pytest.approx(20 / 42)
+    assert rows["tiny_table4_none"].measured == pytest.approx(27 / 42)
+    assert (rows["tiny_table5_mask25"].lasot, rows["tiny_table5_mask25"].got10k_test) == pytest.approx((0.694, 0.726))
+    # The base's results stand in all three tables, for the rows with its settings.
+    assert [row.table[:8] for row in summary.rows if row.config == "mmg_tiny"] == ["Table IV", "Table V:", "Table VI"]
+    assert rows["mmg_tiny"].measured == pytest.approx(40 / 42)
+    assert math.isnan(rows["tiny_table6_none"].measured)
+    text = format_ablations([summary])
+    assert MARK in text and "measured here: AUC of configs based on mmg_tiny; Toys, 2 sequences" in text
+    assert re.search(r"25 % +69\.4 +72\.6 +47\.6 +47\.6-47\.6 +tiny_table5_mask25", text)
+    assert re.search(r"none +69\.9 +72\.8 +- +- +tiny_table6_none", text)
+
+
+def test_radar_joins_each_result_around_all_attributes() -> None:
+    attributes = by_attribute(TWO)
+    (plot,) = draw_radar(attributes, "Toys").axes
+    np.testing.assert_allclose(np.asarray(plot.lines[0].get_ydata(), float), [20, 30, 20])
+    assert plot.get_xticklabels()[1].get_text() == "Occlusion\n(30.0 to 35.0)"
+
+
+def test_speed_plot_keeps_published_points_hollow(tmp_path: Path) -> None:
+    (plot,) = draw_speed(TWO, read_published(own_rows(tmp_path), "toys")).axes
+    points = [tuple(np.asarray(points.get_offsets(), float)[0]) for points in plot.collections]
+    assert points == [(20.0, pytest.approx(50)), (20.0, pytest.approx(40)), (30.0, pytest.approx(70))]
+    assert [len(points.get_facecolor()) for points in plot.collections] == [1, 1, 0]
+    texts = [text.get_text() for text in plot.texts]
+    assert "Others (an old card)" in texts and any(MARK in text for text in texts)
+
+
+def test_comparison_plot_shows_the_extremes_of_many() -> None:
+    names = [f"s{index:03d}" for index in range(200)]
+    first = BenchmarkScores("x", tuple(sequence(name, 0.5 + index / 1000) for index, name in enumerate(names)))
+    second = BenchmarkScores("y", tuple(sequence(name, 0.6) for name in names))
+    (plot,) = draw_comparison(compare(analysis(first, second), "x", "y"), "Toys").axes
+    shown = [label.get_text() for label in plot.get_yticklabels()]
+    assert shown == names[:-31:-1] + names[29::-1]
