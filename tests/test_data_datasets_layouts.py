@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from lib.data.datasets import DATASETS, open_dataset
+from lib.data.pack import pack_folder
 from lib.data.sequence import Sequence
 from lib.eval.benchmarks import BENCHMARKS
 
@@ -279,6 +281,52 @@ def test_tnl2k(tmp_path: Path, part: str) -> None:
         open_dataset("tnl2k", "test", tmp_path)[0]
     with pytest.raises(FileNotFoundError, match="no sequence of TNL2K train"):
         open_dataset("tnl2k", "train", tmp_path)
+
+
+def make_tnl2k_sequence(folder: Path) -> None:
+    for number in range(3):
+        write_frame(folder / "imgs" / f"{number}.png", number)
+    write_text(folder / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n5,6,7,8\n")
+
+
+def make_own_sequence(folder: Path) -> None:
+    for number in range(3):
+        write_frame(folder / "img" / f"{number}.png", number)
+        write_frame(folder / "mask" / f"{number}.png", 255 * (number % 2))
+    write_text(folder / "groundtruth.txt", "1,2,3,4\n" * 3)
+    write_text(folder / "absent.txt", "0\n1\n0\n")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "make", "places"),
+    [
+        ("lasot", "test", make_lasot_sequence, ("airplane/airplane-1", "bird-17")),
+        ("got10k", "vottrain", make_got10k_sequence, ("train/GOT-10k_Train_000003", "train/GOT-10k_Train_000004")),
+        ("got10k", "val", make_got10k_sequence, ("val/GOT-10k_Val_000003",)),
+        ("tnl2k", "train", make_tnl2k_sequence, ("TNL2K_train_subset_p2/a", "TNL2K_train_subset_p1/b")),
+        ("folder", "train", make_own_sequence, ("walk-2", "walk-10")),
+        ("trackingnet", "train", lambda shard: make_trackingnet_video(shard, shard.name, 3), ("TRAIN_4", "TRAIN_11")),
+    ],
+)
+def test_packed_data_read_the_same(
+    tmp_path: Path, dataset: str, split: str, make: Callable[[Path], None], places: tuple[str, ...]
+) -> None:
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    for place in places:
+        make(plain / place)
+    pack_folder(plain, packed, progress=False)
+    expected, found = by_name(dataset, split, plain), by_name(dataset, split, packed)
+    assert list(found) == list(expected)
+    assert len(found) == len(places)
+    for name, sequence in expected.items():
+        other = found[name]
+        np.testing.assert_array_equal(other.boxes_xywh, sequence.boxes_xywh)
+        np.testing.assert_array_equal(other.visible, sequence.visible)
+        np.testing.assert_array_equal(other.absent, sequence.absent)
+        assert [shade(other, index) for index in range(3)] == [shade(sequence, index) for index in range(3)]
+        assert (other.masks is None) == (sequence.masks is None)
+        if other.masks is not None and sequence.masks is not None:
+            np.testing.assert_array_equal(other.masks[1], sequence.masks[1])
 
 
 def test_every_benchmark_opens_a_split_that_exists() -> None:
