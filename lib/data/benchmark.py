@@ -1,6 +1,7 @@
 """What a training triplet costs: per stage, per core, with several loader processes, against three whole decodes."""
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.data.datasets.folder import FolderDataset
+from lib.data.memory import describe_memory, make_tree, measure_memory
 from lib.data.picture import FilePicture, Picture
 from lib.data.scene import Scene, SceneStyle
 from lib.data.sequence import SceneDataset, SequenceDataset
@@ -46,6 +48,26 @@ def draw_frames(root: Path, num_sequences: int = 4, num_frames: int = 24, qualit
             (folder / "img" / f"{frame + 1:08d}.jpg").write_bytes(data.tobytes())
         (folder / "groundtruth.txt").write_text("\n".join(rows) + "\n", encoding="ascii")
     return FolderDataset(root)
+
+
+def profile_data(
+    experiment: Experiment, dataset: SequenceDataset | SceneDataset | None, num_samples: int, workers: int
+) -> str:
+    """Measure a data set, by default 1280 x 720 JPEG frames drawn for the purpose; return the report as text."""
+    if dataset is not None:
+        return describe(measure_data(dataset, experiment, num_samples, workers))
+    with tempfile.TemporaryDirectory() as folder:
+        return describe(measure_data(draw_frames(Path(folder)), experiment, num_samples, workers))
+
+
+def profile_memory(experiment: Experiment, num_sequences: int, workers: int) -> str:
+    """Measure the memory of loader processes over a hundredth of the sequences and over all; return the report."""
+    found = {}
+    for count in (max(1, num_sequences // 100), num_sequences):
+        with tempfile.TemporaryDirectory() as folder:
+            make_tree(Path(folder), count)
+            found[count] = measure_memory(Path(folder) / "tree", experiment, workers)
+    return describe_memory(found)
 
 
 class TimedTrainingSet(TrainingSet):
