@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,69 @@ def test_from_videos_to_numbers(videos: Path, capsys: pytest.CaptureFixture[str]
         "success.png",
     ]
     assert "static/default" in capsys.readouterr().out
+
+
+def write_results(folder: Path, offset: float) -> str:
+    """Write results that are `offset` pixels off to the right after the first frame; return the folder."""
+    folder.mkdir(parents=True)
+    for name, rows in BOXES.items():
+        boxes = [f"{offset + 4},4,16,8" if index else rows[0] for index in range(len(rows))]
+        (folder / f"{name}.txt").write_text("\n".join(boxes) + "\n")
+    return str(folder)
+
+
+def test_every_output_at_once(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    near, far = write_results(Path("near"), 0), write_results(Path("far"), 8)
+    Path("rows.yaml").write_text(
+        "source: a colleague\ntables:\n  - {benchmark: folder, unit: percent, columns: [auc], rows: {theirs: [12.5]}}\n"
+    )
+    arguments = ["folder", near, far, "--root", str(videos), "--compare", "near", "far", "--rows", "rows.yaml"]
+    arguments += ["--csv", "s.csv", "--latex", "s.tex", "--trackingnet-formulas", "--out", "plots"]
+    (videos / "left" / "groundtruth.txt").write_text("4,4,16,8\n" * 4)
+    assert command("analyze")(arguments) == 0
+    out = capsys.readouterr().out
+    assert "near against far: AUC +" in out and "published, not measured here: a colleague" in out
+    # left: four frames right, the last three half a width off in `far`: areas over thresholds up to 1/3 and to the end.
+    server = [line.split() for line in out.split("TrackingNet's server")[1].splitlines()[2:4]]
+    assert server[0][0] == "near" and float(server[0][1]) > float(server[1][1])
+    assert Path("s.csv").read_text().count("\nfolder,stark,near,sequence,") == 2
+    assert r"\toprule" in Path("s.tex").read_text()
+    assert (Path("plots") / "comparison.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_published_numbers_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("analyze")(["vot2020", "--published"]) == 0
+    assert "published, not measured here" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no numbers on 'otb100'"):
+        command("analyze")(["otb100", "--published"])
+    with pytest.raises(ValueError, match="name at least one result"):
+        command("analyze")(["folder"])
+
+
+def test_ablations_that_were_never_run(videos: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no results of an ablation on folder"):
+        command("analyze")(["folder", "--ablations", "--root", str(videos)])
+
+
+def test_results_of_another_benchmark_are_refused(videos: Path) -> None:
+    folder = write_results(Path("results/mmg/x/lasot"), 0)
+    (Path(folder) / "run.json").write_text(
+        json.dumps({"tracker": "mmg", "config": "x", "benchmark": "lasot", "checkpoint_sha256": None, "settings": None,
+                    "versions": {}})
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="holds results on lasot, not on folder"):
+        command("analyze")(["folder", folder, "--root", str(videos)])
+
+
+def test_a_user_sees_file_row_and_text_but_no_traceback(videos: Path) -> None:
+    folder = write_results(Path("near"), 0)
+    (Path(folder) / "right.txt").write_text("4,4,16,8\r\n4,4,wide,8\r\n4,4,16,8\r\n")
+    done = subprocess.run(
+        [sys.executable, str(COMMANDS / "analyze.py"), "folder", folder, "--root", str(videos), "--no-plots"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == "error: near/right.txt, row 2: expected 4 numbers x,y,w,h, found '4,4,wide,8'\n"
 
 
 def test_chosen_sequences_then_the_rest(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from lib.eval.outputs import Outputs, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
 from lib.eval.report import write_report
 from lib.eval.tables import format_published
+from lib.eval.trackingnet import format_server_scores, score_as_server
 
 _EXAMPLES = """examples:
   python tracking/analyze.py synthetic mmg/mmg_tiny static/default
@@ -78,6 +79,9 @@ def main(argv: list[str] | None = None) -> int:
         write_outputs(analysis, published, outputs)
         if arguments.report:
             print(f"report in {write_report(analysis, dataset, results, arguments.report, arguments.pictures)}")
+        if arguments.trackingnet_formulas:
+            names = [sequence.name for sequence in analysis.scores[0].sequences]
+            print(f"\n{format_server_scores(results, score_as_server(dataset, names, results))}")
         print(f"scored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
     return 0
 
@@ -109,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         default="stark",
         help="stark (default) and pytracking follow the quirks of published numbers and differ in which true boxes are "
         "valid (w, h > 0; or all four numbers); strict never counts an invalid frame as a hit",
+    )
+    parser.add_argument(
+        "--trackingnet-formulas", action="store_true", help="also score as TrackingNet's server does, for a local check"
     )
     parser.add_argument("--allow-missing", action="store_true", help="score the sequences that every result has")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers, in [0, 1] at full precision")

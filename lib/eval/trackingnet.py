@@ -6,12 +6,17 @@ three numbers are trapezoid areas under curves of 21 points, so that the server'
 Source: Mueller et al., "TrackingNet: A Large-Scale Dataset and Benchmark for Object Tracking in the Wild", 2018.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 
 import numpy as np
 
-from lib.eval.metrics import iou
+from lib.data.sequence import SequenceDataset
+from lib.eval.analysis import Result
+from lib.eval.measures import percent
+from lib.eval.metrics import check_predictions, iou
+from lib.eval.results import ResultFiles, read_boxes
+from lib.eval.tables import aligned
 
 OVERLAP_THRESHOLDS = np.linspace(0, 1, 21)
 PIXEL_THRESHOLDS = np.linspace(0, 50, 21)
@@ -36,6 +41,36 @@ class ServerScores:
     norm_precision: float
 
 
+def score_as_server(dataset: SequenceDataset, names: Indexed[str], results: Indexed[Result]) -> list[ServerScores]:
+    """Score results by the server's formulas.
+
+    Args:
+        dataset: sequences with all their true boxes.
+        names: of the sequences to score.
+        results: each has a result file for every name.
+
+    Raises:
+        ValueError: a result file cannot be scored, or a sequence has not all its boxes.
+    """
+    index_of = {name: index for index, name in enumerate(dataset.names)}
+    curves: list[list[ServerCurves]] = [[] for _ in results]
+    for name in names:
+        true_xywh = dataset[index_of[name]].boxes_xywh
+        for result, own in zip(results, curves, strict=True):
+            path = ResultFiles(result.folder, name).boxes
+            own.append(server_curves(check_predictions(read_boxes(path), len(true_xywh), str(path)), true_xywh))
+    return [server_scores(own) for own in curves]
+
+
+def format_server_scores(results: Indexed[Result], scores: Indexed[ServerScores]) -> str:
+    """Return a table with a row for each result, in percent."""
+    rows = [("result", "AUC", "P", "P_norm")]
+    for result, own in zip(results, scores, strict=True):
+        rows.append((result.name, percent(own.auc), percent(own.precision), percent(own.norm_precision)))
+    heading = "by the formulas of TrackingNet's server, which are areas: not to be compared with the numbers above"
+    return "\n".join(aligned({heading: rows})[1:])
+
+
 def server_curves(predicted_xywh: np.ndarray, true_xywh: np.ndarray) -> ServerCurves:
     """Score one sequence, (N, 4) and (N, 4); frame 1 counts with the true box."""
     predicted, true = np.round(predicted_xywh), np.round(true_xywh)
@@ -51,7 +86,7 @@ def server_curves(predicted_xywh: np.ndarray, true_xywh: np.ndarray) -> ServerCu
     )
 
 
-def server_scores(sequences: Sequence[ServerCurves]) -> ServerScores:
+def server_scores(sequences: Indexed[ServerCurves]) -> ServerScores:
     """Average the curves over sequences and take the areas under them, each over a threshold axis of length 1."""
     return ServerScores(
         auc=_area([curves.success for curves in sequences]),
