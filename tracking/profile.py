@@ -12,6 +12,9 @@ EPILOG = """examples:
   python tracking/profile.py model --config mmg_vitb            parameters by part, operations of a frame and a sample
   python tracking/profile.py model --config mmg_tiny --speed    also frames per second of the tracker on this device
   python tracking/profile.py analysis                           280 sequences x 4 trackers, 2.7 million boxes
+  python tracking/profile.py data                               a training triplet, from drawn 1280 x 720 JPEG frames
+  python tracking/profile.py data --dataset got10k:train --config mmg_vitb --workers 8
+  python tracking/profile.py data --memory 30000 --workers 8    memory of loader processes over so many sequences
 
 Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
 
@@ -28,6 +31,13 @@ def main(argv: list[str]) -> int:
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     analysis = commands.add_parser("analysis", help="time and memory of scoring results on a benchmark of LaSOT's size")
     analysis.add_argument("--results", type=int, default=4, metavar="N", help="trackers scored (default: 4)")
+    data = commands.add_parser("data", help="time, bytes and memory of training samples")
+    data.add_argument("--config", default="mmg_vitb", help="whose crops, jitter and sampler (default: mmg_vitb)")
+    data.add_argument("--dataset", metavar="NAME[:SPLIT]", help="default: frames drawn for the purpose")
+    data.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
+    data.add_argument("--samples", type=int, default=60, metavar="N", help="triplets to draw (default: 60)")
+    data.add_argument("--workers", type=int, default=2, metavar="N", help="loader processes; 0 for none (default: 2)")
+    data.add_argument("--memory", type=int, metavar="N", help="instead: memory over N sequences, on Linux")
     arguments = parser.parse_args(argv)
     # Each measurement loads only what it needs, so that one does not weigh on the other.
     if arguments.command == "analysis":
@@ -36,6 +46,19 @@ def main(argv: list[str]) -> int:
         print(measure_analysis(arguments.results))
         return 0
     from lib.config.load import load
+
+    if arguments.command == "data":
+        from lib.data.benchmark import profile_data, profile_memory
+        from lib.data.datasets import open_dataset
+
+        experiment = load(arguments.config)
+        if arguments.memory is not None:
+            print(profile_memory(experiment, arguments.memory, arguments.workers))
+        else:
+            name, _, split = (arguments.dataset or "").partition(":")
+            dataset = open_dataset(name, split or "train", arguments.root) if name else None
+            print(profile_data(experiment, dataset, arguments.samples, arguments.workers))
+        return 0
     from lib.models.profile import profile_model
 
     experiment = load(arguments.config, arguments.overrides)
