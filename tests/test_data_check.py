@@ -115,6 +115,15 @@ def test_an_incomplete_benchmark_is_broken_and_a_split_that_is_not_there_is_not(
     assert describe(asked).split()[1] == "MISSING"
 
 
+def test_names_that_two_sequences_share_are_a_problem(tmp_path: Path) -> None:
+    for part in ("TNL2K_train_subset_p1", "TNL2K_train_subset_p2"):
+        make_sequence(tmp_path / part / "walk")
+        (tmp_path / part / "walk" / "img").rename(tmp_path / part / "walk" / "imgs")
+    (report,) = check([Selection("tnl2k", "train", tmp_path)])
+    assert "1 names belong to several sequences, such as walk" in report.problems
+    assert "2 sequences where 1,300 are published" in report.problems
+
+
 def test_nothing_asked_for_reports_what_is_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_sequence(tmp_path / "walk")
     monkeypatch.setattr(paths, "PATHS_FILE", tmp_path / "none.yaml")

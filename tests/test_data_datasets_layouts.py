@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.config.schema import Experiment
 from lib.data.datasets import DATASETS, open_dataset
 from lib.data.pack import pack_folder
 from lib.data.sequence import Sequence
+from lib.data.training_set import MixedSource, TrainingSet, sample_id
 from lib.eval.benchmarks import BENCHMARKS
 
 HEIGHT, WIDTH = 24, 32
@@ -327,6 +329,41 @@ def test_packed_data_read_the_same(
         assert (other.masks is None) == (sequence.masks is None)
         if other.masks is not None and sequence.masks is not None:
             np.testing.assert_array_equal(other.masks[1], sequence.masks[1])
+
+
+def test_opening_reads_no_annotation(tmp_path: Path) -> None:
+    make_lasot_sequence(tmp_path / "airplane-1")
+    make_lasot_sequence(tmp_path / "airplane-9")
+    write_text(tmp_path / "airplane-1" / "groundtruth.txt", "1,2,3,4\nfour\n")
+    dataset = open_dataset("lasot", "test", tmp_path)
+    assert dataset[1].name == "airplane-9"
+    with pytest.raises(ValueError, match=r"airplane-1.groundtruth\.txt, row 2: .*'four'"):
+        dataset[0]
+
+
+def test_training_samples_come_from_videos_and_photographs_alike(
+    tmp_path: Path, small_experiment: Callable[..., Experiment]
+) -> None:
+    video = tmp_path / "train" / "GOT-10k_Train_000001"
+    for number in range(1, 26):
+        write_frame(video / f"{number:08d}.jpg", 100)
+    write_text(video / "groundtruth.txt", "8,6,10,8\n" * 25)
+    write_text(video / "absence.label", "0\n" * 25)
+    write_text(video / "cover.label", "8\n" * 25)
+    write_frame(tmp_path / "train2017" / "000000000001.jpg", 200)
+    objects = [{"id": 1, "image_id": 1, "bbox": [8, 6, 10, 8], "iscrowd": 0, "category_id": 1, "area": 80}]
+    images = [{"id": 1, "file_name": "000000000001.jpg"}]
+    annotation = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "person"}]}
+    write_text(tmp_path / "annotations" / "instances_train2017.json", json.dumps(annotation))
+
+    experiment = small_experiment("data.brightness=0")
+    sources = [MixedSource(open_dataset(name, "train", tmp_path), 1.0) for name in ("got10k", "coco")]
+    training_set = TrainingSet(sources, experiment.data, experiment.crop, seed=3)
+    samples = [training_set[sample_id(0, index)] for index in range(20)]
+    brightest = {int(sample.template.max()) for sample in samples}
+    assert brightest == {100, 200}  # every sample is of one source, and both are drawn
+    for sample in samples:
+        assert sample.template.max() == sample.online_template.max() == sample.search.max()
 
 
 def test_every_benchmark_opens_a_split_that_exists() -> None:

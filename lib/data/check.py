@@ -3,6 +3,7 @@
 import functools
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -199,6 +200,8 @@ def _check_split(name: str, split: str, root: Path, full: bool, workers: int, mu
             broken = must_exist or not isinstance(error, FileNotFoundError)
             return SplitReport(name, split, root, absent=str(error), broken=broken)
     problems = [str(warning.message) for warning in caught]
+    if not isinstance(dataset, SceneDataset):  # that one numbers its names
+        problems += _repeated_names(dataset)
     tasks = list(_tasks(dataset, name, split, root, full))
     num_found = num_frames = num_read = 0
     total = sum(len(task.indices) for task in tasks)
@@ -226,6 +229,12 @@ def _check_split(name: str, split: str, root: Path, full: bool, workers: int, mu
         num_read=num_read,
         problems=tuple(problems),
     )
+
+
+def _repeated_names(dataset: SequenceDataset) -> list[str]:
+    """Name what two sequences are called: they would share a result file."""
+    repeated = sorted(name for name, count in Counter(dataset.names).items() if count > 1)
+    return [f"{len(repeated)} names belong to several sequences, such as {repeated[0]}"] if repeated else []
 
 
 def _tasks(dataset: SequenceDataset, name: str, split: str, root: Path, full: bool) -> Iterator[_Task]:
