@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -250,6 +251,27 @@ def test_a_damaged_photograph_is_named(tmp_path: Path) -> None:
     (tmp_path / broken).write_text("not a picture")
     with pytest.raises(UnreadableFrameError, match=broken):
         dataset.album[0]
+
+
+def test_a_damaged_photograph_stops_training_or_is_skipped_and_counted(tmp_path: Path) -> None:
+    for number in range(30):
+        write_photograph(tmp_path / f"{number}.jpg", number)
+    dataset = StillsDataset(tmp_path, "train")
+    for name in dataset.album.names[::3]:
+        (tmp_path / name).write_text("not a picture")
+
+    def training_set(on_bad_frame: Literal["raise", "skip"]) -> TrainingSet:
+        data = replace(EXPERIMENT.data, on_bad_frame=on_bad_frame)
+        return TrainingSet([MixedSource(StillsDataset(tmp_path, "train"), 1.0)], data, EXPERIMENT.crop, seed=0)
+
+    strict, lenient = training_set("raise"), training_set("skip")
+    with pytest.raises(UnreadableFrameError, match="cannot read the photograph"):
+        for index in range(20):
+            strict[sample_id(0, index)]
+    with pytest.warns(UserWarning, match="cannot read the photograph"):
+        for index in range(20):
+            assert lenient[sample_id(0, index)].search.std() > 0
+    assert lenient.num_skipped > 0
 
 
 def test_folders_that_cannot_be_used_are_refused_with_advice(tmp_path: Path) -> None:

@@ -145,7 +145,11 @@ class TrainingSet(Dataset[Sample]):
             triplet = draw_triplet(every_frame, rng, self._data.sampler, self._data.max_gap)
             if triplet is None:
                 return None
-            rendered = [scene.render(frame) for frame in triplet]
+            try:
+                rendered = [scene.render(frame) for frame in triplet]
+            except UnreadableFrameError as error:  # of a scene made of photographs
+                self._skip(error)
+                return None
             if not all(frame.visible for frame in rendered):
                 return None
             pictures = ArrayFrames([frame.image for frame in rendered])
@@ -168,10 +172,14 @@ class TrainingSet(Dataset[Sample]):
         try:
             return cut_picture(picture, window)
         except UnreadableFrameError as error:
-            if self._data.on_bad_frame == "raise":
-                raise
-            self._skipped.add(str(error))
+            self._skip(error)
             return None
+
+    def _skip(self, error: UnreadableFrameError) -> None:
+        """Stop at what cannot be read, or count it, as the experiment wants."""
+        if self._data.on_bad_frame == "raise":
+            raise error
+        self._skipped.add(str(error))
 
     def _draw_window(self, box_xywh: np.ndarray, rng: np.random.Generator, is_search: bool) -> CropWindow:
         data, crop = self._data, self._crop

@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
         Benchmark("synthetic", "synthetic (held out)", "synthetic", "test"),
+        Benchmark("stills", "photographs in motion (held out)", "stills", "test"),
         Benchmark("folder", "own videos", "folder", "test"),
         Benchmark("lasot", "LaSOT", "lasot", "test", label="lasot"),
         Benchmark("lasot_ext", "LaSOT_ext", "lasot_ext", "test", label="lasot_ext"),
