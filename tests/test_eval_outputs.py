@@ -311,10 +311,14 @@ def test_radar_joins_each_result_around_all_attributes() -> None:
 
 
 def test_speed_plot_keeps_published_points_hollow(tmp_path: Path) -> None:
-    (plot,) = draw_speed(TWO, read_published(own_rows(tmp_path), "toys")).axes
+    figure = draw_speed(TWO, read_published(own_rows(tmp_path), "toys"))
+    figure.draw_without_rendering()
+    (plot,) = figure.axes
     points = [tuple(np.asarray(points.get_offsets(), float)[0]) for points in plot.collections]
     assert points == [(20.0, pytest.approx(50)), (20.0, pytest.approx(40)), (30.0, pytest.approx(70))]
     assert [len(points.get_facecolor()) for points in plot.collections] == [1, 1, 0]
+    ticks = [label.get_text() for label in plot.get_xticklabels(which="both")]
+    assert {"10", "20", "50"} <= set(ticks) and not any("$" in tick for tick in ticks)
     texts = [text.get_text() for text in plot.texts]
     assert "Others (an old card)" in texts and any(MARK in text for text in texts)
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lib.eval.analysis import Analysis
 from lib.eval.attributes import AttributeScores, by_attribute
@@ -87,15 +88,17 @@ def draw_speed(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> F
     ]
     for index, scores in points:
         plot.scatter([scores.fps], [100 * scores.auc], s=64, color=colour(index), zorder=3)
-        _name(plot, scores.fps, scores.auc, scores.name)
+        _name(plot, scores.fps, scores.auc, scores.name, above=True)
     for row, auc in others:
         plot.scatter([row.fps], [100 * auc], s=64, facecolors="none", edgecolors=GREY, linewidths=1.6, zorder=3)
-        _name(plot, row.fps, auc, f"{row.tracker} ({row.device})" if row.device else row.tracker)
+        _name(plot, row.fps, auc, f"{row.tracker} ({row.device})" if row.device else row.tracker, above=False)
     speeds = [scores.fps for _, scores in points] + [row.fps for row, _ in others]
     plot.set_xscale("log")
     plot.set_xlim(min(speeds) / 1.6, max(speeds) * 2.2)
     plot.margins(y=0.2)
+    plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     plot.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    plot.xaxis.set_minor_locator(NullLocator())
     plot.set(xlabel="frames per second, the tracker alone", ylabel="AUC [%]")
     note = f"; hollow: {MARK}" if others else ""
     plot.set_title("Speed and accuracy", loc="left", fontweight="bold", fontsize=13, pad=22)
@@ -129,5 +132,6 @@ def draw_comparison(comparison: Comparison, subtitle: str) -> Figure:
     return figure
 
 
-def _name(plot: Axes, fps: float, auc: float, text: str) -> None:
-    plot.annotate(text, (fps, 100 * auc), xytext=(7, 5), textcoords="offset points", fontsize=9)
+def _name(plot: Axes, fps: float, auc: float, text: str, above: bool) -> None:
+    offset = (7, 5 if above else -13)
+    plot.annotate(text, (fps, 100 * auc), xytext=offset, textcoords="offset points", fontsize=9)
