@@ -16,6 +16,7 @@ from lib.data.cutout import CutoutRecipe, PhotoLooks
 from lib.data.datasets import open_dataset
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.pack import pack_folder
 from lib.data.picture import UnreadableFrameError
 from lib.data.scene import Scene
 from lib.data.scene.actor import Actor
@@ -298,6 +299,31 @@ def test_folders_that_cannot_be_used_are_refused_with_advice(tmp_path: Path) -> 
 def test_the_registry_opens_it(folder: Path) -> None:
     assert len(open_dataset("stills", "train", folder)) == 1_000_000
     assert len(open_dataset("stills", "test", folder)) == 40
+
+
+def test_packed_photographs_give_the_same_videos(masked_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    packed = tmp_path_factory.mktemp("packed")
+    pack_folder(masked_folder, packed)
+    from_files, from_pack = open_dataset("stills", "train", masked_folder), open_dataset("stills", "train", packed)
+    assert isinstance(from_files, StillsDataset) and isinstance(from_pack, StillsDataset)
+    assert from_files.album.names == from_pack.album.names
+    for index in range(4):
+        np.testing.assert_array_equal(from_files.scene(index).render(9).image, from_pack.scene(index).render(9).image)
+
+
+def test_easy_scenes_have_a_smooth_background_and_rigid_targets(folder: Path) -> None:
+    dataset = StillsDataset(folder, "train")
+    looks = PhotoLooks(dataset.album, np.random.default_rng(0))
+    sharpness = []
+    for detail in (0.0, 0.5, 1.0):
+        picture, pixel = looks.plane(np.random.default_rng(1), (204, 272), detail)
+        assert picture.shape[0] * pixel >= 204 and picture.shape[1] * pixel >= 272  # it covers the frame
+        sharpness.append(cv2.Laplacian(picture[..., 1], cv2.CV_32F).std())
+    assert sharpness[0] < sharpness[1] < sharpness[2]
+    for index in range(6):
+        scene = dataset.scene(index, difficulty=0.0)
+        areas = [label.mask.sum() / label.visibility for label in map(scene.label, (0, 50, 99))]
+        assert max(areas) / min(areas) < 1.1
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ _MAGNIFICATION = (0.4, 1.15)
 _LARGEST_CUT = 0.7  # of the photograph's short side
 _SMALLEST_CUT = 12  # px
 _ENLARGED = (1.1, 1.5)  # how much wider than the frame the background is, at least
+_SMOOTHEST = 6  # px over which a background without detail is averaged to either side
 _GAINS = (0.6, 1.6)  # of an object whose colours are drawn towards those of the background
 
 
@@ -139,9 +140,9 @@ class PhotoLooks:
         rows, columns = picture.shape[:2]
         if rng.random() < 0.5:
             picture = cv2.flip(picture, 1)
-        smooth = 4 * (1 - detail)
-        if smooth > 0:
-            picture = cv2.GaussianBlur(picture, (0, 0), smooth)
+        side = 1 + 2 * round(_SMOOTHEST * (1 - detail))
+        if side > 1:
+            picture = cv2.blur(picture, (side, side))
         cover = max(frame_size[0] / rows, frame_size[1] / columns)
         return Plane(picture, cover * rng.uniform(*_ENLARGED))
 
