@@ -94,12 +94,24 @@ def test_boxes_that_are_strange_but_allowed() -> None:
     assert problems == ["the target is never visible"]
 
 
-def make_lasot_sequence(folder: Path) -> None:
-    make_sequence(folder, num_frames=2)
-    for number in range(2):
+def test_missing_frames_are_counted_without_reading_them(tmp_path: Path) -> None:
+    make_lasot_sequence(tmp_path / "airplane-1", num_frames=9)
+    for number in (2, 4):
+        (tmp_path / "airplane-1" / "img" / f"{number:08d}.jpg").unlink()
+    (report,) = check([Selection("lasot", "test", tmp_path)])
+    assert report.num_read == 3  # 1, 5 and 9
+    assert any(
+        problem.startswith("airplane-1: 2 of 9 frames are missing, such as ") and problem.endswith("00000002.jpg")
+        for problem in report.problems
+    )
+
+
+def make_lasot_sequence(folder: Path, num_frames: int = 2) -> None:
+    make_sequence(folder, num_frames)
+    for number in range(num_frames):
         (folder / "img" / f"{number:08d}.png").rename(folder / "img" / f"{number + 1:08d}.jpg")
     for flags in ("full_occlusion", "out_of_view"):
-        (folder / f"{flags}.txt").write_text("0,0")
+        (folder / f"{flags}.txt").write_text(",".join("0" * num_frames))
 
 
 def test_an_incomplete_benchmark_is_broken_and_a_split_that_is_not_there_is_not(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ _CHECK_EXAMPLES = """examples:
   python tracking/prepare.py check trackingnet:train_0-3 --full   four shards, every frame
   python tracking/prepare.py check folder --root data/my_videos
 
-The annotation of every sequence is read, and three frames of 200 sequences, or all with --full. The exit code is 1 if
-anything that was asked for is missing, incomplete or damaged.
+The annotation of every sequence is read. In 200 sequences missing frames are looked for and three frames are read; with
+--full, all frames of all sequences. The exit code is 1 if anything that was asked for is missing, incomplete or damaged.
 """
 
 _RENDER_EXAMPLES = """examples:

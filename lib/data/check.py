@@ -14,7 +14,10 @@ from tqdm import tqdm
 
 from lib.config.suggest import suggest
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, stated_root
+from lib.data.datasets.listing import list_names
+from lib.data.frames import ImageFiles
 from lib.data.sequence import SceneDataset, Sequence, SequenceDataset
+from lib.data.tree import TreePath
 
 NUM_SAMPLED = 200  # sequences of a split whose frames are read
 NUM_SAMPLED_SCENES = 20  # a set that computes its videos has nothing that could be damaged but its sources
@@ -102,8 +105,8 @@ def check(
 ) -> Iterator[SplitReport]:
     """Check data sets, a report per split.
 
-    The annotation of every sequence is read. Frames are read of an even sample of 200 sequences, three of each; all
-    of them with `full`.
+    The annotation of every sequence is read. In an even sample of 200 sequences, missing frames are looked for and
+    three frames are read; in all of them, and all frames, with `full`.
 
     Args:
         selections: what to check; when empty, every data set whose folder is stated, and a report on each other one.
@@ -191,6 +194,15 @@ def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> tuple[lis
     return problems, num_read
 
 
+def find_missing(sequence: Sequence) -> dict[int, TreePath]:
+    """Return the frames whose files are not there; a photograph is only missed when it is read."""
+    files = sequence.frames
+    if not isinstance(files, ImageFiles) or len(files) == 1:
+        return {}
+    present = set(list_names(files.paths[0].parent))
+    return {index: path for index, path in enumerate(files.paths) if path.name not in present}
+
+
 def _check_split(name: str, split: str, root: Path, full: bool, workers: int, must_exist: bool) -> SplitReport:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -269,10 +281,15 @@ def _inspect(task: _Task) -> _Findings:
         num_frames += len(sequence)
         last = len(sequence) - 1
         frames: Iterable[int] = ()
-        if task.full:
-            frames = range(len(sequence))
-        elif index in task.sampled:
-            frames = sorted({0, last // 2, last})
+        if task.full or index in task.sampled:
+            missing = find_missing(sequence)
+            if missing:
+                path = missing[min(missing)]
+                problems.append(
+                    f"{sequence.name}: {len(missing)} of {len(sequence)} frames are missing, such as {path}"
+                )
+            wanted = range(len(sequence)) if task.full else sorted({0, last // 2, last})
+            frames = [frame for frame in wanted if frame not in missing]
         found, num_readable = find_problems(sequence, frames)
         num_read += num_readable
         problems += [f"{sequence.name}: {problem}" for problem in found]
