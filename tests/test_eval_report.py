@@ -53,7 +53,9 @@ class Videos:
         return Sequence(self.names[index], self._frames, TRUE, ~ABSENT, ABSENT, attributes=("Blur <b>",))
 
 
-def report_on(dataset: Videos, folder: Path, num_pictures: int = 8, lacking: str | None = None) -> Path:
+def report_on(
+    dataset: Videos, folder: Path, num_pictures: int = 8, lacking: str | None = None, out: Path | None = None
+) -> Path:
     """Write the report of one tracker that answers PREDICTED on every sequence but one, and of one without fault."""
     results = []
     for tracker, boxes_xywh in (("lost " + HOSTILE, PREDICTED), ("good", TRUE)):
@@ -64,7 +66,7 @@ def report_on(dataset: Videos, folder: Path, num_pictures: int = 8, lacking: str
                 np.savetxt(result.folder / f"{name}.txt", boxes_xywh, delimiter=",")
         results.append(result)
     analysis = analyze(find_benchmark("folder"), dataset, results, allow_missing=True)
-    return write_report(analysis, dataset, results, folder / "report", num_pictures)
+    return write_report(analysis, dataset, results, out or folder / "report", num_pictures)
 
 
 def page_data(page: Path) -> dict[str, Any]:
@@ -130,6 +132,15 @@ def test_frames_are_not_needed(tmp_path: Path) -> None:
     assert sequence_data(report_on(Videos(["walk"]), tmp_path / "b", num_pictures=0), 0)["film"] is None
     with pytest.raises(ValueError, match="-1 pictures"):
         report_on(Videos(["walk"]), tmp_path / "c", num_pictures=-1)
+
+
+def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    report_on(Videos(["walk", "run"]), tmp_path / "a", out=out)
+    (out / "sequences" / "mine.txt").write_text("kept")
+    page = report_on(Videos(["jump"]), tmp_path / "b", out=out)
+    assert sorted(path.name for path in (out / "sequences").iterdir()) == ["0000.js", "mine.txt"]
+    assert [sequence["name"] for sequence in page_data(page)["sequences"]] == ["jump"]
 
 
 def test_missing_sequences_are_said_on_the_page(tmp_path: Path) -> None:

@@ -66,8 +66,11 @@ def write_report(
     """
     if num_pictures < 0:
         raise ValueError(f"{num_pictures} pictures of each sequence; give 0 for none")
-    data_folder = folder / "sequences"
+    page, data_folder = folder / "index.html", folder / "sequences"
     data_folder.mkdir(parents=True, exist_ok=True)
+    page.unlink(missing_ok=True)  # were this run interrupted, an earlier page would open the new data under old names
+    for path in data_folder.glob("[0-9]*.js"):
+        path.unlink()
     index_of = {name: index for index, name in enumerate(dataset.names)}
     sequences: list[dict[str, object]] = []
     for number, scores in enumerate(tqdm(analysis.scores[0].sequences, desc="report", unit="sequence", leave=False)):
@@ -84,7 +87,6 @@ def write_report(
                 "scores": [_sequence_scores(tracker, number) for tracker in analysis.scores],
             }
         )
-    page = folder / "index.html"
     write_whole({page: _fill_page(_report_data(analysis, sequences))})
     return page
 
