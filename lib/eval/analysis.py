@@ -86,7 +86,7 @@ def analyze(
         sequence = dataset[index]
         if len(sequence.boxes_xywh) < len(sequence):
             raise ValueError(f"{benchmark.name} publishes {len(sequence.boxes_xywh)} of the {len(sequence)} boxes of "
-                             f"{name}; it can only be scored by its server")  # fmt: skip
+                             f"{name}; it can only be scored by its server, see tracking/submit.py")  # fmt: skip
         for result in results:
             scored[result.name].append(_score(benchmark, sequence, result, protocol))
     if not all(scored.values()):
