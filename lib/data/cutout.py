@@ -1,6 +1,7 @@
 """The look of a scene made of photographs: objects cut out of some, pasted over another.
 
-Source of the idea: Li et al., "Crop-Transform-Paste: Self-Supervised Learning for Visual Tracking", 2021.
+Source of the idea: Li et al., "Crop-Transform-Paste: Self-Supervised Learning for Visual Tracking",
+2021, arXiv 2106.10900.
 """
 
 import math

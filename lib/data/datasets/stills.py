@@ -2,7 +2,8 @@
 
 Objects are cut from photographs, by random outlines or by masks where given, and pasted with motion, scale, rotation,
 deformation, illumination and occlusion over other photographs, among look-alikes that are pasted in the same way.
-Source of the idea: Li et al., "Crop-Transform-Paste: Self-Supervised Learning for Visual Tracking", 2021.
+Source of the idea: Li et al., "Crop-Transform-Paste: Self-Supervised Learning for Visual Tracking",
+2021, arXiv 2106.10900.
 """
 
 from collections.abc import Sequence as Indexed
