@@ -1,13 +1,16 @@
-"""Prepare data: check the data sets, pack them for speed, write a drawn one as image files."""
+"""Prepare data: check the data sets, pack or cut them for speed, write a drawn one as image files."""
 
 import argparse
 from pathlib import Path
 
 from lib.config.cli import run
+from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
-from lib.data.datasets import DATASETS, stated_root
+from lib.data.cut_regions import cut_regions
+from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
 from lib.data.pack import pack_folder
+from lib.data.region_cache import Reach
 from lib.data.render import IMAGE_FORMATS, render_dataset
 from lib.data.scene import SceneStyle
 
@@ -15,6 +18,7 @@ _EXAMPLES = """examples:
   python tracking/prepare.py check
   python tracking/prepare.py render synthetic --out data/synthetic
   python tracking/prepare.py lmdb got10k --out /fast/got10k
+  python tracking/prepare.py crops got10k:train --out /fast/got10k_crops
 
 python tracking/prepare.py COMMAND --help says more about each command.
 """
@@ -48,6 +52,16 @@ the data set's folder, and the same readers read it. Run the same command again 
 another --only to add to it.
 """
 
+_CROPS_EXAMPLES = """examples:
+  python tracking/prepare.py crops got10k:train --out /fast/got10k_crops
+  python tracking/prepare.py crops folder --root data/my_videos --out /fast/my_crops --config mmg_vitb --workers 8
+
+Keeps of each frame what training can ever need: the surroundings of the target, as far as the jittered crops of
+--config reach and as sharp as they need. State DIR in experiments/paths.yaml in place of the data set's folder and
+train as before; samples are the same but for interpolation and a second JPEG. For training only. Run the same command
+again to resume, or with another split to add it.
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and prepare what it names."""
@@ -58,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_check(commands)
     _add_render(commands)
     _add_lmdb(commands)
+    _add_crops(commands)
     arguments = parser.parse_args(argv)
     return arguments.execute(arguments)
 
@@ -147,6 +162,38 @@ def _lmdb(arguments: argparse.Namespace) -> int:
     report = pack_folder(root, arguments.out, arguments.only, compare_all=arguments.full)
     print(f"{arguments.out}: {report.files} files, {report.size / 1e9:.2f} GB; {report.kept} were there already, "
           f"{report.compared} compared byte by byte")  # fmt: skip
+    return 0
+
+
+def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "crops",
+        help="cut a training set to the surroundings of its targets",
+        description="Cut a training set to the surroundings of its targets.",
+        epilog=_CROPS_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", metavar="DATASET[:SPLIT]", help="default split: train")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LMDB that is written")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
+    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    parser.add_argument("--config", default="mmg_vitb", help="whose crops and jitter; default: mmg_vitb")
+    parser.add_argument("--quality", type=int, default=90, metavar="N", help="of the JPEG written; default: 90")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads; default: 2")
+    parser.set_defaults(execute=_crops)
+
+
+def _crops(arguments: argparse.Namespace) -> int:
+    name, _, split = arguments.dataset.partition(":")
+    split = split or "train"
+    experiment = load(arguments.config)
+    dataset = open_dataset(name, split, arguments.root, arguments.paths)
+    reach = Reach.of(experiment.data, experiment.crop)
+    report = cut_regions(
+        dataset, split, arguments.out, reach, name, quality=arguments.quality, workers=arguments.workers
+    )
+    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; "
+          f"{report.frames} regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB")  # fmt: skip
     return 0
 
 

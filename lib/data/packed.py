@@ -126,7 +126,7 @@ class PackWriter:
                 raise ValueError(f"{database} holds {found}, not {source}; choose another folder, or remove it")
         self._database = database
         self._source = source
-        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         self._write_note(complete=False)
         _opened.pop(str(database), None)  # this process may have read what it now goes on writing
@@ -143,7 +143,8 @@ class PackWriter:
 
     def size(self, key: str) -> int | None:
         """Return the number of bytes of a file that is stored, None if there is none."""
-        self._commit()
+        if key.encode() in self._pending:
+            return len(self._pending[key.encode()])
         with self._environment.begin(buffers=True) as transaction:
             found = transaction.get(key.encode())
             return None if found is None else len(found)
@@ -163,7 +164,7 @@ class PackWriter:
         """
         if not 0 < len(key.encode()) <= _MAX_KEY:
             raise ValueError(f"the path {key!r} is too long for LMDB: {len(key.encode())} bytes, at most {_MAX_KEY}")
-        self._pending.append((key.encode(), data))
+        self._pending[key.encode()] = data
         self._pending_bytes += len(data)
         if self._pending_bytes >= _COMMIT_BYTES:
             self._commit()
@@ -178,7 +179,7 @@ class PackWriter:
         while self._pending:
             try:
                 with self._environment.begin(write=True) as transaction:
-                    for key, data in self._pending:
+                    for key, data in self._pending.items():
                         transaction.put(key, data)
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])

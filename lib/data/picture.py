@@ -135,6 +135,11 @@ class FilePicture:
     def forget(self) -> None:
         self._image = None
 
+    def size(self) -> tuple[int, int]:
+        """Return height and width, once it has been read."""
+        assert self._image is not None, "read it first"
+        return self._image.height, self._image.width
+
     def _unreadable(self, error: ValueError) -> ValueError:
         return ValueError(f"{self.path} is not an image that can be read: {error}")
 

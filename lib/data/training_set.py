@@ -15,6 +15,7 @@ from lib.data.crop import CropWindow
 from lib.data.frames import ArrayFrames
 from lib.data.jpeg import warn_if_slow
 from lib.data.picture import Picture, UnreadableFrameError, cut_picture, open_picture
+from lib.data.region_cache import RegionDataset
 from lib.data.sampler import draw_triplet, is_eligible
 from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.skipped import SkippedFrames
@@ -80,6 +81,8 @@ class TrainingSet(Dataset[Sample]):
         for source in self._sources:
             if len(source.dataset) == 0:
                 raise ValueError("a training data set has no sequences")
+            if isinstance(source.dataset, RegionDataset):
+                source.dataset.require(data, crop)
         shares = np.cumsum([source.ratio for source in self._sources])
         self._thresholds = shares / shares[-1]
         self._data = data

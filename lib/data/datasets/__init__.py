@@ -18,6 +18,7 @@ from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.datasets.tnl2k import TNL2K_SPLITS, TNL2KDataset
 from lib.data.datasets.trackingnet import MORE_SPLITS, TRACKINGNET_SPLITS, TrackingNetDataset
 from lib.data.datasets.uav123 import UAV123Dataset
+from lib.data.region_cache import RegionDataset, is_region_cache
 from lib.data.sequence import SequenceDataset
 from lib.data.tree import TreePath, open_tree
 
@@ -109,12 +110,13 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
     root = root or stated_root(name, paths_file)
     if root is None:
         raise FileNotFoundError(
-            f"where is {name}? Give --root DIR, set MMG_{name.upper()}, "
-            f"or write `{name}: DIR` into experiments/paths.yaml"
+            f"where is {name}? Write `{name}: DIR` into experiments/paths.yaml (copied from paths.example.yaml) or set "
+            f"MMG_{name.upper()}=DIR; test.py and analyze.py also take --root DIR"
         )
     if not root.is_dir():
         raise FileNotFoundError(f"the folder of {name}, {root}, does not exist")
-    return entry.open(split, open_tree(root))
+    tree = open_tree(root)
+    return RegionDataset(tree, split) if is_region_cache(tree) else entry.open(split, tree)
 
 
 def stated_root(name: str, paths_file: Path | None = None) -> Path | None:

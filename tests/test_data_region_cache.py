@@ -1,0 +1,196 @@
+"""Samples from stored regions are those from whole frames, from fewer bytes."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.config.load import load
+from lib.data.crop import CropWindow
+from lib.data.cut_regions import cut_regions
+from lib.data.datasets import open_dataset
+from lib.data.datasets.folder import FolderDataset
+from lib.data.packed import PackWriter
+from lib.data.picture import cut_picture, open_picture
+from lib.data.region_cache import Reach, RegionDataset
+from lib.data.sequence import Sequence
+from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
+from lib.data.tree import open_tree
+
+HEIGHT, WIDTH, NUM_FRAMES = 722, 1283, 21
+SIDES = {"small": 60.0, "middle": 140.0, "large": 300.0}
+EXPERIMENT = load("mmg_vitb")
+REACH = Reach.of(EXPERIMENT.data, EXPERIMENT.crop)
+
+
+def picture(seed: int) -> np.ndarray:
+    """Draw a frame of coloured noise, of which nothing is finer than 24 px: then shrinking loses little."""
+    rng = np.random.default_rng(seed)
+    noises = [rng.random((HEIGHT // cell + 2, WIDTH // cell + 2, 3)) for cell in (160, 60, 24)]
+    layers = [cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for noise in noises]
+    return (255 * np.clip(0.5 * layers[0] + 0.3 * layers[1] + 0.2 * layers[2], 0, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Own data: three videos whose targets wander over the frame, to its very edge."""
+    root = tmp_path_factory.mktemp("videos")
+    pictures = [cv2.imencode(".jpg", picture(seed), [cv2.IMWRITE_JPEG_QUALITY, 95])[1] for seed in range(3)]
+    for name, side in SIDES.items():
+        (root / name / "img").mkdir(parents=True)
+        rows = []
+        for index in range(NUM_FRAMES):
+            (root / name / "img" / f"{index:08d}.jpg").write_bytes(pictures[index % 3].tobytes())
+            left, top = (WIDTH - side) * index / (NUM_FRAMES - 1), (HEIGHT - side) * (index % 5) / 4
+            rows.append(f"{left:.2f},{top:.2f},{1.25 * side:.2f},{side / 1.25:.2f}")
+        (root / name / "groundtruth.txt").write_text("\n".join(rows))
+        (root / name / "absent.txt").write_text("\n".join("1" if index == 7 else "0" for index in range(NUM_FRAMES)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def regions(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("regions")
+    cut_regions(FolderDataset(videos), "train", out, REACH, "videos", progress=False)
+    return out
+
+
+def opened(root: Path) -> RegionDataset:
+    dataset = open_dataset("folder", "train", root)
+    assert isinstance(dataset, RegionDataset)
+    return dataset
+
+
+def test_reach_by_hand() -> None:
+    data = dataclasses.replace(EXPERIMENT.data, search_center_jitter=3.0, search_scale_jitter=0.0)
+    reach = Reach.of(data, EXPERIMENT.crop)
+    assert reach == Reach((4 + 3) / 2, 64.0)  # half a window and half of the centre's range; 256 px for 4 sides
+    growth = math.exp(3 * 0.25 / math.sqrt(2))
+    assert pytest.approx(3.5 * growth) == REACH.half_side
+    assert pytest.approx(64 * growth) == REACH.target_side
+
+
+def test_boxes_and_visibility_are_kept(videos: Path, regions: Path) -> None:
+    files, cache = FolderDataset(videos), opened(regions)
+    assert list(cache.names) == list(files.names)
+    for index in range(len(files)):
+        a, b = files[index], cache[index]
+        np.testing.assert_array_equal(a.boxes_xywh, b.boxes_xywh)
+        np.testing.assert_array_equal(a.visible, b.visible)
+        np.testing.assert_array_equal(a.absent, b.absent)
+        assert not b.visible[7] and len(a) == len(b)
+
+
+def samples(dataset: FolderDataset | RegionDataset, count: int) -> list[Sample]:
+    data = dataclasses.replace(EXPERIMENT.data, brightness=0.0)
+    drawn = TrainingSet([MixedSource(dataset, 1.0)], data, EXPERIMENT.crop, seed=3)
+    return [drawn[sample_id(0, index)] for index in range(count)]
+
+
+def test_samples_are_those_from_the_whole_frames(videos: Path, regions: Path) -> None:
+    """Tolerance: two grey levels of 255 on average over a crop, for a second JPEG and a second interpolation."""
+    ours, theirs = samples(opened(regions), 30), samples(FolderDataset(videos), 30)
+    errors = []
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a.search_crop_box_xyxy, b.search_crop_box_xyxy)
+        errors += [np.abs(x.astype(float) - y).mean() for x, y in zip(a[:3], b[:3], strict=True)]
+    assert np.mean(errors) < 1.0
+    assert np.max(errors) < 2.0
+
+
+def test_crops_lie_where_the_label_says(tmp_path: Path) -> None:
+    """A square drawn in the frame is found at its box, from every stored resolution.
+
+    The edges are sharp, so sampling puts them up to a quarter of a pixel off, to either side; the mean is exact.
+    """
+    shifts = []
+    (tmp_path / "videos").mkdir()
+    for side in (40, 131, 233, 410):
+        folder = tmp_path / "videos" / f"side-{side}"
+        (folder / "img").mkdir(parents=True)
+        rows = []
+        for index in range(4):
+            image = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
+            left, top = 101 + 7 * index, 50 + 3 * index
+            image[top : top + side, left : left + side] = 220
+            assert cv2.imwrite(str(folder / "img" / f"{index}.png"), image)
+            rows.append(f"{left},{top},{side},{side}")
+        (folder / "groundtruth.txt").write_text("\n".join(rows))
+    dataset = FolderDataset(tmp_path / "videos")
+    cut_regions(dataset, "train", tmp_path / "out", REACH, "squares", progress=False)
+    for sequence in (opened(tmp_path / "out")[index] for index in range(4)):
+        for index, box in enumerate(sequence.boxes_xywh):
+            window = CropWindow.around(box + np.array((3.3, -5.7, 0, 0)), 4.0, 256)
+            crop = cut_picture(open_picture(sequence.frames, index), window)
+            assert crop is not None
+            light = (crop[..., 0].astype(float) - 30) / 190
+            inside = window.to_crop(box) * 256
+            middle = light[120:140, 120:140].mean()
+            assert middle == pytest.approx(1, abs=0.02)
+            # Lengths of the light part of a row and a column, and their centres.
+            for profile, low, high in ((light[128], inside[0], inside[2]), (light[:, 128], inside[1], inside[3])):
+                near = np.clip(profile, 0, 1) * (profile > 0.1)
+                assert near.sum() == pytest.approx(high - low, abs=0.4)
+                shifts.append((near * (np.arange(256) + 0.5)).sum() / near.sum() - (low + high) / 2)
+    assert np.abs(shifts).max() < 0.25
+    assert abs(np.mean(shifts)) < 0.05
+
+
+def test_regions_are_smaller_than_the_frames(videos: Path, tmp_path: Path) -> None:
+    report = cut_regions(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
+    assert report.frames == 3 * (NUM_FRAMES - 1) and report.kept == 0
+    assert report.size < report.source_size / 2
+    again = cut_regions(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
+    assert (again.kept, again.frames) == (3, 0)
+    largest = sum(len((tmp_tree / "large" / f"{index:08d}.jpg").read_bytes()) for index in range(7)
+                  for tmp_tree in [open_tree(tmp_path) / "train"])  # fmt: skip
+    original = sum(len((videos / "large" / "img" / f"{index:08d}.jpg").read_bytes()) for index in range(7))
+    assert largest < original / 3
+
+
+def test_interrupted_cutting_is_resumed(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = FolderDataset(videos)
+    add = PackWriter.add
+
+    def stop_at_the_second(writer: PackWriter, key: str, data: bytes) -> None:
+        if key.startswith("train/middle/00000003"):
+            raise KeyboardInterrupt
+        add(writer, key, data)
+
+    monkeypatch.setattr(PackWriter, "add", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        cut_regions(dataset, "train", tmp_path, REACH, "videos", progress=False)
+    monkeypatch.setattr(PackWriter, "add", add)
+    assert cut_regions(dataset, "train", tmp_path, REACH, "videos", progress=False).kept == 1
+    assert len(samples(opened(tmp_path), 3)) == 3
+
+
+def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:
+    cache = opened(regions)
+    sequence: Sequence = cache[list(cache.names).index("small")]
+    middle = open_picture(sequence.frames, 10)
+    x, y, width, _ = sequence.boxes_xywh[10]
+    near = CropWindow(x - 100, y - 100, 200 + width, 64)
+    far = CropWindow(x - 600, y - 100, 200 + width, 64)
+    outside = CropWindow(WIDTH + 10.0, y, 50, 64)
+    assert cut_picture(middle, near) is not None
+    assert cut_picture(middle, far) is None
+    assert cut_picture(middle, outside) is None
+
+
+def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
+    cache = opened(regions)
+    wider = dataclasses.replace(EXPERIMENT.data, search_center_jitter=4.0)
+    with pytest.raises(ValueError, match="make them again"):
+        TrainingSet([MixedSource(cache, 1.0)], wider, EXPERIMENT.crop, seed=0)
+    with pytest.raises(ValueError, match="no whole frames"):
+        cache[0].frames[0]
+    with pytest.raises(ValueError, match="regions of train, not of 'test'"):
+        open_dataset("folder", "test", regions)
+    with pytest.raises(ValueError, match="choose another folder"):
+        cut_regions(FolderDataset(videos), "train", regions, Reach(1.0, 32.0), "videos", progress=False)
+    with pytest.raises(ValueError, match="draws its frames"):
+        cut_regions(open_dataset("synthetic", "test"), "test", tmp_path, REACH, "synthetic", progress=False)
