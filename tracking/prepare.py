@@ -30,7 +30,7 @@ _CHECK_EXAMPLES = """examples:
   python tracking/prepare.py check folder --root data/my_videos
 
 The annotation of every sequence is read. In 200 sequences missing frames are looked for and three frames are read; with
---full, all frames of all sequences. The exit code is 1 if anything that was asked for is missing, incomplete or damaged.
+--full, all frames of all sequences. The exit code is 1 if anything asked for is missing, incomplete or damaged.
 """
 
 _RENDER_EXAMPLES = """examples:
@@ -192,8 +192,8 @@ def _crops(arguments: argparse.Namespace) -> int:
     report = cut_regions(
         dataset, split, arguments.out, reach, name, quality=arguments.quality, workers=arguments.workers
     )
-    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; "
-          f"{report.frames} regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB")  # fmt: skip
+    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; {report.frames} "
+          f"regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB")  # fmt: skip
     return 0
 
 
