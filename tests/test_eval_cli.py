@@ -142,6 +142,13 @@ def test_a_user_sees_file_row_and_text_but_no_traceback(videos: Path) -> None:
     assert done.stderr == "error: near/right.txt, row 2: expected 4 numbers x,y,w,h, found '4,4,wide,8'\n"
 
 
+def test_tables_do_not_wait_for_a_deep_learning_package() -> None:
+    load = f"import runpy, sys; runpy.run_path({str(COMMANDS / 'analyze.py')!r})"
+    code = f"{load}; print({{'torch', 'timm', 'matplotlib'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_chosen_sequences_then_the_rest(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, analyze = command("test"), command("analyze")
     assert run(["static", "folder", "--root", str(videos), "--sequences", "right"]) == 0

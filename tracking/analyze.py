@@ -11,7 +11,6 @@ from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.metrics import PROTOCOLS
 from lib.eval.outputs import Outputs, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
-from lib.eval.report import write_report
 from lib.eval.tables import format_published
 from lib.eval.trackingnet import format_server_scores, score_as_server
 
@@ -78,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         )
         write_outputs(analysis, published, outputs)
         if arguments.report:
+            from lib.eval.report import write_report  # draws frames, for which it loads much that a table does not need
+
             print(f"report in {write_report(analysis, dataset, results, arguments.report, arguments.pictures)}")
         if arguments.trackingnet_formulas:
             names = [sequence.name for sequence in analysis.scores[0].sequences]
