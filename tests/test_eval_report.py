@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from lib.eval.benchmarks import find_benchmark
 from lib.eval.metrics import frame_overlap
 from lib.eval.report import write_report
 
-PAGE = Path(__file__).resolve().parents[1] / "lib" / "eval" / "report_page"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "lib" / "eval" / "report_page"
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \u2028 \''
 TRUE = np.array([[100.0, 60, 40, 20]] * 3 + [[100.0, 60, 40, 20]] * 2)
 ABSENT = np.array([0, 0, 0, 1, 0], bool)
@@ -166,3 +168,19 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
         assert part.read_text().strip() in text, f"{part.name} is not part of the page"
     text = text.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
     assert not re.search(r"https?:|@import|url\(|fetch\(|innerHTML|{{style|{{script", text)
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "videos" / "walk").mkdir(parents=True)
+    (tmp_path / "videos" / "walk" / "groundtruth.txt").write_text("10,10,20,10\n" * 3)
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / "videos" / "walk" / f"{number}.png"), np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "walk.txt").write_text("10,10,20,10\n" * 3)
+    arguments = ["folder", str(tmp_path / "mine"), "--root", str(tmp_path / "videos"), "--no-plots", "--pictures", "2"]
+    analyze_main = runpy.run_path(str(ROOT / "tracking" / "analyze.py"))["main"]
+    assert analyze_main([*arguments, "--report", str(tmp_path / "report")]) == 0
+    page = tmp_path / "report" / "index.html"
+    assert f"report in {page}" in capsys.readouterr().out
+    assert page_data(page)["trackers"][0]["name"] == "mine"
+    assert len(sequence_data(page, 0)["film"]["shots"]) == 2
