@@ -68,9 +68,9 @@ def test_reach_by_hand() -> None:
     data = dataclasses.replace(EXPERIMENT.data, search_center_jitter=3.0, search_scale_jitter=0.0)
     reach = Reach.of(data, EXPERIMENT.crop)
     assert reach == Reach((4 + 3) / 2, 64.0)  # half a window and half of the centre's range; 256 px for 4 sides
-    growth = math.exp(3 * 0.25 / math.sqrt(2))
-    assert pytest.approx(3.5 * growth) == REACH.half_side
-    assert pytest.approx(64 * growth) == REACH.target_side
+    spread = 0.25 / math.sqrt(2)
+    assert pytest.approx(3.5 * math.exp(3 * spread)) == REACH.half_side
+    assert pytest.approx(64 * math.exp(2 * spread)) == REACH.target_side
 
 
 def test_boxes_and_visibility_are_kept(videos: Path, regions: Path) -> None:

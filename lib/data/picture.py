@@ -1,7 +1,8 @@
 """One frame of which only a crop is wanted: decode no more of it than the crop needs."""
 
+import functools
 import time
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -60,7 +61,15 @@ def open_picture(frames: Frames, index: int, keep: bool = False) -> Picture:
         index: of the frame.
         keep: True where several crops of it are wanted: what was decoded for one serves the others.
     """
-    return frames.picture(index, keep) if isinstance(frames, PictureSource) else WholePicture(frames, index)
+    if _gives_pictures(type(frames)):
+        return cast(PictureSource, frames).picture(index, keep)
+    return WholePicture(frames, index)
+
+
+@functools.cache
+def _gives_pictures(kind: type) -> bool:
+    """Return whether frames of a class are a `PictureSource`; to ask each object takes as long as a small crop."""
+    return issubclass(kind, PictureSource)
 
 
 def cut_picture(picture: Picture, window: CropWindow) -> np.ndarray | None:
