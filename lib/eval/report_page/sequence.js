@@ -68,13 +68,14 @@ class SequenceView {
     const order = element("select", { onchange: () => this.#drawFilm() }, element("option", { value: "worst" }, "worst first"), element("option", { value: "time" }, "in order of time"));
     const film = element("ol", { class: "film" });
     const tags = element("div", { class: "tags" }, ...sequence.attributes.map((attribute) => element("span", {}, attribute)));
+    const unfailing = data.overlap.every((bytes) => countLost(bytes) === 0);
     const pictures = data.film
       ? [element("div", { class: "controls" }, element("label", {}, "Order ", order), element("span", { class: "quiet" }, "White: the true box. A picture marks its frame in the plot.")), film]
       : [element("p", { class: "quiet" }, "The frames were not at hand when this report was written.")];
     this.#panel.replaceChildren(
       this.#head(index), tags,
       element("div", { class: "controls" }, element("strong", {}, "Overlap over time"), element("label", {}, "Line ", smoothing), element("span", { class: "quiet" }, data.overlap[0].includes(NO_TRUTH) ? "Grey: no true box, which counts as a miss." : "")),
-      plot, heading, strips, element("h4", {}, "Worst moments"), ...pictures);
+      plot, heading, strips, element("h4", {}, unfailing ? "Frames (no tracker loses the target)" : "Worst moments"), ...pictures);
     this.#panel.hidden = false;
     this.#open = { sequence, data, canvas, now, heading, strips, smoothing, order, film, frame: null, pinned: null };
     this.#open.slider = makeSlider(plot, {
