@@ -43,8 +43,8 @@ class SceneStyle:
 
     frame_size: tuple[int, int] = (192, 256)
     target_side: tuple[float, float] = (18.0, 64.0)
-    speed: tuple[float, float] = (0.03, 0.22)
-    rotation: float = 0.6
+    speed: tuple[float, float] = (0.02, 0.14)
+    rotation: float = 0.5
     scale_change: float = 0.35
     aspect_change: float = 0.2
     deformation: float = 0.0
@@ -57,7 +57,7 @@ class SceneStyle:
     leaving_probability: float = 0.125
     motion_blur_probability: float = 0.3
     defocus_probability: float = 0.2
-    spin_probability: float = 0.15
+    spin_probability: float = 0.1
     noise: float = 6.0
     difficulty: float = 1.0
 
