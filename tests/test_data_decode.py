@@ -93,9 +93,13 @@ def test_first_rows_are_those_of_the_whole(sampling: str, progressive: bool) -> 
 def test_crop_not_shrunk_is_exactly_that_of_the_whole_picture(sampling: str) -> None:
     data = encoded(textured(), sampling)
     whole = by_opencv(data)
+    kept = EncodedImage(data, keep=True)
     for window in random_windows(np.random.default_rng(1), 100, (0.3, 1.99)):
-        crop = cut(data, window)
-        np.testing.assert_array_equal(crop, window.cut(whole))
+        expected = window.cut(whole)
+        np.testing.assert_array_equal(cut(data, window), expected)
+        decoded = kept.decode(window)
+        assert decoded is not None
+        np.testing.assert_array_equal(decoded[1].cut(decoded[0]), expected)
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8])

@@ -26,7 +26,7 @@ _BATCH = 8
 _TRIALS = 5  # of each triplet
 
 
-def draw_frames(root: Path, num_sequences: int = 4, num_frames: int = 24, quality: int = 90) -> FolderDataset:
+def draw_frames(root: Path, num_sequences: int = 6, num_frames: int = 24, quality: int = 90) -> FolderDataset:
     """Write drawn 1280 x 720 videos as JPEG, with targets of 60 to 300 px, and open them as own data."""
     style = SceneStyle(
         frame_size=(720, 1280), target_side=(60.0, 300.0), scale_change=0.1, aspect_change=0.1, noise=2.0,
@@ -36,7 +36,7 @@ def draw_frames(root: Path, num_sequences: int = 4, num_frames: int = 24, qualit
         folder = root / f"drawn-{index}"
         (folder / "img").mkdir(parents=True)
         # The sides are spread evenly over the range, whatever the number of videos.
-        side = 60.0 * 5 ** ((index + 0.5) / num_sequences)
+        side = 60.0 + 240.0 * (index + 0.5) / num_sequences
         scene = Scene.from_seed((9, index), replace(style, target_side=(side, side)), num_frames)
         rows = []
         for frame in range(num_frames):

@@ -81,7 +81,9 @@ def read_header(data: bytes) -> JpegHeader:
     raise ValueError("its header is damaged")
 
 
-def decode_jpeg(data: bytes, header: JpegHeader, reduction: int = 1, rows: int | None = None) -> np.ndarray:
+def decode_jpeg(
+    data: bytes, header: JpegHeader, reduction: int = 1, rows: int | None = None, buffer: np.ndarray | None = None
+) -> np.ndarray:
     """Decode to RGB, at full size or reduced, the whole or from the top down to a row.
 
     Pixel (i, j) of a reduced picture stands for the `reduction` x `reduction` pixels of the block (i, j): about
@@ -92,6 +94,7 @@ def decode_jpeg(data: bytes, header: JpegHeader, reduction: int = 1, rows: int |
         header: its header.
         reduction: 1, 2, 4 or 8.
         rows: rows of the full picture that are needed; all when None. More may be decoded.
+        buffer: where the picture is put if it fits, one-dimensional uint8.
 
     Returns:
         (ceil(height / reduction), ceil(width / reduction), 3) uint8; fewer rows if not all were asked for.
@@ -113,8 +116,14 @@ def decode_jpeg(data: bytes, header: JpegHeader, reduction: int = 1, rows: int |
             data = data[: header.height_at] + height.to_bytes(2, "big") + data[header.height_at + 2 :]
     try:
         # Not strict: it would refuse data after the last row, and harmless oddities that OpenCV accepts.
+        rows_out, columns_out = -(-height // reduction), -(-header.width // reduction)
+        fits = buffer is not None and buffer.size >= 3 * rows_out * columns_out
         picture = simplejpeg.decode_jpeg(
-            data, min_height=-(-height // reduction), min_width=-(-header.width // reduction), strict=False
+            data,
+            min_height=rows_out,
+            min_width=columns_out,
+            strict=False,
+            buffer=buffer if fits else None,
         )
     except ValueError:  # kinds that it does not know, such as those for print
         return _decode_by_opencv(data, reduction)

@@ -1,6 +1,7 @@
 """One frame of which only a crop is wanted: decode no more of it than the crop needs."""
 
 import functools
+import threading
 import time
 from typing import Protocol, cast, runtime_checkable
 
@@ -13,6 +14,8 @@ from lib.data.sequence import Frames
 from lib.data.tree import TreePath
 
 _ATTEMPTS = 3
+_BUFFER_BYTES = 3 * 1920 * 1088  # larger pictures do without
+_MEMORY = threading.local()
 _PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 
 
@@ -33,6 +36,8 @@ class Picture(Protocol):
 
     def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
         """Decode what a window needs; return it with the window in its pixels, None where the window lies beside.
+
+        The picture is good until another one is decoded.
 
         Raises:
             ValueError: it cannot be decoded; the message names it.
@@ -153,6 +158,13 @@ class FilePicture:
         return ValueError(f"{self.path} is not an image that can be read: {error}")
 
 
+def _buffer() -> np.ndarray:
+    """Return memory of this thread for one picture: to ask the system for it each time takes as long as to fill it."""
+    if "buffer" not in _MEMORY.__dict__:
+        _MEMORY.buffer = np.empty(_BUFFER_BYTES, np.uint8)
+    return _MEMORY.buffer
+
+
 class EncodedImage:
     """An image file in memory. Of a JPEG, no more is decoded than a crop needs.
 
@@ -185,6 +197,8 @@ class EncodedImage:
     def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
         """Decode what a window needs; return it with the window in its pixels, None where the window lies beside.
 
+        The picture lies in memory that the next call of this thread uses again, unless it is kept.
+
         Raises:
             ValueError: why it cannot be decoded.
         """
@@ -201,4 +215,4 @@ class EncodedImage:
             return self._decoded[reduction], window
         # Interpolation reaches half a pixel below the window.
         rows = reduction * max(1, int(window.top + window.side) + 2)
-        return decode_jpeg(self.data, self._header, reduction, rows), window
+        return decode_jpeg(self.data, self._header, reduction, rows, _buffer()), window
