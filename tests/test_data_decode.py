@@ -14,7 +14,7 @@ from lib.data import jpeg, picture
 from lib.data.crop import CropWindow
 from lib.data.frames import ArrayFrames, ImageFiles, read_image
 from lib.data.jpeg import decode_jpeg, read_header
-from lib.data.picture import EncodedImage, UnreadableFrameError, cut_picture, open_picture
+from lib.data.picture import EncodedImage, UnreadableFrameError, cut_decoded, cut_picture, open_picture
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 
@@ -50,8 +50,7 @@ def by_opencv(data: bytes) -> np.ndarray:
 def cut(data: bytes, window: CropWindow) -> np.ndarray:
     decoded = EncodedImage(data).decode(window)
     assert decoded is not None
-    image, placed = decoded
-    return placed.cut(image)
+    return cut_decoded(*decoded)
 
 
 def random_windows(rng: np.random.Generator, count: int, scale: tuple[float, float]) -> list[CropWindow]:
@@ -99,7 +98,7 @@ def test_crop_not_shrunk_is_exactly_that_of_the_whole_picture(sampling: str) -> 
         np.testing.assert_array_equal(cut(data, window), expected)
         decoded = kept.decode(window)
         assert decoded is not None
-        np.testing.assert_array_equal(decoded[1].cut(decoded[0]), expected)
+        np.testing.assert_array_equal(cut_decoded(*decoded), expected)
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8])
@@ -161,7 +160,7 @@ def test_kept_picture_serves_several_crops_alike() -> None:
     for window in random_windows(np.random.default_rng(5), 20, (0.5, 6)):
         decoded = shared.decode(window)
         assert decoded is not None
-        np.testing.assert_array_equal(decoded[1].cut(decoded[0]), cut(data, window))
+        np.testing.assert_array_equal(cut_decoded(*decoded), cut(data, window))
 
 
 def test_other_kinds_are_cut_from_the_whole(tmp_path: Path) -> None:

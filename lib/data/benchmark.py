@@ -16,7 +16,7 @@ from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.data.datasets.folder import FolderDataset
 from lib.data.memory import describe_memory, make_tree, measure_memory
-from lib.data.picture import FilePicture, Picture
+from lib.data.picture import FilePicture, Picture, cut_decoded
 from lib.data.scene import Scene, SceneStyle
 from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.training_set import MixedSource, Sample, TrainingSet, collate, sample_id
@@ -105,7 +105,7 @@ class TimedTrainingSet(TrainingSet):
         if decoded is None:
             return None
         with self._timed("crop"):
-            return decoded[1].cut(decoded[0])
+            return cut_decoded(*decoded)
 
     def _augment(self, crops: list[np.ndarray], box: np.ndarray, rng: np.random.Generator) -> Sample:
         with self._timed("augment"):

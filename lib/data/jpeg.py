@@ -94,10 +94,11 @@ def decode_jpeg(
         header: its header.
         reduction: 1, 2, 4 or 8.
         rows: rows of the full picture that are needed; all when None. More may be decoded.
-        buffer: where the picture is put if it fits, one-dimensional uint8.
+        buffer: where the picture is put if it fits, one-dimensional uint8. It then has a fourth channel without
+            meaning: crops are interpolated in less than half the time when a pixel has four bytes.
 
     Returns:
-        (ceil(height / reduction), ceil(width / reduction), 3) uint8; fewer rows if not all were asked for.
+        (ceil(height / reduction), ceil(width / reduction), 3 or 4) uint8; fewer rows if not all were asked for.
 
     Raises:
         ValueError: the data end too early or cannot be decoded.
@@ -117,9 +118,10 @@ def decode_jpeg(
     try:
         # Not strict: it would refuse data after the last row, and harmless oddities that OpenCV accepts.
         rows_out, columns_out = -(-height // reduction), -(-header.width // reduction)
-        fits = buffer is not None and buffer.size >= 3 * rows_out * columns_out
+        fits = buffer is not None and buffer.size >= 4 * rows_out * columns_out
         picture = simplejpeg.decode_jpeg(
             data,
+            colorspace="RGBX" if fits else "RGB",
             min_height=rows_out,
             min_width=columns_out,
             strict=False,

@@ -5,6 +5,7 @@ import threading
 import time
 from typing import Protocol, cast, runtime_checkable
 
+import cv2
 import numpy as np
 
 from lib.data.crop import CropWindow
@@ -14,7 +15,7 @@ from lib.data.sequence import Frames
 from lib.data.tree import TreePath
 
 _ATTEMPTS = 3
-_BUFFER_BYTES = 3 * 1920 * 1088  # larger pictures do without
+_BUFFER_BYTES = 4 * 1920 * 1088  # larger pictures do without
 _MEMORY = threading.local()
 _PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 
@@ -37,7 +38,8 @@ class Picture(Protocol):
     def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
         """Decode what a window needs; return it with the window in its pixels, None where the window lies beside.
 
-        The picture is good until another one is decoded.
+        The picture is good until another one is decoded, and may have a fourth channel without meaning: `cut_decoded`
+        cuts it.
 
         Raises:
             ValueError: it cannot be decoded; the message names it.
@@ -71,6 +73,12 @@ def open_picture(frames: Frames, index: int, keep: bool = False) -> Picture:
     return WholePicture(frames, index)
 
 
+def cut_decoded(image: np.ndarray, window: CropWindow) -> np.ndarray:
+    """Cut what `Picture.decode` returned as (size, size, 3) uint8 RGB."""
+    crop = window.cut(image)
+    return crop if crop.shape[2] == 3 else cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+
+
 @functools.cache
 def _gives_pictures(kind: type) -> bool:
     """Return whether frames of a class are a `PictureSource`; to ask each object takes as long as a small crop."""
@@ -95,8 +103,7 @@ def cut_picture(picture: Picture, window: CropWindow) -> np.ndarray | None:
         else:
             if decoded is None:
                 return None
-            image, placed = decoded
-            return placed.cut(image)
+            return cut_decoded(*decoded)
     raise AssertionError
 
 
