@@ -1,6 +1,7 @@
 """The shared frame of every command: user errors become one line and exit code 2, never a traceback."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     ValueError and OSError are what a user's input or machine caused: they are printed as `error: ...`.
     Anything else is a defect of ours and keeps its traceback.
     """
+    warnings.showwarning = _show_warning
     try:
         code = main(sys.argv[1:])
     except (ValueError, OSError) as error:
@@ -20,3 +22,17 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    """Print our own warnings as one line that a user can act on, and those of other packages with their place."""
+    ours = category is UserWarning and "site-packages" not in filename
+    place = "" if ours else f" ({filename}:{lineno})"
+    print(f"warning: {message}{place}", file=sys.stderr)
