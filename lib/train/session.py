@@ -1,5 +1,6 @@
 """From an experiment to a finished run: open the data, build the model, hand both to the trainer."""
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,9 @@ def open_trainer(experiment: Experiment, run: Path, *, device: str = "auto", pat
     """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
+    if torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        # A core for each loader process: threads that wait for one another stall when a loader takes the core of one.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) - data.workers))
     training_set = TrainingSet(_open(data.sources, paths_file), data, experiment.crop, train.seed)
     validation_set = None
     if data.validation and data.validation_samples:
