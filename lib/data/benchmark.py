@@ -146,7 +146,9 @@ def measure_data(
     """Measure triplets of one data set.
 
     Our triplet and `cv2.imread` of the same frames take turns, so that what else the machine does disturbs both
-    alike. Files are read more than once, so from the second time on they come from memory.
+    alike. Files are read more than once, so from the second time on they come from memory. What `cv2.imread` takes
+    depends on what the process did before: where the system's allocator has learnt to keep memory of a picture's size,
+    as after drawing the frames here, it takes about half of what it takes in a fresh process.
 
     Args:
         dataset: what to draw from.
