@@ -14,7 +14,8 @@ SMALL = (
     "model.encoder.patch_size=16", "model.encoder.dim=32", "model.encoder.depth=2", "model.encoder.num_heads=2",
     "model.decoder.dim=16", "model.decoder.num_heads=2", "model.head.channels=16", "data.samples_per_epoch=16",
     "data.validation_samples=8", "data.workers=0", "data.curriculum_epochs=0", "train.epochs=2", "train.batch_size=4",
-    "train.total_batch=4", "train.warmup_epochs=0", "train.precision=fp32", "train.log_every=2", "train.validate_every=1",
+    "train.total_batch=4", "train.warmup_epochs=0", "train.precision=fp32", "train.log_every=2",
+    "train.validate_every=1",
 )  # fmt: skip
 
 

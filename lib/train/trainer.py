@@ -101,8 +101,8 @@ class Trainer:
                 last = epoch == train.epochs
                 if self._validation_set is not None and (last or epoch % train.validate_every == 0):
                     self.validate(epoch)
-                if self._training_set.num_skipped:
-                    self.log.say(f"epoch {epoch}: {self._training_set.num_skipped} draws met an unreadable frame so far")
+                if skipped := self._training_set.num_skipped:
+                    self.log.say(f"epoch {epoch}: {skipped} draws have met an unreadable frame so far")
                 if train.picture_every and (last or epoch % train.picture_every == 0) and distributed.is_main():
                     self._record_pictures()
                 if last or epoch % train.checkpoint_every == 0:
