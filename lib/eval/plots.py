@@ -88,7 +88,7 @@ def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
     plot.legend(
         handles=handles[::-1],
         title=axes.score_label,
-        loc="lower left" if axes.score_at is None else "lower right",
+        loc="upper right" if axes.score_at is None else "lower right",
         alignment="left",
         fontsize=9,
         framealpha=0.9,
