@@ -7,8 +7,8 @@ READY := $(BIN)/.ready
 
 demo: $(READY)
 	$(BIN)/python tracking/train.py --config mmg_tiny
-	$(BIN)/python tracking/test.py mmg synthetic --config mmg_tiny --workers 2
-	$(BIN)/python tracking/test.py static synthetic --workers 2
+	$(BIN)/python tracking/test.py mmg synthetic --config mmg_tiny --workers 2 --overwrite
+	$(BIN)/python tracking/test.py static synthetic --workers 2 --overwrite
 	$(BIN)/python tracking/analyze.py synthetic mmg/mmg_tiny static/default --out analysis/demo --json analysis/demo/scores.json
 	$(BIN)/python tracking/visualize.py track synthetic test-0001 mmg/mmg_tiny static/default --out analysis/demo/track_1.png
 	$(BIN)/python tracking/visualize.py track synthetic test-0002 mmg/mmg_tiny static/default --out analysis/demo/track_2.png

@@ -14,7 +14,7 @@ from lib.train.montage import picture_training_samples
 from lib.train.pictures import picture_samples
 
 EPILOG = """examples:
-  python tracking/visualize.py track synthetic synthetic_test_0003 mmg/mmg_tiny static/default --out strip.png
+  python tracking/visualize.py track synthetic test-0003 mmg/mmg_tiny static/default --out strip.png
   python tracking/visualize.py track folder car mmg/mmg_tiny --root my_videos --frames 12
   python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --worst --frames 6 --columns 6
   python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --at 0,150,300 --out figure5

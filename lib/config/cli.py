@@ -16,12 +16,20 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     try:
         code = main(sys.argv[1:])
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_gist(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _gist(error: Exception) -> str:
+    """Return the message; of an error from a loader process, whose text is a traceback, what it says at its end."""
+    text = str(error)
+    if "Traceback (most recent call last)" not in text:
+        return text
+    return text.strip().splitlines()[-1].split(": ", 1)[-1]
 
 
 def _show_warning(

@@ -201,6 +201,10 @@ def _plain(value: Any) -> Any:
 
 
 def _build_experiment(flat: Flat, name: str, file: str) -> Experiment:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"{file}: an experiment's name is made of letters, digits, '_', '-' and '.', got {name!r}")
+    if "name" in flat:
+        raise ValueError(f"{flat['name'].place}: an experiment is named by its file; leave out name:")
     flat = {"name": Value(name, file), **flat}
     unknown = [key for key in flat if not _is_known(key)]
     if unknown:

@@ -150,10 +150,10 @@ class Train:
     drop_epoch: int = knob("epoch at which a step schedule drops; paper: 400", low=0)
     drop_factor: float = knob("what a step schedule multiplies by; paper: 0.1", low=0, high=1)
     warmup_epochs: float = knob("epochs of linear warm-up; paper: none", low=0, default=0.0)
-    clip_norm: float = knob("largest gradient norm; family: 0.1", low=0)
+    clip_norm: float = knob("largest gradient norm; family: 0.1", low=1e-6)
     loss: Loss
     precision: Literal["fp32", "bf16", "auto"] = knob("auto: bf16 where the device has matrix units for it, else fp32")
-    seed: int = knob("seed of samples, masks and initial weights", low=0)
+    seed: int = knob("seed of samples, masks and initial weights", low=0, high=2**31)
     validate_every: int = knob("epochs between validations", low=1, default=1)
     checkpoint_every: int = knob("epochs between checkpoints; the last epoch is always saved", low=1, default=1)
     keep_checkpoints: int = knob("newest checkpoints to keep", low=1, default=3)

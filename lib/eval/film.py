@@ -60,9 +60,8 @@ def open_film(dataset: SequenceDataset, name: str, results: Indexed[Result]) -> 
         ValueError: no such sequence, too many results, or a result that is too short.
     """
     if name not in dataset.names:
-        raise ValueError(
-            f"no sequence {name!r}{suggest(name, dataset.names)}; it has {', '.join(dataset.names[:5])} ..."
-        )
+        first = ", ".join(dataset.names[index] for index in range(min(5, len(dataset))))
+        raise ValueError(f"no sequence {name!r}{suggest(name, dataset.names)}; it has {first} ...")
     if len(results) > len(PALETTE):
         raise ValueError(f"{len(results)} results cannot be told apart on a frame; give at most {len(PALETTE)}")
     sequence = dataset[dataset.names.index(name)]

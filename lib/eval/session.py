@@ -49,6 +49,10 @@ def run_test(
     benchmark = find_benchmark(spec.benchmark)
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
+    names = {dataset.names[index] for index in indices}
+    clashing = sorted(name for name in names if {f"{name}_time", f"{name}_nonfinite"} & names)
+    if clashing:
+        raise ValueError(f"the sequences {clashing[0]!r} and {clashing[0]}_time would share result files: rename one")
     record = _describe(spec)
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:

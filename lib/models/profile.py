@@ -1,5 +1,6 @@
 """What a model costs: parameters by part, operations of a training sample and of a tracked frame, frames per second."""
 
+import re
 import statistics
 import time
 
@@ -61,7 +62,11 @@ def _multiply_adds(model: MMG, experiment: Experiment) -> float:
 def _speed(experiment: Experiment, device_name: str) -> str:
     if device_name == "auto":
         device_name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device_name):
+        raise ValueError(f"unknown device {device_name!r}: write auto, cpu, cuda or cuda:N")
     device = torch.device(device_name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {device_name} is not here; use --device cpu")
     model = build_model(experiment, pretrained=False).without_decoder().eval().to(device)
     template, search, online_template = _images(experiment, device)
     assert template is not None and search is not None

@@ -1,6 +1,7 @@
 """The few places where several processes matter; with one process all of them are trivial."""
 
 import os
+import re
 
 import torch
 from torch import distributed
@@ -39,14 +40,17 @@ def choose_device(name: str = "auto") -> torch.device:
     """Return the device of this process: `auto` is the local rank's GPU, else the CPU.
 
     Raises:
-        ValueError: a CUDA device is asked for and none is there.
+        ValueError: no such kind of device, or it is not there.
     """
     if name == "auto":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ValueError(f"unknown device {name!r}: write auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError(f"device {name} was asked for, and PyTorch sees no CUDA device here; use --device cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device {name} was asked for, and PyTorch sees {torch.cuda.device_count()} CUDA devices "
+                             "here; use --device cpu")  # fmt: skip
         torch.cuda.set_device(device)
     return device
 

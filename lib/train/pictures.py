@@ -105,6 +105,8 @@ def picture_samples(
         ValueError: the model has no decoders, or the weights do not fit.
         FileNotFoundError: a data set is not where it should be.
     """
+    if num_samples < 1:
+        raise ValueError(f"{num_samples} samples: there must be at least one")
     if not experiment.model.decoder.active:
         raise ValueError(f"{experiment.name} has no decoders (model.decoder): it rebuilds nothing")
     sources = [

@@ -2,6 +2,7 @@
 
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,13 @@ class Trainer:
         train, world = experiment.train, distributed.world_size()
         self.steps_per_epoch = max(1, experiment.data.samples_per_epoch // (train.batch_size * world))
         self.num_steps = self.steps_per_epoch * train.epochs
+        total = train.batch_size * world
+        if total != train.total_batch and distributed.is_main():
+            warnings.warn(
+                f"{world} x {train.batch_size} samples make {total} a step, and the learning rates are set for "
+                f"train.total_batch: {train.total_batch}; scale train.lr and train.encoder_lr with it",
+                stacklevel=2,
+            )
         self._parallel: nn.Module = DistributedDataParallel(self.model) if world > 1 else self.model
         self._autocast_dtype = resolve_precision(train.precision, device)
         # On CPUs the fused attention's bfloat16 backward pass is slower than the plain products; measured in LOG.md.
@@ -91,10 +99,10 @@ class Trainer:
             FloatingPointError: a loss is not finite; the last checkpoint is intact.
         """
         train = self.experiment.train
-        batches = iter(self._loader(self._training_set, StepSampler(self)))
         stops = (signal.SIGINT, signal.SIGTERM)
         previous_handlers = {number: signal.signal(number, self._on_signal) for number in stops}
         try:
+            batches = iter(self._loader(self._training_set, StepSampler(self)))
             while self.progress.step < self.num_steps:
                 self._train_epoch(batches)
                 epoch = self.progress.step // self.steps_per_epoch
@@ -159,6 +167,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
+        if not torch.isfinite(gradient_norm):
+            raise FloatingPointError(f"step {self.progress.step}: the gradient is not finite")
         self.optimizer.step()
         self.progress.step += 1
         return losses, gradient_norm
@@ -222,6 +232,11 @@ class Trainer:
         state = load_newest(self.run)
         if state is None:
             return
+        missing = {"config", "model", "optimizer", "step"} - state.keys()
+        if missing:
+            raise ValueError(
+                f"{self.run} holds a checkpoint that is none of this trainer's: it lacks {sorted(missing)}"
+            )
         changed = changed_keys(state["config"], experiment_to_dict(self.experiment))
         if changed:
             raise ValueError(
@@ -243,6 +258,7 @@ class Trainer:
             num_workers=workers,
             collate_fn=collate,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_leave_interrupts_to_the_trainer,
             prefetch_factor=4 if workers else None,
         )
 
@@ -330,3 +346,9 @@ class _Meter:
         values |= {"samples_per_second": self._samples / elapsed, "data_wait": self._waited / elapsed}
         self._started, self._rows, self._waited, self._samples = time.perf_counter(), [], 0.0, 0
         return values
+
+
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    """A terminal sends Ctrl-C to the loaders too; they must live until the trainer has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
