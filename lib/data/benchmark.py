@@ -157,6 +157,8 @@ def measure_data(
         workers: loader processes of a second measurement; 0 leaves it out.
     """
     cv2.setNumThreads(1)
+    if num_samples < 1:
+        raise ValueError(f"{num_samples} samples: there must be at least one")
     samples = TimedTrainingSet(dataset, experiment)
     seconds = np.zeros(len(STAGES))
     imread_seconds, bytes_read, only_files = 0.0, 0, True

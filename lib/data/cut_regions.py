@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.frames import ImageFiles
+from lib.data.frames import ImageFiles, VideoFile
 from lib.data.image import decode_image
 from lib.data.packed import PackWriter
 from lib.data.region_cache import MANIFEST, Reach, Region, encode_manifest, encode_region_table, region_name
@@ -82,7 +82,11 @@ def cut_regions(
                 continue
             sequence = dataset[index]
             visible = [int(frame) for frame in np.flatnonzero(sequence.visible)]
-            cuts = pool.map(lambda frame, video=sequence: cut_region(video, frame, reach, quality), visible)
+            # The decoder of a video file has a position, which threads would move under each other.
+            in_order = isinstance(sequence.frames, VideoFile)
+            cuts = (map if in_order else pool.map)(
+                lambda frame, video=sequence: cut_region(video, frame, reach, quality), visible
+            )
             regions = {}
             for frame, (region, data, source_bytes) in zip(visible, cuts, strict=True):
                 writer.add(f"{folder}/{region_name(frame)}", data)

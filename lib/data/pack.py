@@ -56,6 +56,8 @@ def pack_folder(
     """
     if is_packed(root):
         raise ValueError(f"{root} is an LMDB already")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{out} lies in the data set {root} that is to be packed: choose a folder outside")
     files = _list_files(root, list(only))
     stored_bytes = sum(-(-size // _PAGE) * _PAGE for size in files.values())
     out.mkdir(parents=True, exist_ok=True)
