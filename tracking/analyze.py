@@ -16,7 +16,7 @@ from lib.eval.trackingnet import format_server_scores, score_as_server
 
 _EXAMPLES = """examples:
   python tracking/analyze.py synthetic mmg/mmg_tiny static/default
-  python tracking/analyze.py folder results/mmg/mmg_tiny /tmp/other_tracker --root ~/videos --json scores.json
+  python tracking/analyze.py folder results/mmg/mmg_tiny other_results --root ~/videos --json scores.json
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --published --csv lasot.csv --latex lasot.tex
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --compare mmg/mmg_vitb mmg/mmg_vits
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --report report/lasot

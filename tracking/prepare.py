@@ -35,7 +35,7 @@ The annotation of every sequence is read. In 200 sequences missing frames are lo
 
 _RENDER_EXAMPLES = """examples:
   python tracking/prepare.py render synthetic --out data/synthetic
-  python tracking/prepare.py render synthetic --out /tmp/easy --split train --sequences 50 --difficulty 0.3
+  python tracking/prepare.py render synthetic --out data/easy --split train --sequences 50 --difficulty 0.3
 
 What it writes has the layout of own data, <sequence>/{img/*.jpg, groundtruth.txt, absent.txt, mask/*.png}, so
   python tracking/test.py static folder --root data/synthetic
