@@ -1,6 +1,5 @@
 """Drawn frames and labels: exact, pure, and within their bounds."""
 
-import time
 from dataclasses import replace
 
 import cv2
@@ -216,22 +215,3 @@ def test_an_excursion_is_elsewhere_between_its_ramps_only() -> None:
         assert trip.at(time_inside) == pytest.approx(way.at(time_inside))
     for time_away in (30, 40, 50):
         assert trip.at(time_away) == pytest.approx((-40, 70))
-
-
-@pytest.mark.slow
-def test_a_training_triplet_is_cheap() -> None:
-    """About 2 ms of one core; the bound leaves room for slower machines."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        rng = np.random.default_rng(0)
-        seconds = []
-        for seed in range(250):
-            started = time.thread_time()
-            scene = Scene.from_seed((8, seed))
-            for index in rng.integers(0, 100, 3).tolist():
-                scene.render(index)
-            seconds.append(time.thread_time() - started)
-    finally:
-        cv2.setNumThreads(threads)
-    assert np.median(seconds[50:]) < 0.005

@@ -1,6 +1,5 @@
 """Photographs made into videos: pure, exact, without overlap of splits, and clear about bad folders."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -345,19 +344,3 @@ def test_real_photographs_make_trackable_videos(real: StillsDataset) -> None:
     assert np.mean(visible) > 0.8
     # A target without any texture cannot be told from its look-alikes.
     assert np.median(contrast) > 25 and np.quantile(contrast, 0.1) > 8
-
-
-@pytest.mark.slow
-def test_a_training_triplet_is_cheap(real: StillsDataset) -> None:
-    """About 2 ms of one core when the photographs are in memory; the bound leaves room for slower machines."""
-    for index in range(len(real.album)):
-        real.album[index]
-    rng = np.random.default_rng(0)
-    seconds = []
-    for index in range(250):
-        started = time.thread_time()
-        scene = real.scene(index)
-        for frame in rng.integers(0, 100, 3).tolist():
-            scene.render(frame)
-        seconds.append(time.thread_time() - started)
-    assert np.median(seconds[50:]) < 0.005
