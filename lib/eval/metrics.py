@@ -50,10 +50,12 @@ def check_predictions(boxes_xywh: np.ndarray, num_frames: int, source: str) -> n
     """Return the first `num_frames` predicted boxes, or raise ValueError when they cannot be scored.
 
     Args:
-        boxes_xywh: (N, 4), N of any length; rows beyond the sequence are cut off, as the published tools do.
+        boxes_xywh: (N, 4), N of any length. Rows beyond the sequence are cut off first, as the published tools do, so
+            what they hold, not finite or negative, counts for nothing.
         num_frames: frames of the sequence.
         source: where the boxes come from, for the message.
     """
+    boxes_xywh = boxes_xywh[:num_frames]
     if not (np.isfinite(boxes_xywh).all() and (boxes_xywh[:, 2:] >= 0).all()):
         unusable = ~np.isfinite(boxes_xywh).all(axis=1) | (boxes_xywh[:, 2:] < 0).any(axis=1)
         row = int(np.argmax(unusable))
@@ -62,7 +64,7 @@ def check_predictions(boxes_xywh: np.ndarray, num_frames: int, source: str) -> n
     if len(boxes_xywh) < num_frames:
         raise ValueError(f"{source}: {len(boxes_xywh)} rows, but the sequence has {num_frames} frames: "
                          "track it again")  # fmt: skip
-    return boxes_xywh[:num_frames]
+    return boxes_xywh
 
 
 def score_sequence(
@@ -170,10 +172,11 @@ def _prepare(
     """Return the predicted and the true boxes as they are compared, (4, N) each, and (N,) where a frame is valid."""
     # Rows x, y, w, h of length N from here on: numpy is several times faster along the long axis.
     true = np.array(true_xywh.T, order="C")
-    predicted = _fill_empty(np.array(predicted_xywh.T, order="C"), np.any(np.isnan(true), axis=0))
+    unannotated = np.isnan(true).any(axis=0)
+    predicted = _fill_empty(np.array(predicted_xywh.T, order="C"), unannotated)
     predicted[:, 0] = true[:, 0]
     measured = true if protocol == "pytracking" else true[2:]
-    valid = (measured > 0).all(axis=0) & ~absent  # nan is not > 0
+    valid = (measured > 0).all(axis=0) & ~unannotated & ~absent
     return predicted, true, valid
 
 
