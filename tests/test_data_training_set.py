@@ -7,7 +7,9 @@ import pytest
 from torch.utils.data import DataLoader
 
 from lib.config.load import load
+from lib.data.clips import middle_box, open_clip
 from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 
@@ -154,3 +156,70 @@ def test_a_curriculum_asks_for_growing_difficulty():
         samples[sample_id(epoch, 0)]
     assert asked[0] == 0.0 and asked[-1] == 1.0 and asked == sorted(asked)
     assert 0.5 in asked
+
+
+class Painted:
+    """Videos of plain pictures whose grey level is 10 * video + 100 where the target is absent."""
+
+    images_only = False
+
+    def __init__(self, num_videos: int, absent: np.ndarray) -> None:
+        self.names = [f"plain-{index}" for index in range(num_videos)]
+        self._absent = absent
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        levels = 10 * index + 100 * self._absent
+        frames = ArrayFrames([np.full((240, 320, 3), level, np.uint8) for level in levels])
+        boxes = np.tile((140.0, 100, 40, 40), (len(levels), 1))
+        return Sequence(self.names[index], frames, boxes, ~self._absent, self._absent)
+
+
+def levels(sample) -> list[int]:
+    return [int(crop[crop.shape[0] // 2, crop.shape[1] // 2, 0]) for crop in sample[:3]]
+
+
+def test_negatives_show_an_absent_target_or_another_video():
+    absent = np.arange(40) >= 30
+    samples = training_set(Painted(3, absent), negatives=0.5, brightness=0.0, max_gap=200)
+    kinds = {"positive": 0, "absent": 0, "stranger": 0}
+    for index in range(200):
+        sample = samples[sample_id(0, index)]
+        template, online, search = levels(sample)
+        assert template == online < 100
+        if sample.present:
+            kinds["positive"] += 1
+            assert search == template
+            assert (sample.search_crop_box_xyxy[2:] > sample.search_crop_box_xyxy[:2]).all()
+        else:
+            kinds["absent" if search == template + 100 else "stranger"] += 1
+            assert search == template + 100 or (search < 100 and search != template)
+            assert not sample.search_crop_box_xyxy.any()
+    # Half of all are negatives, half of these of their own video; four standard deviations.
+    assert abs(kinds["positive"] - 100) < 29 and abs(kinds["absent"] - 50) < 25 and abs(kinds["stranger"] - 50) < 25
+
+
+def test_negatives_do_not_become_fewer_where_they_cannot_be_found():
+    alone = training_set(Painted(1, np.zeros(40, bool)), negatives=0.5, max_redraws=5)
+    with pytest.raises(ValueError, match="too few frames with an absent target, or too few videos"):
+        for index in range(40):
+            alone[sample_id(0, index)]
+
+
+@pytest.mark.parametrize("size", [(192, 256), (720, 1280)])
+def test_an_absent_target_is_looked_for_in_the_middle_eighth(size):
+    left, top, width, height = middle_box(np.zeros((*size, 3), np.uint8))
+    assert (left + width / 2, top + height / 2) == (size[1] / 2, size[0] / 2)
+    assert (width, height) == (size[1] / 8, size[0] / 8)
+
+
+def test_drawn_videos_give_negatives_of_both_kinds():
+    samples = training_set(SyntheticDataset("train"), negatives=1.0)
+    scene = SyntheticDataset("train")
+    hidden = sum(
+        open_clip(scene, index, 1.0).draw_absent(np.random.default_rng(index)) is not None for index in range(40)
+    )
+    assert 0 < hidden < 40
+    assert not any(samples[sample_id(0, index)].present for index in range(10))

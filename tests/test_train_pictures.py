@@ -39,7 +39,7 @@ def batch_of(experiment: Experiment, number: int) -> Batch:
     def images(side: int) -> torch.Tensor:
         return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
 
-    return Batch(images(template), images(template), images(search), torch.zeros(number, 4))
+    return Batch(images(template), images(template), images(search), torch.zeros(number, 4), torch.ones(number) > 0)
 
 
 def perfect(model: MMG) -> Callable[..., MMGReconstruction]:

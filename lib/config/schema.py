@@ -122,6 +122,8 @@ class Data:
     brightness: float = knob("factor drawn from U(1 - b, 1 + b) per image; paper: jitter, 0.2", low=0, high=1)
     grayscale_probability: float = knob("grey version of all three crops; family: 0.05", low=0, high=1)
     curriculum_epochs: float = knob("epochs in which the synthetic data grow to full difficulty", low=0, default=0.0)
+    negatives: float = knob("share of samples whose search region does not show the target; the second stage's, 0.5",
+                            low=0, high=1, default=0.0)  # fmt: skip
     max_redraws: int = knob("draws of one sample before giving up with an error", low=1, default=50)
     on_bad_frame: Literal["raise", "skip"] = knob("unreadable frame: stop, or redraw and count", default="raise")
     workers: int = knob("loader processes per training process; 0 loads in the training process", low=0, default=4)
@@ -152,11 +154,25 @@ class Train:
     warmup_epochs: float = knob("epochs of linear warm-up; paper: none", low=0, default=0.0)
     clip_norm: float = knob("largest gradient norm; family: 0.1", low=1e-6)
     loss: Loss
-    precision: Literal["fp32", "bf16", "auto"] = knob("auto: bf16 where the device has matrix units for it, else fp32")
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = knob("auto: bf16 where the device has matrix units for it, else "
+                                                              "fp32; fp16 comes with a gradient scaler")  # fmt: skip
+    accumulate_to: int | None = knob("samples per step, reached by several passes of batch_size; null: one pass. Not in "
+                                     "the paper", low=1, default=None)  # fmt: skip
+    scale_lr: bool = knob("multiply both learning rates by samples per step / total_batch", default=False)
+    ema_decay: float = knob("keep a running average of the weights, which validation and tests then use; 0: none. "
+                            "Not in the paper", low=0, high=0.99999, default=0.0)  # fmt: skip
+    compile: bool = knob("compile encoder, decoders and head by torch.compile: minutes at the start, faster steps",
+                         default=False)  # fmt: skip
+    on_nonfinite: Literal["stop", "skip"] = knob("a loss or gradient that is not finite: stop, or leave the step out",
+                                                 default="stop")  # fmt: skip
+    max_nonfinite: int = knob("steps that on_nonfinite: skip may leave out of a whole run", low=1, default=10)
+    timeout_minutes: float = knob("time after which a process that does not move ends all of them", low=0.01,
+                                  default=30.0)  # fmt: skip
     seed: int = knob("seed of samples, masks and initial weights", low=0, high=2**31)
     validate_every: int = knob("epochs between validations", low=1, default=1)
     checkpoint_every: int = knob("epochs between checkpoints; the last epoch is always saved", low=1, default=1)
     keep_checkpoints: int = knob("newest checkpoints to keep", low=1, default=3)
+    keep_every: int = knob("epochs between checkpoints that are kept for ever; 0: none", low=0, default=0)
     log_every: int = knob("steps between log lines", low=1, default=50)
     picture_every: int = knob("epochs between pictures in TensorBoard; 0 for none", low=0, default=1)
 

@@ -69,13 +69,8 @@ class SequenceDataset(Protocol):
     def __getitem__(self, index: int) -> Sequence: ...
 
 
-class RenderedFrame(Protocol):
-    """One frame drawn on demand, with exact labels."""
-
-    @property
-    def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
-        ...
+class FrameLabel(Protocol):
+    """What is true of the target in one frame."""
 
     @property
     def box_xywh(self) -> np.ndarray:
@@ -88,6 +83,15 @@ class RenderedFrame(Protocol):
         ...
 
 
+class RenderedFrame(FrameLabel, Protocol):
+    """One frame drawn on demand, with exact labels."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        ...
+
+
 class Scene(Protocol):
     """A video that is computed, not stored: any frame, in any order, always the same."""
 
@@ -95,6 +99,10 @@ class Scene(Protocol):
     def num_frames(self) -> int: ...
 
     def render(self, index: int) -> RenderedFrame: ...
+
+    def label(self, index: int) -> FrameLabel:
+        """Return what `render` would say of the target, without drawing."""
+        ...
 
 
 @runtime_checkable

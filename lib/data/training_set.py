@@ -11,12 +11,11 @@ from torch.utils.data import Dataset
 
 from lib.config.schema import Crop, Data
 from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
+from lib.data.clips import Clip, View, open_clip
 from lib.data.crop import CropWindow
-from lib.data.frames import ArrayFrames
 from lib.data.jpeg import warn_if_slow
-from lib.data.picture import Picture, UnreadableFrameError, cut_picture, open_picture
+from lib.data.picture import Picture, UnreadableFrameError, cut_picture
 from lib.data.region_cache import RegionDataset
-from lib.data.sampler import draw_triplet, is_eligible
 from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.skipped import SkippedFrames
 
@@ -25,19 +24,23 @@ _SHARD = 10**9  # samples of one epoch at most; keeps (epoch, index) apart in on
 
 
 class Sample(NamedTuple):
-    """Three crops of one video and the target in the last; arrays for one sample, tensors for a batch.
+    """Three crops and the target in the last; arrays for one sample, tensors for a batch.
+
+    The crops are of one video, unless the sample is a negative: then the target is not in the search region.
 
     Attributes:
         template: (T, T, 3) uint8 RGB; batched (B, 3, T, T).
         online_template: as `template`.
         search: (S, S, 3) uint8 RGB; batched (B, 3, S, S).
-        search_crop_box_xyxy: (4,) float32 corners in fractions of the search crop; batched (B, 4).
+        search_crop_box_xyxy: (4,) float32 corners in fractions of the search crop, 0 in a negative; batched (B, 4).
+        present: () bool, False in a negative; batched (B,).
     """
 
     template: np.ndarray
     online_template: np.ndarray
     search: np.ndarray
     search_crop_box_xyxy: np.ndarray
+    present: np.ndarray
 
 
 class Batch(NamedTuple):
@@ -47,17 +50,16 @@ class Batch(NamedTuple):
     online_template: Tensor
     search: Tensor
     search_crop_box_xyxy: Tensor
+    present: Tensor
+
+    @property
+    def num_samples(self) -> int:
+        """B."""
+        return len(self.template)
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device without waiting for it."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
-
-
-class View(NamedTuple):
-    """One frame, not read yet, and the target in it."""
-
-    picture: Picture
-    box_xywh: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,35 @@ class TrainingSet(Dataset[Sample]):
         """
         epoch, index_in_epoch = divmod(index, _SHARD)
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
+        # Decided once, not per draw: negatives that are hard to find must not become fewer.
+        negative = self._data.negatives > 0 and rng.random() < self._data.negatives
         for _ in range(self._data.max_redraws):
-            sample = self._draw(rng, epoch + index_in_epoch / self._data.samples_per_epoch)
-            if sample is not None:
-                return sample
+            try:
+                sample = self._draw(rng, epoch + index_in_epoch / self._data.samples_per_epoch, negative)
+            except UnreadableFrameError as error:
+                self._skip(error)
+            else:
+                if sample is not None:
+                    return sample
+        kind = "an absent target, or too few videos" if negative else "a visible target"
         raise ValueError(
             f"no usable training sample after {self._data.max_redraws} draws (epoch {epoch}, index {index_in_epoch}): "
-            "the data sets hold too few frames with a visible target; see data.sources and data.max_redraws"
+            f"the data sets hold too few frames with {kind}; see data.sources and data.max_redraws"
         )
 
-    def _draw(self, rng: np.random.Generator, progress: float) -> Sample | None:
+    def _draw(self, rng: np.random.Generator, progress: float, negative: bool) -> Sample | None:
         """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
-        source = self._sources[int(np.searchsorted(self._thresholds, rng.random(), side="right"))]
-        views = self._draw_views(source.dataset, rng, progress)
+        source = self._draw_source(rng)
+        index = int(rng.integers(len(source.dataset)))
+        clip = self._open_clip(source, index, progress)
+        views = clip.draw_views(rng, self._data)
         if views is None:
             return None
+        if negative:
+            stranger = self._draw_negative(rng, source, index, clip, progress)
+            if stranger is None:
+                return None
+            views = [*views[:2], stranger]
         crops = []
         search_crop_box_xyxy = np.empty(4)
         for view, is_search in zip(views, (False, False, True), strict=True):
@@ -135,48 +151,33 @@ class TrainingSet(Dataset[Sample]):
             if crop is None:
                 return None
             crops.append(crop)
-        return self._augment(crops, search_crop_box_xyxy, rng)
+        sample = self._augment(crops, search_crop_box_xyxy, rng)
+        if negative:
+            return sample._replace(search_crop_box_xyxy=np.zeros(4, np.float32), present=np.array(False))
+        return sample
 
-    def _draw_views(
-        self, dataset: SequenceDataset | SceneDataset, rng: np.random.Generator, progress: float
-    ) -> list[View] | None:
-        index = int(rng.integers(len(dataset)))
-        if isinstance(dataset, SceneDataset):
-            ramp = self._data.curriculum_epochs
-            scene = dataset.scene(index, difficulty=min(1.0, progress / ramp) if ramp > 0 else 1.0)
-            every_frame = np.ones(scene.num_frames, dtype=bool)
-            triplet = draw_triplet(every_frame, rng, self._data.sampler, self._data.max_gap)
-            if triplet is None:
-                return None
-            try:
-                rendered = [scene.render(frame) for frame in triplet]
-            except UnreadableFrameError as error:  # of a scene made of photographs
-                self._skip(error)
-                return None
-            if not all(frame.visible for frame in rendered):
-                return None
-            pictures = ArrayFrames([frame.image for frame in rendered])
-            return [View(open_picture(pictures, i), frame.box_xywh) for i, frame in enumerate(rendered)]
+    def _draw_source(self, rng: np.random.Generator) -> MixedSource:
+        return self._sources[int(np.searchsorted(self._thresholds, rng.random(), side="right"))]
 
-        sequence = dataset[index]
-        if dataset.images_only:
-            if not sequence.visible[0]:
-                return None
-            return [View(open_picture(sequence.frames, 0, keep=True), sequence.boxes_xywh[0])] * 3
-        if not is_eligible(sequence.visible):
+    def _open_clip(self, source: MixedSource, index: int, progress: float) -> Clip:
+        ramp = self._data.curriculum_epochs
+        return open_clip(source.dataset, index, min(1.0, progress / ramp) if ramp > 0 else 1.0)
+
+    def _draw_negative(
+        self, rng: np.random.Generator, source: MixedSource, index: int, clip: Clip, progress: float
+    ) -> View | None:
+        """Draw a search frame without the target: of its own video where that has one, or of another, even chances."""
+        if rng.random() < 0.5 and (absent := clip.draw_absent(rng)) is not None:
+            return absent
+        other_source = self._draw_source(rng)
+        other = int(rng.integers(len(other_source.dataset)))
+        if other_source is source and other == index:
             return None
-        triplet = draw_triplet(sequence.visible, rng, self._data.sampler, self._data.max_gap)
-        if triplet is None:
-            return None
-        return [View(open_picture(sequence.frames, frame), sequence.boxes_xywh[frame]) for frame in triplet]
+        return self._open_clip(other_source, other, progress).draw_view(rng)
 
     def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
-        """Cut a crop; None when nothing of it lies in the picture, or the picture is to be skipped."""
-        try:
-            return cut_picture(picture, window)
-        except UnreadableFrameError as error:
-            self._skip(error)
-            return None
+        """Cut a crop; None when nothing of it lies in the picture."""
+        return cut_picture(picture, window)
 
     def _skip(self, error: UnreadableFrameError) -> None:
         """Stop at what cannot be read, or count it, as the experiment wants."""
@@ -202,7 +203,7 @@ class TrainingSet(Dataset[Sample]):
             factors = rng.uniform(1 - self._data.brightness, 1 + self._data.brightness, size=len(crops))
             crops = [scale_brightness(crop, float(factor)) for crop, factor in zip(crops, factors, strict=True)]
         template, online_template, search = crops
-        return Sample(template, online_template, search, box.astype(np.float32))
+        return Sample(template, online_template, search, box.astype(np.float32), np.array(True))
 
 
 def sample_id(epoch: int, index: int) -> int:
@@ -213,8 +214,10 @@ def sample_id(epoch: int, index: int) -> int:
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples; the crops stay uint8 and are viewed with channels first."""
-    template, online_template, search, boxes = (np.stack(arrays) for arrays in zip(*samples, strict=True))
-    return Batch(_crops(template), _crops(online_template), _crops(search), torch.from_numpy(boxes))
+    template, online_template, search, boxes, present = (np.stack(arrays) for arrays in zip(*samples, strict=True))
+    return Batch(
+        _crops(template), _crops(online_template), _crops(search), torch.from_numpy(boxes), torch.from_numpy(present)
+    )
 
 
 def _crops(images: np.ndarray) -> Tensor:
