@@ -154,10 +154,10 @@ class Train:
     warmup_epochs: float = knob("epochs of linear warm-up; paper: none", low=0, default=0.0)
     clip_norm: float = knob("largest gradient norm; family: 0.1", low=1e-6)
     loss: Loss
-    precision: Literal["fp32", "bf16", "fp16", "auto"] = knob("auto: bf16 where the device has matrix units for it, else "
-                                                              "fp32; fp16 comes with a gradient scaler")  # fmt: skip
-    accumulate_to: int | None = knob("samples per step, reached by several passes of batch_size; null: one pass. Not in "
-                                     "the paper", low=1, default=None)  # fmt: skip
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = knob("auto: bf16 where the device has matrix units for it, "
+                                                              "else fp32; fp16: with a gradient scaler")  # fmt: skip
+    accumulate_to: int | None = knob("samples per step, reached by several passes of batch_size; null: one pass. Not "
+                                     "in the paper", low=1, default=None)  # fmt: skip
     scale_lr: bool = knob("multiply both learning rates by samples per step / total_batch", default=False)
     ema_decay: float = knob("keep a running average of the weights, which validation and tests then use; 0: none. "
                             "Not in the paper", low=0, high=0.99999, default=0.0)  # fmt: skip

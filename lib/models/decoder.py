@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lib.models.attention import CrossAttention
 from lib.models.encoder import EncoderOutput, sincos_table
+from lib.models.noise import sample_uniform
 
 Direction = Literal["online_to_search", "search_to_online"]
 
@@ -281,7 +282,7 @@ def random_mask(
         (batch, length) bool, True = masked; every row keeps exactly int(length * (1 - mask_ratio)) positions.
     """
     kept = int(length * (1 - mask_ratio) + 1e-6)  # 10 tokens at 0.9 keep 1, although 10 * (1 - 0.9) < 1 in floats.
-    noise = torch.rand(batch, length, generator=generator, device=generator.device if generator is not None else device)
+    noise = sample_uniform(batch, length, generator, device)
     order = noise.to(device).argsort(dim=1)
     return torch.ones(batch, length, dtype=torch.bool, device=device).scatter_(1, order[:, :kept], False)
 
