@@ -1,13 +1,19 @@
 """Indexes: fast the second time, never stale, never in the way; and names that cost little memory."""
 
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lib.data.datasets import open_dataset
+from lib.data.datasets import open_dataset, trackingnet
 from lib.data.datasets.index import cache_folder, cached_arrays
 from lib.data.datasets.listing import Names, NumberedFiles
+
+MONDAY, TUESDAY = (1,), (2,)  # times of change, long ago
 
 
 class Builder:
@@ -29,35 +35,35 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_index_is_made_once_and_again_when_the_place_has_changed() -> None:
     build = Builder()
-    first = cached_arrays("x", "/place", "monday", build)
-    second = cached_arrays("x", "/place", "monday", build)
+    first = cached_arrays("x", "/place", MONDAY, build)
+    second = cached_arrays("x", "/place", MONDAY, build)
     assert build.calls == 1
     assert second["names"].tolist() == first["names"].tolist() == [b"a", b"bc"]
-    assert len(cached_arrays("x", "/place", "tuesday", build)["numbers"]) == 2
-    assert len(cached_arrays("x", "/elsewhere", "tuesday", build)["numbers"]) == 3
-    assert len(cached_arrays("x", "/place", "tuesday", build)["numbers"]) == 2
+    assert len(cached_arrays("x", "/place", TUESDAY, build)["numbers"]) == 2
+    assert len(cached_arrays("x", "/elsewhere", TUESDAY, build)["numbers"]) == 3
+    assert len(cached_arrays("x", "/place", TUESDAY, build)["numbers"]) == 2
 
 
 def test_a_deleted_or_damaged_index_is_made_anew(cache: Path) -> None:
     build = Builder()
     for damage in (b"", b"not an index", None):
-        cached_arrays("x", "/place", "monday", build)
+        cached_arrays("x", "/place", MONDAY, build)
         (file,) = cache.iterdir()  # and no temporary file beside it
         if damage is None:
             file.write_bytes(file.read_bytes()[:100])
         else:
             file.write_bytes(damage)
-    cached_arrays("x", "/place", "monday", build)
+    cached_arrays("x", "/place", MONDAY, build)
     (file,) = cache.iterdir()
     file.unlink()
-    cached_arrays("x", "/place", "monday", build)
+    cached_arrays("x", "/place", MONDAY, build)
     assert build.calls == 5
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:
     cache.write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="cannot keep the index of /place.*MMG_CACHE"):
-        arrays = cached_arrays("x", "/place", "monday", Builder())
+        arrays = cached_arrays("x", "/place", MONDAY, Builder())
     assert len(arrays["numbers"]) == 1
 
 
@@ -65,6 +71,46 @@ def test_the_cache_lies_in_the_home_folder_unless_stated(monkeypatch: pytest.Mon
     monkeypatch.delenv("MMG_CACHE")
     monkeypatch.setenv("HOME", "/home/me")
     assert cache_folder() == Path("/home/me/.cache/mmg")
+
+
+def test_what_has_just_changed_is_not_kept_yet(cache: Path) -> None:
+    # A second change within the same tick of the file system's clock would leave the same time behind.
+    build = Builder()
+    for _ in range(2):
+        cached_arrays("x", "/place", (1, time.time_ns() - 10**9), build)
+    assert build.calls == 2
+    assert not cache.exists()
+
+
+def test_a_place_is_the_same_by_any_spelling_and_another_one_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Builder()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    cached_arrays("x", "data", MONDAY, build)
+    cached_arrays("x", str(tmp_path / "data"), MONDAY, build)
+    assert build.calls == 1
+    monkeypatch.chdir(tmp_path / "other")
+    cached_arrays("x", "data", MONDAY, build)
+    assert build.calls == 2
+
+
+def test_processes_may_index_the_same_place_at_once(cache: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as pool:
+        for sums in pool.map(_index_again_and_again, range(4)):
+            assert sums == [4950] * 20
+    (file,) = cache.iterdir()  # a whole one, and nothing half written beside it
+    assert cached_arrays("x", "/place", (19,), Builder())["numbers"].sum() == 4950
+    assert file.suffix == ".npz"
+
+
+def _index_again_and_again(worker: int) -> list[int]:
+    """Each time stands for a change: every process then builds and writes, and reads what others write."""
+    return [
+        int(cached_arrays("x", "/place", (time,), lambda: {"numbers": np.arange(100)})["numbers"].sum())
+        for time in range(20)
+    ]
 
 
 def make_video(shard: Path, name: str, num_frames: int) -> None:
@@ -75,21 +121,57 @@ def make_video(shard: Path, name: str, num_frames: int) -> None:
     (shard / "anno" / f"{name}.txt").write_text("1,2,3,4\n" * 3)
 
 
-def test_trackingnet_notices_what_has_changed_since_it_was_indexed(tmp_path: Path) -> None:
+def make_old(root: Path) -> None:
+    """Let folders look as if they had not changed for days, so that their index is kept."""
+    for index, folder in enumerate(path for path in root.rglob("*") if path.is_dir()):
+        os.utime(folder, ns=(0, 10**18 + index))
+
+
+def test_trackingnet_notices_what_has_changed_since_it_was_indexed(tmp_path: Path, cache: Path) -> None:
     shard = tmp_path / "data" / "TRAIN_0"
     make_video(shard, "a", 3)
     make_video(shard, "b", 3)
+    make_old(tmp_path / "data")
 
     def visible() -> dict[str, list[bool]]:
         dataset = open_dataset("trackingnet", "train", tmp_path / "data")
         return {name: dataset[index].visible.tolist() for index, name in enumerate(dataset.names)}
 
     assert visible() == {"a": [True] * 3, "b": [True] * 3}
+    assert len(list(cache.iterdir())) == 1
     (shard / "frames" / "b" / "0.jpg").unlink()  # changes the video's folder, not the shard's
     assert visible() == {"a": [True] * 3, "b": [False, True, True]}
     (shard / "frames" / "b" / "0.jpg").touch()
-    make_video(shard, "c", 3)
+    make_video(shard, "c", 3)  # added
     assert visible() == {name: [True] * 3 for name in "abc"}
+    (shard / "anno" / "a.txt").unlink()  # removed
+    assert visible() == {name: [True] * 3 for name in "bc"}
+    (shard / "anno" / "b.txt").write_text("1,2,3,4\n0,0,0,0\n")  # annotated anew; boxes are in no index
+    assert visible() == {"b": [True, False], "c": [True] * 3}
+
+
+def test_the_second_opening_lists_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(tmp_path / "data" / "TRAIN_0", "a", 3)
+    make_old(tmp_path / "data")
+    counted: list[Path] = []
+
+    def count(folder: Path) -> int:
+        counted.append(folder)
+        return 3
+
+    monkeypatch.setattr(trackingnet, "_count_frames", count)
+    for _ in range(2):
+        assert len(open_dataset("trackingnet", "train", tmp_path / "data")) == 1
+    assert len(counted) == 1
+
+
+def test_a_data_set_that_cannot_be_written_is_indexed_elsewhere(tmp_path: Path, cache: Path) -> None:
+    make_video(tmp_path / "data" / "TRAIN_0", "a", 3)
+    make_old(tmp_path / "data")
+    before = sorted(tmp_path.joinpath("data").rglob("*"))
+    assert len(open_dataset("trackingnet", "train", tmp_path / "data")) == 1
+    assert sorted(tmp_path.joinpath("data").rglob("*")) == before
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_names_are_a_sequence_of_text() -> None:

@@ -171,8 +171,8 @@ def test_trackingnet(tmp_path: Path) -> None:
     assert list(by_name("trackingnet", "train_10", tmp_path)) == ["-a_0"]
     (test,) = by_name("trackingnet", "test", tmp_path).values()
     assert (len(test), test.boxes_xywh.shape) == (4, (1, 4))
-    with pytest.raises(FileNotFoundError, match="train_2-3: no TRAIN_3"):
-        open_dataset("trackingnet", "train_2-3", tmp_path)
+    with pytest.raises(FileNotFoundError, match="train_2-4: no TRAIN_3, TRAIN_4"):
+        open_dataset("trackingnet", "train_2-4", tmp_path)
     with pytest.raises(ValueError, match="run from 0 to 11"):
         open_dataset("trackingnet", "train_12", tmp_path)
     with pytest.raises(ValueError, match="no split 'train_x'"):

@@ -39,8 +39,7 @@ class CocoDataset:
         file = root / "annotations" / f"instances_{split}2017.json"
         if not file.is_file():
             raise FileNotFoundError(f"no {file}; expected in {root}: {_LAYOUT}")
-        stamp = f"{modified_ns(file)}"
-        arrays = cached_arrays(f"coco-{split}", str(file), stamp, lambda: _index(file))
+        arrays = cached_arrays(f"coco-{split}", str(file), (modified_ns(file),), lambda: _index(file))
         self._ids = arrays["ids"]
         self._image_of = arrays["image_of"]
         self._image_names = arrays["image_names"]

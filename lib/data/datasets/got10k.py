@@ -25,6 +25,7 @@ NUM_TRAIN = 9335
 NUM_VAL = NUM_TEST = 180
 
 _LAYOUT = "{train,val,test}/GOT-10k_Train_000001/{00000001.jpg, groundtruth.txt, absence.label, cover.label}"
+_PARTS = re.compile(r"GOT-10k_Train_split_\d+")  # the training download comes in 19 of them
 _RESOLUTION = re.compile(r"resolution\s*[:=]\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 
@@ -36,10 +37,12 @@ class Got10kDataset:
     def __init__(self, split: str, root: TreePath) -> None:
         """List which sequences of the split are there."""
         self._split = split
-        self._folder = root / (split if split in {"val", "test"} else "train")
-        part = self._folder.name.capitalize()
-        wanted = [f"GOT-10k_{part}_{number:06d}" for number in split_numbers(split)]
-        self.names = keep_present(f"GOT-10k {split}", wanted, list_names(self._folder), root, _LAYOUT)
+        subset = split if split in {"val", "test"} else "train"
+        wanted = [f"GOT-10k_{subset.capitalize()}_{number:06d}" for number in split_numbers(split)]
+        self._folders = [folder for name in (subset, f"{subset}_data") for folder in _with_parts(root / name)]
+        place_of = {name: place for place, folder in enumerate(self._folders) for name in list_names(folder)}
+        self.names = keep_present(f"GOT-10k {split}", wanted, place_of, root, _LAYOUT)
+        self._places = np.array([place_of[name] for name in self.names], dtype=np.int16)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,7 +50,7 @@ class Got10kDataset:
     def __getitem__(self, index: int) -> Sequence:
         """Read a sequence's annotation; errors as in `read_boxes`."""
         name = self.names[index]
-        folder = self._folder / name
+        folder = self._folders[self._places[index]] / name
         boxes_xywh = read_boxes(folder / "groundtruth.txt")
         num_rows = len(boxes_xywh)
         if self._split == "test":
@@ -86,6 +89,11 @@ def split_numbers(split: str) -> list[int]:
         return sorted(strict)
     # Every video stands for the next one; the last, as position -1 + 1 = 0 of the list, for the first.
     return sorted(number % NUM_TRAIN + 1 for number in strict)
+
+
+def _with_parts(folder: TreePath) -> list[TreePath]:
+    """Return a folder of videos, and those within it that hold the parts of the download."""
+    return [folder, *(folder / name for name in sorted(list_names(folder)) if _PARTS.fullmatch(name))]
 
 
 def _read_frame_size(folder: TreePath) -> np.ndarray:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,26 +15,34 @@ from lib.data.packed import PackedPath
 from lib.data.tree import TreePath
 
 _STAMP = "stamp"
+# A file system may count in steps this long: what has changed a moment ago could change again and look the same.
+_SETTLED_NS = 2 * 10**9
 
 
 def cached_arrays(
-    title: str, place: str, stamp: str, build: Callable[[], Mapping[str, np.ndarray]]
+    title: str, place: str, times: tuple[int, ...], build: Callable[[], Mapping[str, np.ndarray]]
 ) -> Mapping[str, np.ndarray]:
-    """Return what `build` returns, from the cache if it was built with the same stamp before.
+    """Return what `build` returns, from the cache if nothing has changed since it was built.
+
+    Safe to call from several processes at once: each builds for itself, and the last one's file stays. What has
+    changed within the last two seconds is not kept yet.
 
     Args:
         title: start of the file's name, for people.
         place: what is indexed; another place has another file.
-        stamp: changes when the place does.
+        times: when its parts were last modified, in nanoseconds, as `modified_ns` tells.
         build: makes the arrays; none may hold objects.
     """
-    digest = hashlib.sha256(place.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(str(Path(place).resolve()).encode()).hexdigest()[:16]
     file = cache_folder() / f"{title}-{digest}.npz"
+    stamp = " ".join(map(str, times))
     arrays = _load(file)
     if arrays is None or str(arrays[_STAMP]) != stamp:
+        settled = abs(time.time_ns() - max(times)) > _SETTLED_NS
         arrays = {**build(), _STAMP: np.array(stamp)}
         try:
-            _save(file, arrays)
+            if settled:
+                _save(file, arrays)
         except OSError as error:
             warnings.warn(f"cannot keep the index of {place}: {error}; set MMG_CACHE to a folder that can be written",
                           stacklevel=2)  # fmt: skip

@@ -4,6 +4,7 @@ Sources: Fan et al., "LaSOT: A High-quality Benchmark for Large-scale Single Obj
 extension by the same authors, IJCV 2021.
 """
 
+import re
 from collections.abc import Sequence as Indexed
 
 from lib.data.datasets.annotation import has_area, read_boxes, read_flags
@@ -17,10 +18,12 @@ LASOT_SPLITS = ("train", "test")
 LASOT_EXT_SPLITS = ("test",)
 
 _LAYOUT = "<class>/<class>-<number>/{img/00000001.jpg, groundtruth.txt, full_occlusion.txt, out_of_view.txt}, or flat"
+_NUMBERED = re.compile(r".+-\d+")
+_DEEPEST = 3  # LaSOTBenchmark/airplane/airplane, where a zip was unpacked into a folder of its own name
 
 
 class LaSOTDataset:
-    """Sequences in LaSOT's layout, in a folder for each class or all in one folder.
+    """Sequences in LaSOT's layout, in a folder for each class or all in one folder, at the root or a little below.
 
     The boxes count pixels from 1, and are given as published: all trackers of the field read them as if from 0.
     """
@@ -36,14 +39,9 @@ class LaSOTDataset:
             names: the split.
             attributes: full names by sequence, where they are known.
         """
-        self._root = root
         self._attributes = attributes
-        wanted = set(names)
-        top = set(list_names(root))
-        nested = {
-            name for class_name in top & {_class(name) for name in names} for name in list_names(root / class_name)
-        }
-        self.names = keep_present(title, names, (top | nested) & wanted, root, _LAYOUT)
+        self._folder_of = _locate(root, frozenset(names))
+        self.names = keep_present(title, names, self._folder_of, root, _LAYOUT)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -51,9 +49,7 @@ class LaSOTDataset:
     def __getitem__(self, index: int) -> Sequence:
         """Read a sequence's annotation; errors as in `read_boxes`."""
         name = self.names[index]
-        folder = self._root / _class(name) / name
-        if not folder.is_dir():
-            folder = self._root / name
+        folder = self._folder_of[name] / name
         boxes_xywh = read_boxes(folder / "groundtruth.txt")
         num_frames = len(boxes_xywh)
         hidden = read_flags(folder / "full_occlusion.txt", num_frames)
@@ -84,6 +80,24 @@ def open_lasot_ext(split: str, root: TreePath) -> LaSOTDataset:
     """Open the extension: 150 test sequences of 15 further classes."""
     names = [f"{class_name}-{number}" for (class_name,) in read_split_file("lasot_ext").rows for number in range(1, 11)]
     return LaSOTDataset(root, f"LaSOT_ext {split}", names, {})
+
+
+def _locate(root: TreePath, names: frozenset[str]) -> dict[str, TreePath]:
+    """Return the folder that holds each sequence. No sequence and no other class is looked into."""
+    classes = {_class(name) for name in names}
+    found: dict[str, TreePath] = {}
+    folders = [root]
+    for depth in range(_DEEPEST + 1):
+        below = []
+        for folder in folders:
+            children = list_names(folder)
+            found.update({name: folder for name in children if name in names and name not in found})
+            own = [name for name in children if name in classes]
+            # A folder around everything, such as LaSOTBenchmark, has no class beside it.
+            around = [name for name in children if depth == 0 and not own and not _NUMBERED.fullmatch(name)]
+            below += [folder / name for name in own or around]
+        folders = below
+    return found
 
 
 def _class(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from lib.data.tree import TreePath
 
 PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -71,13 +72,19 @@ def keep_present(title: str, wanted: Indexed[str], present: Iterable[str], root:
     found = set(present)
     kept = [name for name in wanted if name in found]
     if not kept:
-        raise FileNotFoundError(f"no sequence of {title} found in {root}; expected {layout}")
+        raise FileNotFoundError(f"no sequence of {title} found in {root}; expected {layout}{advice_to_unpack(root)}")
     if len(kept) < len(wanted):
         missing = [name for name in wanted if name not in found]
         named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         warnings.warn(f"{title}: {len(missing)} of {len(wanted)} sequences are missing in {root} ({named})",
                       stacklevel=2)  # fmt: skip
     return Names(kept)
+
+
+def advice_to_unpack(folder: TreePath) -> str:
+    """Return the end of an error message where a folder holds archives, else nothing."""
+    archives = sorted(name for name in list_names(folder) if name.endswith(_ARCHIVES))
+    return f"; {folder} holds archives ({archives[0]}, {len(archives)} in all): unpack them" if archives else ""
 
 
 def list_names(folder: TreePath) -> list[str]:

@@ -12,11 +12,19 @@ from lib.data.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 
-_LAYOUT = "sequences/<name>/00001.jpg and anno/nfs_<name>.txt"
+_LAYOUT = "<name>/30/{<name>/00001.jpg, <name>.txt} as published, or sequences/<name>/00001.jpg and anno/nfs_<name>.txt"
+_STEP = 8  # rows of the published annotation a frame: it is that of 240 frames per second
+_COLUMNS = 7  # that are needed: track, left, top, right, bottom, frame, lost
 
 
 class NfSDataset:
-    """100 sequences, in the layout that tracking toolkits evaluate: boxes x, y, w, h, a row for each frame."""
+    """100 sequences, as published or in the layout that tracking toolkits evaluate.
+
+    Toolkits have a row x, y, w, h for each frame. What the authors publish has the rows of the annotation tool VATIC,
+    and for all 240 frames of a second; of these, the first and every eighth one after it are taken. The frames are
+    those that the toolkits evaluate, from either layout; the boxes of the two may differ by a frame, since the toolkits
+    took theirs from the authors' result files.
+    """
 
     images_only = False
 
@@ -24,7 +32,14 @@ class NfSDataset:
         """List which of the sequences have boxes."""
         self._root = root
         self._num_frames_of = {f"nfs_{name}": int(count) for name, count in read_split_file("nfs").rows}
-        present = [name.removesuffix(".txt") for name in list_names(root / "anno")]
+        # True where it lies as its authors publish it, False where as toolkits want it.
+        self.as_published = not (root / "anno").is_dir()
+        if self.as_published:
+            folders = set(list_names(root))
+            present = [name for name in self._num_frames_of if _bare(name) in folders
+                       and self._published_file(name).is_file()]  # fmt: skip
+        else:
+            present = [name.removesuffix(".txt") for name in list_names(root / "anno")]
         self.names = keep_present("NfS", tuple(self._num_frames_of), present, root, _LAYOUT)
 
     def __len__(self) -> int:
@@ -38,10 +53,56 @@ class NfSDataset:
         """
         name = self.names[index]
         num_frames = self._num_frames_of[name]
-        file = self._root / "anno" / f"{name}.txt"
-        boxes_xywh = read_boxes(file)[:num_frames]
-        if len(boxes_xywh) < num_frames:
+        if self.as_published:
+            file = self._published_file(name)
+            folder = file.parent / _bare(name)
+            boxes_xywh, lost = _read_published(file, num_frames)
+        else:
+            file = self._root / "anno" / f"{name}.txt"
+            folder = self._root / "sequences" / _bare(name)
+            boxes_xywh = read_boxes(file)[:num_frames]
+            lost = np.zeros(len(boxes_xywh), dtype=bool)
+        # The published annotation of some videos ends a frame early.
+        if len(boxes_xywh) < num_frames - self.as_published:
             raise ValueError(f"{file} has {len(boxes_xywh)} rows, but the sequence has {num_frames} frames")
-        files = NumberedFiles(self._root / "sequences" / name.removeprefix("nfs_"), 1, num_frames, digits=5)
-        absent = np.zeros(num_frames, dtype=bool)
-        return Sequence(name, ImageFiles(files), boxes_xywh, has_area(boxes_xywh), absent)
+        files = NumberedFiles(folder, 1, len(boxes_xywh), digits=5)
+        # Toolkits evaluate the frames in which the target is lost, too; training leaves them out.
+        absent = np.zeros(len(boxes_xywh), dtype=bool)
+        return Sequence(name, ImageFiles(files), boxes_xywh, has_area(boxes_xywh) & ~lost, absent)
+
+    def _published_file(self, name: str) -> TreePath:
+        return self._root / _bare(name) / "30" / f"{_bare(name)}.txt"
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("nfs_")
+
+
+def _read_published(file: TreePath, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read rows `track left top right bottom frame lost occluded generated "label"`, at most one for each frame.
+
+    Returns:
+        (N, 4) boxes x, y, w, h, and (N,) bool, True where the target is out of the picture.
+
+    Raises:
+        ValueError: a row is something else; the message names file and row.
+    """
+    rows = []
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = [float(word) for word in line.split()[:_COLUMNS]]
+        except ValueError:
+            values = []
+        if len(values) != _COLUMNS:
+            raise ValueError(f"{file}, row {number}: expected track left top right bottom frame lost occluded "
+                             f"generated label, found {line.strip()!r}")  # fmt: skip
+        rows.append(values)
+    table = np.array(rows, dtype=np.float64).reshape(-1, _COLUMNS)
+    # Whoever has thinned out the rows already has about as many as there are frames.
+    if len(table) > 2 * num_frames:
+        table = table[::_STEP]
+    table = table[:num_frames]
+    boxes_xywh = table[:, 1:5].copy()
+    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    return boxes_xywh, table[:, 6] != 0

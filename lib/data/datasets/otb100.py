@@ -15,6 +15,7 @@ from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 
 _LAYOUT = "<folder>/{img/0001.jpg, groundtruth_rect.txt}"
+_BOXES = "groundtruth_rect.txt"
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class _Entry:
     folder: str
     numbers: range
     digits: int = 4
-    boxes: str = "groundtruth_rect.txt"
+    boxes: str = _BOXES
     skip: int = 0
 
 
 class OTB100Dataset:
-    """100 sequences of 98 videos: Jogging and Skating2 have two targets each."""
+    """100 sequences of 98 videos: Jogging and Skating2 have two targets each.
+
+    Some tools copy such a video to a folder for each target, `Jogging-1` or `Jogging.1`, and `Human4-2`.
+    """
 
     images_only = False
 
@@ -39,8 +43,12 @@ class OTB100Dataset:
         self._entries = {name: _parse(folder, numbers, options)
                          for name, folder, numbers, *options in read_split_file("otb100").rows}  # fmt: skip
         folders = set(list_names(root))
-        present = [name for name, entry in self._entries.items() if entry.folder in folders]
-        self.names = keep_present("OTB100", tuple(self._entries), present, root, _LAYOUT)
+        self._folder_of = {
+            name: folder
+            for name, entry in self._entries.items()
+            if (folder := next((each for each in (entry.folder, *_copies(name)) if each in folders), None))
+        }
+        self.names = keep_present("OTB100", tuple(self._entries), self._folder_of, root, _LAYOUT)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -53,16 +61,25 @@ class OTB100Dataset:
         """
         name = self.names[index]
         entry = self._entries[name]
-        file = self._root / entry.folder / entry.boxes
+        folder = self._root / self._folder_of[name]
+        file = folder / entry.boxes
+        if folder.name != entry.folder and not file.is_file():
+            file = folder / _BOXES  # a copy for one target may have its boxes under the usual name
         num_frames = len(entry.numbers)
         # Rows beyond the last frame that the benchmark uses have no picture.
         boxes_xywh = read_boxes(file)[entry.skip : entry.skip + num_frames]
         if len(boxes_xywh) < num_frames:
             raise ValueError(f"{file} has {entry.skip + len(boxes_xywh)} rows, but the sequence has "
                              f"{entry.skip + num_frames} frames")  # fmt: skip
-        files = NumberedFiles(self._root / entry.folder / "img", entry.numbers[0], num_frames, entry.digits)
+        files = NumberedFiles(folder / "img", entry.numbers[0], num_frames, entry.digits)
         absent = np.zeros(num_frames, dtype=bool)
         return Sequence(name, ImageFiles(files), boxes_xywh, has_area(boxes_xywh), absent)
+
+
+def _copies(name: str) -> list[str]:
+    """Return the folders that one of a video's targets may have by itself."""
+    video, _, target = name.rpartition("_")
+    return [f"{video}{mark}{target}" for mark in "-._"] if video else []
 
 
 def _parse(folder: str, numbers: str, options: list[str]) -> _Entry:
@@ -71,6 +88,6 @@ def _parse(folder: str, numbers: str, options: list[str]) -> _Entry:
         folder=folder,
         numbers=parse_range(numbers),
         digits=int(stated.get("digits", "4")),
-        boxes=stated.get("boxes", "groundtruth_rect.txt"),
+        boxes=stated.get("boxes", _BOXES),
         skip=int(stated.get("skip", "0")),
     )

@@ -4,7 +4,7 @@ Source: Wang et al., "Towards More Flexible and Accurate Object Tracking with Na
 """
 
 from lib.data.datasets.annotation import has_area, read_boxes
-from lib.data.datasets.listing import Names, NumberedFiles, list_names, list_pictures
+from lib.data.datasets.listing import Names, NumberedFiles, advice_to_unpack, list_names, list_pictures
 from lib.data.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
@@ -17,7 +17,8 @@ _LAYOUT = "TNL2K_{train,test}_subset/<sequence>/{imgs/*.jpg or *.png, groundtrut
 class TNL2KDataset:
     """The sequences of a split; a box of zeros is a frame without the target.
 
-    The training download comes in parts (`TNL2K_train_subset_p1`, ...); all that are there are read.
+    The training download comes in parts (`TNL2K_train_subset_p1`, ...), which may lie in a folder of their own; all
+    that are there are read.
     """
 
     images_only = False
@@ -29,14 +30,13 @@ class TNL2KDataset:
             FileNotFoundError: there is none.
         """
         self._root = root
-        parts = [name for name in sorted(list_names(root)) if name == split or name.startswith(f"TNL2K_{split}_subset")]
+        parts = [name for name in sorted(list_names(root)) if _is_part(name, split)]
         # The set has no published list: what is a folder with boxes is a sequence.
-        paths = sorted(
-            f"{part}/{name}" for part in parts for name in list_names(root / part)
-            if (root / part / name / "groundtruth.txt").is_file()
-        )  # fmt: skip
+        paths = sorted(path for part in parts for path in _list_sequences(root / part, part, split))
         if not paths:
-            raise FileNotFoundError(f"no sequence of TNL2K {split} found in {root}; expected {_LAYOUT}")
+            raise FileNotFoundError(
+                f"no sequence of TNL2K {split} found in {root}; expected {_LAYOUT}{advice_to_unpack(root)}"
+            )
         self._paths = Names(paths)
         self.names = Names(path.rpartition("/")[2] for path in paths)
 
@@ -57,9 +57,26 @@ class TNL2KDataset:
         if pictures and len(pictures) != len(boxes_xywh):
             raise ValueError(
                 f"{folder / 'groundtruth.txt'} has {len(boxes_xywh)} rows, but there are {len(pictures)} frames in "
-                f"{folder / 'imgs'}"
+                f"{folder / 'imgs'}; the authors have revised the boxes of some training videos: see "
+                "revised_annotations in their TNL2K_evaluation_toolkit"
             )
         # Without frames at hand the annotation alone can still be analysed.
         files = pictures or NumberedFiles(folder / "imgs", 1, len(boxes_xywh), digits=5)
         visible = has_area(boxes_xywh)
         return Sequence(self.names[index], ImageFiles(files), boxes_xywh, visible, ~visible)
+
+
+def _is_part(name: str, split: str) -> bool:
+    """Tell whether a folder holds sequences of a split, or parts of it."""
+    return name.lower() in {split, f"{split}_data"} or name.lower().startswith(f"tnl2k_{split}_subset")
+
+
+def _list_sequences(folder: TreePath, path: str, split: str) -> list[str]:
+    """Return the paths of a part's sequences below the root, those of parts within it too."""
+    found = []
+    for name in list_names(folder):
+        if (folder / name / "groundtruth.txt").is_file():
+            found.append(f"{path}/{name}")
+        elif _is_part(name, split):
+            found += _list_sequences(folder / name, f"{path}/{name}", split)
+    return found

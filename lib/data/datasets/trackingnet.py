@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.index import cached_arrays, modified_ns
-from lib.data.datasets.listing import Names, NumberedFiles, list_names
+from lib.data.datasets.listing import Names, NumberedFiles, advice_to_unpack, list_names
 from lib.data.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 
 NUM_SHARDS = 12
+VIDEOS_PER_SHARD = 2511  # Source: the authors' TrackingNet-devkit
 TRACKINGNET_SPLITS = ("train", "test")
 MORE_SPLITS = r"train_\d+(-\d+)?"  # one shard, or several: train_0-3
 
@@ -57,7 +58,8 @@ class TrackingNetDataset:
             ValueError: there is no such shard.
         """
         self._is_test = split == "test"
-        self._shards = [_open_shard(root / name) for name in _shard_names(split, root)]
+        self.shard_names = tuple(_shard_names(split, root))
+        self._shards = [_open_shard(root / name) for name in self.shard_names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         self.names = Names(np.concatenate([shard.names.array for shard in self._shards]))
 
@@ -96,7 +98,8 @@ class TrackingNetDataset:
 
 def _shard_names(split: str, root: TreePath) -> list[str]:
     """Return the folders of a split's shards, in the order of their numbers."""
-    present = set(list_names(root))
+    # The authors' download script writes Train_0, what it unpacks TRAIN_0.
+    present = {name.upper(): name for name in sorted(list_names(root))}
     everything = [f"TRAIN_{number}" for number in range(NUM_SHARDS)]
     if split == "test":
         wanted = ["TEST"]
@@ -110,18 +113,23 @@ def _shard_names(split: str, root: TreePath) -> list[str]:
             raise ValueError(f"TrackingNet has no split {split!r}: its shards run from 0 to {NUM_SHARDS - 1}")
     missing = [name for name in wanted if name not in present]
     if missing:
-        raise FileNotFoundError(f"TrackingNet {split}: no {', '.join(missing)} in {root}; expected {_LAYOUT}")
-    return wanted
+        raise FileNotFoundError(
+            f"TrackingNet {split}: no {', '.join(missing)} in {root}; expected {_LAYOUT}{advice_to_unpack(root)}"
+        )
+    return [present[name] for name in wanted]
 
 
 def _open_shard(folder: TreePath) -> _Shard:
     if not (folder / "anno").is_dir():
         raise FileNotFoundError(f"no folder anno in {folder}; expected {_LAYOUT}")
-    stamp = f"{modified_ns(folder / 'anno')} {modified_ns(folder / 'frames')}"
-    arrays = cached_arrays(f"trackingnet-{folder.name}", str(folder), stamp, lambda: _index(folder))
+    times = modified_ns(folder / "anno"), modified_ns(folder / "frames")
+    arrays = cached_arrays(f"trackingnet-{folder.name}", str(folder), times, lambda: _index(folder))
     num_without = int((arrays["num_frames"] == 0).sum())
     if num_without:
-        warnings.warn(f"{num_without} of {len(arrays['names'])} videos in {folder} have no frames", stacklevel=2)
+        advice = advice_to_unpack(folder / "zips")
+        warnings.warn(
+            f"{num_without} of {len(arrays['names'])} videos in {folder} have no frames{advice}", stacklevel=2
+        )
     return _Shard(folder, Names(arrays["names"]), arrays["num_frames"], arrays["modified_ns"])
 
 

@@ -22,12 +22,13 @@ class UAV123Dataset:
 
     def __init__(self, root: TreePath) -> None:
         """List which of the 123 sequences have boxes."""
-        self._root = root
+        # The published archive holds everything in a folder UAV123.
+        self._root = root if (root / "anno").is_dir() else root / "UAV123"
         published = read_split_file("uav123")
         self._folder_of = {name: folder for name, folder, *_ in published.rows}
         self._numbers_of = {name: parse_range(numbers) for name, _, numbers, *_ in published.rows}
         self._attributes_of = {name: published.spell_out(tuple(short)) for name, _, _, _, *short in published.rows}
-        present = [name.removesuffix(".txt") for name in list_names(root / "anno" / "UAV123")]
+        present = [name.removesuffix(".txt") for name in list_names(self._root / "anno" / "UAV123")]
         self.names = keep_present("UAV123", tuple(self._folder_of), present, root, _LAYOUT)
 
     def __len__(self) -> int:
