@@ -139,8 +139,8 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Optimisation."""
+class Optimization:
+    """Optimisation of any network."""
 
     epochs: int = knob("epochs; paper: 500", low=1)
     batch_size: int = knob("samples per process and step; paper: 20 on each of 4 GPUs", low=1)
@@ -153,7 +153,6 @@ class Train:
     drop_factor: float = knob("what a step schedule multiplies by; paper: 0.1", low=0, high=1)
     warmup_epochs: float = knob("epochs of linear warm-up; paper: none", low=0, default=0.0)
     clip_norm: float = knob("largest gradient norm; family: 0.1", low=1e-6)
-    loss: Loss
     precision: Literal["fp32", "bf16", "fp16", "auto"] = knob("auto: bf16 where the device has matrix units for it, "
                                                               "else fp32; fp16: with a gradient scaler")  # fmt: skip
     accumulate_to: int | None = knob("samples per step, reached by several passes of batch_size; null: one pass. Not "
@@ -175,6 +174,13 @@ class Train:
     keep_every: int = knob("epochs between checkpoints that are kept for ever; 0: none", low=0, default=0)
     log_every: int = knob("steps between log lines", low=1, default=50)
     picture_every: int = knob("epochs between pictures in TensorBoard; 0 for none", low=0, default=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Optimization):
+    """Optimisation of a tracker."""
+
+    loss: Loss
 
 
 @dataclass(frozen=True, kw_only=True)
