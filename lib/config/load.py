@@ -10,10 +10,15 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 import yaml
 
+from lib.config.consistency import check_together
+from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.config.suggest import suggest
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+# What `kind:` may be at the top of an experiment; a tracker's has none.
+KINDS = {"refine": RefineExperiment}
 
 
 class Value(NamedTuple):
@@ -27,7 +32,25 @@ Flat = dict[str, Value]  # dotted key -> value
 
 
 def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
-    """Load an experiment by file name, by path, or by its name below `experiments/`.
+    """Load a tracker's experiment; arguments and errors as in `load_any`, and another kind is an error too."""
+    experiment = load_any(name_or_path, overrides)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{name_or_path} is of kind: {experiment.kind}, a mask network; here a tracker's experiment "
+                         "is needed, such as mmg_tiny")  # fmt: skip
+    return experiment
+
+
+def load_refine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> RefineExperiment:
+    """Load a mask network's experiment; arguments and errors as in `load_any`, and a tracker's is an error too."""
+    experiment = load_any(name_or_path, overrides)
+    if not isinstance(experiment, RefineExperiment):
+        raise ValueError(f"{name_or_path} is a tracker's experiment; here one of kind: refine is needed, such as "
+                         "refine_tiny")  # fmt: skip
+    return experiment
+
+
+def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment | RefineExperiment:
+    """Load an experiment of any kind by file name, by path, or by its name below `experiments/`.
 
     Args:
         name_or_path: `mmg_vitb`, `table4_none` (found in any subfolder), or a path ending in `.yaml`.
@@ -66,6 +89,22 @@ def find_experiment(name_or_path: str | Path) -> Path:
 
 def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
     """Rebuild an experiment from `experiment_to_dict`, with all checks; `place` names its origin in errors."""
+    experiment = _from_dict(plain, place)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{place} holds a mask network (kind: {experiment.kind}), not a tracker: give it as "
+                         "--refine-checkpoint, with --masks alpha_refine")  # fmt: skip
+    return experiment
+
+
+def refine_from_dict(plain: Mapping[str, Any], place: str) -> RefineExperiment:
+    """Rebuild a mask network's experiment; as `experiment_from_dict`."""
+    experiment = _from_dict(plain, place)
+    if not isinstance(experiment, RefineExperiment):
+        raise ValueError(f"{place} holds a tracker, not a mask network (kind: refine): give it as --checkpoint")
+    return experiment
+
+
+def _from_dict(plain: Mapping[str, Any], place: str) -> Experiment | RefineExperiment:
     if not isinstance(plain.get("name"), str):
         raise ValueError(f"{place}: the stored config has no name")
     flat: Flat = {}
@@ -75,7 +114,7 @@ def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
     return _build_experiment(flat, plain["name"], place)
 
 
-def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
+def experiment_to_dict(experiment: Experiment | RefineExperiment) -> dict[str, Any]:
     """Return plain dicts, lists and scalars, ready for YAML, JSON or a checkpoint."""
     return _plain(dataclasses.asdict(experiment))
 
@@ -200,24 +239,30 @@ def _plain(value: Any) -> Any:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _build_experiment(flat: Flat, name: str, file: str) -> Experiment:
+def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineExperiment:
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"{file}: an experiment's name is made of letters, digits, '_', '-' and '.', got {name!r}")
     if "name" in flat:
         raise ValueError(f"{flat['name'].place}: an experiment is named by its file; leave out name:")
     flat = {"name": Value(name, file), **flat}
-    unknown = [key for key in flat if not _is_known(key)]
+    schema: Any = Experiment
+    if kind := flat.get("kind"):
+        if kind.plain not in KINDS:
+            raise ValueError(f"{kind.place}: kind must be {', '.join(KINDS)}, or be left out for a tracker, got "
+                             f"{kind.plain!r}{suggest(str(kind.plain), KINDS)}")  # fmt: skip
+        schema = KINDS[kind.plain]
+    unknown = [key for key in flat if not _is_known(key, schema)]
     if unknown:
-        options = [line.split(":")[0] for line in describe()]
+        options = [line.split(":")[0] for line in describe(schema)]
         raise ValueError(f"{flat[unknown[0]].place}: unknown key {unknown[0]}{suggest(unknown[0], options)}")
-    experiment = _build(Experiment, flat, "", file)
-    _check_together(experiment, file)
+    experiment = _build(schema, flat, "", file)
+    check_together(experiment, file)
     return experiment
 
 
-def _is_known(key: str) -> bool:
+def _is_known(key: str, schema: Any) -> bool:
     """True when the dotted key names a knob, an entry of a dict knob, or a section given as an empty mapping."""
-    kind: Any = Experiment
+    kind = schema
     for part in key.split("."):
         if get_origin(kind) is dict:
             return True
@@ -269,7 +314,10 @@ def _checked(value: Value, key: str, kind: Any, metadata: Mapping[str, Any]) -> 
         if not isinstance(plain, list | tuple):
             raise ValueError(f"{value.place}: {key} must be a list, got {plain!r}")
         element = get_args(kind)[0]
-        return tuple(_checked_item(Value(v, value.place), f"{key}[{i}]", element) for i, v in enumerate(plain))
+        items = [(Value(item, value.place), f"{key}[{number}]") for number, item in enumerate(plain)]
+        if not dataclasses.is_dataclass(element):
+            return tuple(_checked(item, name, element, metadata) for item, name in items)
+        return tuple(_checked_item(item, name, element) for item, name in items)
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
         plain = float(plain)
     if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
@@ -291,25 +339,6 @@ def _checked_item(value: Value, key: str, kind: Any) -> Any:
         if name not in hints:
             raise ValueError(f"{value.place}: unknown key {key}.{name}{suggest(str(name), hints)}")
     return _build(kind, {f"{key}.{k}": Value(v, value.place) for k, v in value.plain.items()}, f"{key}.", value.place)
-
-
-def _check_together(experiment: Experiment, file: str) -> None:
-    """Refuse values that are each fine and make no sense together."""
-    model, crop, train = experiment.model, experiment.crop, experiment.train
-    if not model.online_template and model.decoder.search_to_online:
-        raise ValueError(f"{file}: model.decoder.search_to_online needs model.online_template: true")
-    if not model.online_template and experiment.track.update != "none":
-        raise ValueError(f"{file}: track.update must be none when model.online_template is false, "
-                         f"got {experiment.track.update!r}")  # fmt: skip
-    if experiment.track.update == "score" and not model.score.enabled:
-        raise ValueError(f"{file}: track.update: score needs model.score.enabled: true")
-    if crop.search_factor < crop.template_factor:
-        raise ValueError(f"{file}: crop.search_factor {crop.search_factor} is smaller than crop.template_factor "
-                         f"{crop.template_factor}: the search region must show more than the template")  # fmt: skip
-    if not experiment.data.sources or all(source.ratio == 0 for source in experiment.data.sources):
-        raise ValueError(f"{file}: data.sources must name at least one data set with a ratio above 0")
-    if train.schedule == "step" and train.drop_epoch > train.epochs:
-        raise ValueError(f"{file}: train.drop_epoch {train.drop_epoch} lies beyond train.epochs {train.epochs}")
 
 
 def _type_name(kind: Any) -> str:

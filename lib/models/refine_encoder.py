@@ -47,13 +47,11 @@ class ResNetEncoder(ResNet):
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Return the maps of normalised (B, 3, S, S) images, at strides 4, 8, 16 and 32."""
-        state = images
-        for name in ("conv1", "bn1", "act1", "maxpool"):
+        state, maps = images, []
+        for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             state = self.get_submodule(name)(state)
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            state = stage(state)
-            maps.append(state)
+            if name.startswith("layer"):
+                maps.append(state)
         return maps
 
 
