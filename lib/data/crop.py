@@ -66,6 +66,10 @@ class CropWindow:
         """Return the same window in a frame of which each pixel stands for factor x factor pixels."""
         return CropWindow(self.left / factor, self.top / factor, self.side / factor, self.size)
 
+    def relative_to(self, left: float, top: float) -> "CropWindow":
+        """Return the same window in a part of the frame that begins at a corner."""
+        return CropWindow(self.left - left, self.top - top, self.side, self.size)
+
     def to_crop(self, box_xywh: np.ndarray) -> np.ndarray:
         """Express a frame box (4,) as `crop_box_xyxy`: two corners in fractions of the crop, not clipped."""
         left, top, width, height = (float(value) for value in box_xywh)

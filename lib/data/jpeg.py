@@ -3,9 +3,12 @@
 import functools
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from lib.data.turbojpeg import region_decoder
 
 try:
     import simplejpeg
@@ -17,6 +20,9 @@ _START_OF_SCAN = 0xDA
 # Frame headers of all kinds of JPEG; of those, the ones whose rows are stored from top to bottom, once.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset((0xC0, 0xC1))
+# Pixels around a part that are decoded with it: colours stored at half the width or height are interpolated with those
+# beside them, and a part has none at its edge.
+_MARGIN = 2
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -32,7 +38,7 @@ class JpegHeader:
     Attributes:
         height, width: in pixels.
         height_at: offset in the data of the two bytes that hold the height.
-        block_height: rows that are stored together, 8 or 16.
+        block_height, block_width: pixels that are stored together, mostly 8 or 16.
         from_the_top: True where all that is stored of a row comes before all that is stored of a lower one.
         scan_at: offset at which the first scan begins.
     """
@@ -41,6 +47,7 @@ class JpegHeader:
     width: int
     height_at: int
     block_height: int
+    block_width: int
     from_the_top: bool
     scan_at: int
 
@@ -74,6 +81,7 @@ def read_header(data: bytes) -> JpegHeader:
                 width=int.from_bytes(data[start + 3 : start + 5], "big"),
                 height_at=start + 1,
                 block_height=8 * max((sampling & 15 for sampling in samplings), default=1),
+                block_width=8 * max((sampling >> 4 for sampling in samplings), default=1),
                 from_the_top=kind in _SEQUENTIAL and data[body] == components,
                 scan_at=end,
             )
@@ -81,10 +89,26 @@ def read_header(data: bytes) -> JpegHeader:
     raise ValueError("its header is damaged")
 
 
-def decode_jpeg(
-    data: bytes, header: JpegHeader, reduction: int = 1, rows: int | None = None, buffer: np.ndarray | None = None
-) -> np.ndarray:
-    """Decode to RGB, at full size or reduced, the whole or from the top down to a row.
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a picture: from `left`, `top` up to, but without, `right`, `bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class DecodedPart(NamedTuple):
+    """What was decoded, three or four bytes a pixel, and where it lies in the picture."""
+
+    image: np.ndarray
+    left: int
+    top: int
+
+
+def decode_jpeg(data: bytes, header: JpegHeader, reduction: int = 1) -> np.ndarray:
+    """Decode to RGB, at full size or reduced.
 
     Pixel (i, j) of a reduced picture stands for the `reduction` x `reduction` pixels of the block (i, j): about
     their mean, taken before decoding, which is what makes it fast. At full size the pixels are those of OpenCV.
@@ -93,22 +117,64 @@ def decode_jpeg(
         data: the whole file.
         header: its header.
         reduction: 1, 2, 4 or 8.
-        rows: rows of the full picture that are needed; all when None. More may be decoded.
-        buffer: where the picture is put if it fits, one-dimensional uint8. It then has a fourth channel without
-            meaning: crops are interpolated in less than half the time when a pixel has four bytes.
 
     Returns:
-        (ceil(height / reduction), ceil(width / reduction), 3 or 4) uint8; fewer rows if not all were asked for.
+        (ceil(height / reduction), ceil(width / reduction), 3) uint8.
 
     Raises:
         ValueError: the data end too early or cannot be decoded.
     """
+    _require_end(data, header)
+    return _decode_rows(data, header, reduction, header.height, None)
+
+
+def decode_part(data: bytes, header: JpegHeader, reduction: int, part: Part, buffer: np.ndarray) -> DecodedPart:
+    """Decode a rectangle and no more around it than cannot be avoided; its pixels are those of `decode_jpeg`.
+
+    With TurboJPEG 3 that is a rectangle a little larger; else all rows from the first to the last that is wanted.
+
+    Args:
+        data: the whole file.
+        header: its header.
+        reduction: 1, 2, 4 or 8.
+        part: in pixels of the reduced picture; it may reach over its border, not lie beside it.
+        buffer: where the picture is put if it fits, one-dimensional uint8. It then has a fourth channel without
+            meaning: crops are interpolated in less than half the time when a pixel has four bytes.
+
+    Raises:
+        ValueError: the data end too early or cannot be decoded.
+    """
+    _require_end(data, header)
+    decoder = region_decoder()
+    if decoder is not None and header.from_the_top:
+        height, width = -(-header.height // reduction), -(-header.width // reduction)
+        block = max(1, header.block_width // reduction)
+        left, top = max(0, part.left - _MARGIN) // block * block, max(0, part.top - _MARGIN)
+        right, bottom = min(width, part.right + _MARGIN), min(height, part.bottom + _MARGIN)
+        assert left < right and top < bottom, (part, height, width)
+        size = 4 * (bottom - top) * (right - left)
+        image = (buffer[:size] if size <= buffer.size else np.empty(size, np.uint8)).reshape(bottom - top, -1, 4)
+        try:
+            decoder.decode(data, left, top, reduction, image)
+        except ValueError:  # kinds that it does not know, such as those for print
+            pass
+        else:
+            return DecodedPart(image, left, top)
+    rows = min(header.height, reduction * (part.bottom + _MARGIN))
+    return DecodedPart(_decode_rows(data, header, reduction, rows, buffer), 0, 0)
+
+
+def _require_end(data: bytes, header: JpegHeader) -> None:
     if data.rfind(_END, header.scan_at) < 0:
         raise ValueError("the file is cut off")
+
+
+def _decode_rows(data: bytes, header: JpegHeader, reduction: int, rows: int, buffer: np.ndarray | None) -> np.ndarray:
+    """Decode the first `rows` rows of the full picture, or more."""
     if simplejpeg is None:
         return _decode_by_opencv(data, reduction)
     height = header.height
-    if rows is not None and header.from_the_top:
+    if header.from_the_top:
         # The decoder stops where the header says that the picture ends. One more row of blocks than is needed: the
         # colours of the last rows are interpolated with those of the next.
         shortened = (-(-rows // header.block_height) + 1) * header.block_height
@@ -119,7 +185,7 @@ def decode_jpeg(
         # Not strict: it would refuse data after the last row, and harmless oddities that OpenCV accepts.
         rows_out, columns_out = -(-height // reduction), -(-header.width // reduction)
         fits = buffer is not None and buffer.size >= 4 * rows_out * columns_out
-        picture = simplejpeg.decode_jpeg(
+        return simplejpeg.decode_jpeg(
             data,
             colorspace="RGBX" if fits else "RGB",
             min_height=rows_out,
@@ -129,15 +195,26 @@ def decode_jpeg(
         )
     except ValueError:  # kinds that it does not know, such as those for print
         return _decode_by_opencv(data, reduction)
-    return picture
+
+
+def describe_decoder() -> str:
+    """Say in a line what decodes JPEG here."""
+    if region_decoder() is not None:
+        return "TurboJPEG 3, parts of a frame"
+    if simplejpeg is not None:
+        return "simplejpeg, a frame from its top to the last row needed (pip install turbojpeg decodes parts)"
+    return "OpenCV, whole frames (pip install simplejpeg turbojpeg decodes parts)"
 
 
 @functools.cache
 def warn_if_slow() -> None:
-    """Say, once, that the fast decoder is not installed."""
+    """Say, once, which fast decoder is not installed."""
     if simplejpeg is None:
         warnings.warn("simplejpeg is not installed: OpenCV decodes JPEG, in twice the time; pip install simplejpeg",
                       stacklevel=2)  # fmt: skip
+    elif region_decoder() is None:
+        warnings.warn("the library TurboJPEG 3 was not found: JPEG frames are decoded from the top down and not in "
+                      "parts, in about 1.5 times the time; pip install turbojpeg", stacklevel=2)  # fmt: skip
 
 
 def _decode_by_opencv(data: bytes, reduction: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """One frame of which only a crop is wanted: decode no more of it than the crop needs."""
 
 import functools
+import math
 import threading
 import time
 from typing import Protocol, cast, runtime_checkable
@@ -10,7 +11,7 @@ import numpy as np
 
 from lib.data.crop import CropWindow
 from lib.data.image import decode_image
-from lib.data.jpeg import JpegHeader, decode_jpeg, is_jpeg, read_header
+from lib.data.jpeg import JpegHeader, Part, decode_jpeg, decode_part, is_jpeg, read_header
 from lib.data.sequence import Frames
 from lib.data.tree import TreePath
 
@@ -175,9 +176,10 @@ def _buffer() -> np.ndarray:
 class EncodedImage:
     """An image file in memory. Of a JPEG, no more is decoded than a crop needs.
 
-    Rows below the window are not decoded. Where the window is at least twice as large as its crop, the picture is
-    reduced by 2, 4 or 8 while it is decoded; each pixel of the crop is then interpolated between means of 2 x 2, 4 x 4
-    or 8 x 8 pixels instead of between single pixels, which is also free of aliasing. The geometry is the same, exactly.
+    What lies beside the window is not decoded, as far as the decoder can leave it out. Where the window is at least
+    twice as large as its crop, the picture is reduced by 2, 4 or 8 while it is decoded; each pixel of the crop is then
+    interpolated between means of 2 x 2, 4 x 4 or 8 x 8 pixels instead of between single pixels, which is also free of
+    aliasing. The geometry is the same, exactly.
     """
 
     def __init__(self, data: bytes, keep: bool = False) -> None:
@@ -185,7 +187,7 @@ class EncodedImage:
 
         Args:
             data: the whole file.
-            keep: decode all rows, and keep them for the next crop.
+            keep: decode all of it, and keep it for the next crop.
 
         Raises:
             ValueError: why it cannot be decoded.
@@ -220,6 +222,12 @@ class EncodedImage:
         if self._keep:
             self._decoded[reduction] = decode_jpeg(self.data, self._header, reduction)
             return self._decoded[reduction], window
-        # Interpolation reaches half a pixel below the window.
-        rows = reduction * max(1, int(window.top + window.side) + 2)
-        return decode_jpeg(self.data, self._header, reduction, rows, _buffer()), window
+        # Interpolation reaches half a pixel beyond the window.
+        part = Part(
+            math.floor(window.left - 0.5),
+            math.floor(window.top - 0.5),
+            math.floor(window.left + window.side + 0.5) + 1,
+            math.floor(window.top + window.side + 0.5) + 1,
+        )
+        decoded = decode_part(self.data, self._header, reduction, part, _buffer())
+        return decoded.image, window.relative_to(decoded.left, decoded.top)

@@ -76,8 +76,7 @@ class Region:
 
     def place(self, window: CropWindow) -> CropWindow:
         """Return a window of the frame in pixels of the stored picture."""
-        moved = CropWindow(window.left - self.left, window.top - self.top, window.side, window.size)
-        return moved.in_reduced(self.factor)
+        return window.relative_to(self.left, self.top).in_reduced(self.factor)
 
 
 class RegionPicture:
@@ -141,13 +140,14 @@ class RegionDataset:
         """Read the list of sequences.
 
         Raises:
-            ValueError: the split is not there, or another version of this code wrote it.
+            FileNotFoundError: the split is not there.
+            ValueError: another version of this code wrote it.
         """
         self._folder = root / split
         path = self._folder / MANIFEST
         if not path.is_file():
             present = sorted(child.name for child in root.iterdir() if (child / MANIFEST).is_file())
-            raise ValueError(f"{root} holds the regions of {', '.join(present)}, not of {split!r}; "
+            raise FileNotFoundError(f"{root} holds the regions of {', '.join(present)}, not of {split!r}; "
                              "add them with tracking/prepare.py crops")  # fmt: skip
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["version"] != _VERSION:
