@@ -62,4 +62,4 @@ def test_weights_are_applied_once_and_terms_stay_unweighted():
     assert losses.terms["complete_iou"].item() == pytest.approx((0 + 1 - 1 / 3 + distance) / 2, rel=1e-4)
     expected = 3 * losses.terms["l1"] + 7 * losses.terms["complete_iou"] + 2 * 15.0
     assert losses.total.item() == pytest.approx(expected.item())
-    assert losses.mean_iou.item() == pytest.approx((1 + 1 / 3) / 2, rel=1e-4)
+    assert losses.measures["mean_iou"].item() == pytest.approx((1 + 1 / 3) / 2, rel=1e-4)

@@ -86,7 +86,7 @@ def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path):
     trainer = open_trainer(experiment, tmp_path, device="cpu")
     batch = collate([trainer._training_set[sample_id(0, index)] for index in range(8)])
     trainer.model.train()
-    overlaps = [trainer.train_step(batch)[0].mean_iou.item() for _ in range(200)]
+    overlaps = [trainer.train_step(batch)[0].measures["mean_iou"].item() for _ in range(200)]
     assert overlaps[-1] > 0.9
 
 

@@ -122,6 +122,10 @@ class TrainingSet(Dataset[Sample]):
             f"the data sets hold too few frames with {kind}; see data.sources and data.max_redraws"
         )
 
+    def collate(self, samples: list[Sample]) -> Batch:
+        """Stack samples."""
+        return collate(samples)
+
     def _draw(self, rng: np.random.Generator, progress: float, negative: bool) -> Sample | None:
         """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
         source = self._draw_source(rng)

@@ -19,12 +19,12 @@ class Losses(NamedTuple):
         total: () weighted sum, to be differentiated.
         terms: unweighted scalars by name, detached but for the total's sake: `l1`, `complete_iou`, and per stage and
             image `coarse_search`, `coarse_online`, `fine_search`, `fine_online` with their sum `reconstruction`.
-        mean_iou: () mean IoU of the predicted boxes, no gradient.
+        measures: scalars without gradient that tell how good the predictions are, by name: `mean_iou` of the boxes.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
-    mean_iou: Tensor
+    measures: dict[str, Tensor]
 
 
 def tracking_loss(output: MMGOutput, target_crop_boxes_xyxy: Tensor, weights: Loss) -> Losses:
@@ -47,7 +47,7 @@ def tracking_loss(output: MMGOutput, target_crop_boxes_xyxy: Tensor, weights: Lo
         total = total + weights.reconstruction * stages["reconstruction"]
     with torch.no_grad():
         mean_iou = iou(boxes, target_crop_boxes_xyxy).mean()
-    return Losses(total, terms, mean_iou)
+    return Losses(total, terms, {"mean_iou": mean_iou})
 
 
 def reconstruction_losses(reconstruction: MMGReconstruction) -> dict[str, Tensor]:

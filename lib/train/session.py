@@ -14,6 +14,7 @@ from lib.data.datasets import open_dataset
 from lib.data.training_set import MixedSource, TrainingSet
 from lib.models.build import build_model
 from lib.train import distributed
+from lib.train.objective import TrackingObjective
 from lib.train.trainer import Interrupted, Trainer
 
 
@@ -57,7 +58,8 @@ def open_trainer(experiment: Experiment, run: Path, *, device: str = "auto", pat
     torch.manual_seed(train.seed)
     model = build_model(experiment)
     run.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(experiment, model, training_set, validation_set, run, torch_device)
+    objective = TrackingObjective(model, train.loss)
+    trainer = Trainer(experiment, objective, training_set, validation_set, run, torch_device)
     if distributed.is_main():
         text = yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False)
         (run / "config.yaml").write_text(text, encoding="utf-8")

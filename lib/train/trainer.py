@@ -7,27 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, cast
 
 import cv2
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from lib.config.load import experiment_to_dict, flatten
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch, TrainingSet, collate, sample_id
+from lib.data.training_set import sample_id
 from lib.models.attention import set_fused_attention
-from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
 from lib.train.checkpoint import load_newest, save_checkpoint
 from lib.train.log import RunLog
-from lib.train.losses import Losses, tracking_loss
+from lib.train.losses import Losses
+from lib.train.objective import BatchT, Objective, Samples, SampleT
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
-from lib.train.pictures import picture_boxes, picture_reconstructions
 
 _VALIDATION_EPOCH = 10**6  # an epoch number that training never reaches, so validation noise is its own
 _PICTURED = 4  # samples in a TensorBoard picture
@@ -44,19 +43,26 @@ class Interrupted(Exception):  # noqa: N818 - it reports no fault
     """SIGTERM or Ctrl-C arrived; the state is saved."""
 
 
-class Trainer:
+class Trainer(Generic[SampleT, BatchT]):
     """Trains one experiment in one folder; a folder that holds checkpoints of the same experiment is continued."""
 
     def __init__(
         self,
         experiment: Experiment,
-        model: MMG,
-        training_set: TrainingSet,
-        validation_set: TrainingSet | None,
+        objective: Objective[BatchT],
+        training_set: Samples[SampleT, BatchT],
+        validation_set: Samples[SampleT, BatchT] | None,
         run: Path,
         device: torch.device,
     ) -> None:
         """Build optimiser, loaders and records, and load the newest checkpoint of `run` if there is one.
+
+        Args:
+            experiment: its `data` and `train` sections count here.
+            objective: what is taught.
+            training_set, validation_set: samples; without a validation set nothing is validated.
+            run: folder of checkpoints and records.
+            device: of the network.
 
         Raises:
             ValueError: the folder holds another experiment, or a checkpoint that cannot be read.
@@ -64,10 +70,9 @@ class Trainer:
         self.experiment = experiment
         self.run = run
         self.device = device
-        self.model = model.to(device)
-        if model.score is not None:
-            model.score.requires_grad_(False)  # trained by the second stage, alone
-        self.optimizer = build_optimizer(model, experiment.train)
+        self.objective = objective
+        self.model = objective.model.to(device)
+        self.optimizer = build_optimizer(self.model, experiment.train)
         self.progress = Progress()
         self._resume()
 
@@ -120,7 +125,7 @@ class Trainer:
                 signal.signal(number, handler)
             self.log.close()
 
-    def _train_epoch(self, batches: Iterator[Batch]) -> None:
+    def _train_epoch(self, batches: Iterator[BatchT]) -> None:
         """Run the steps that are left of the current epoch."""
         train = self.experiment.train
         epoch = self.progress.step // self.steps_per_epoch
@@ -134,25 +139,26 @@ class Trainer:
             mininterval=1.0,
         )
         meter = _Meter()
-        self._parallel.train()
+        self.objective.train()
         with bar:
             for _ in range(self.steps_per_epoch - done):
                 waited = time.perf_counter()
                 batch = next(batches).to(self.device)
                 waited = time.perf_counter() - waited
                 losses, gradient_norm = self.train_step(batch)
-                meter.add(losses, gradient_norm, waited, len(batch.template) * distributed.world_size())
+                meter.add(losses, gradient_norm, waited, batch.num_samples * distributed.world_size())
                 bar.update()
                 if self.progress.step % train.log_every == 0 or self.progress.step % self.steps_per_epoch == 0:
                     values = meter.read_and_reset()
                     values["lr"] = self.optimizer.param_groups[-1]["lr"]
                     self.log.scalars("train", self.progress.step, values, epoch=epoch + 1)
-                    bar.set_postfix_str(f"loss {values['total']:.3f} IoU {values['mean_iou']:.3f}")
+                    shown = ("total", *losses.measures)
+                    bar.set_postfix_str(" ".join(f"{name} {values[name]:.3f}" for name in shown))
                 if self._stop_signal:
                     self.save()
                     raise Interrupted(signal.Signals(self._stop_signal).name)
 
-    def train_step(self, batch: Batch) -> tuple[Losses, torch.Tensor]:
+    def train_step(self, batch: BatchT) -> tuple[Losses, torch.Tensor]:
         """Take one step and return the losses and the gradient norm before clipping.
 
         Masks and drop-path are functions of (seed, step, rank), so a resumed run takes the same step.
@@ -181,39 +187,39 @@ class Trainer:
         batch_size = self.experiment.train.batch_size
         ids = [sample_id(_VALIDATION_EPOCH, index) for index in range(data.validation_samples)]
         groups = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)][rank::world]
-        self._parallel.eval()
+        self.model.eval()
         sums: dict[str, float] = {}
+        measures: dict[str, Tensor] = {}
         count = 0
         for number, batch in enumerate(self._loader(self._validation_set, groups)):
             batch = batch.to(self.device)
             self._generator.manual_seed(number)
             losses = self._forward(self.model, batch)
-            values = {**losses.terms, "total": losses.total, "mean_iou": losses.mean_iou}
+            measures = losses.measures
+            values = {**losses.terms, "total": losses.total, **losses.measures}
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(batch.template)
-            count += len(batch.template)
+                sums[name] = sums.get(name, 0.0) + float(value) * batch.num_samples
+            count += batch.num_samples
         means = torch.tensor([value / max(count, 1) for value in sums.values()], dtype=torch.float64)
         results = dict(zip(sums, distributed.mean_over_ranks(means).tolist(), strict=True))
         self.log.scalars("validation", self.progress.step, results, epoch=epoch)
-        self.log.say(f"epoch {epoch}: validation IoU {results['mean_iou']:.4f}, loss {results['total']:.4f}")
-        self._parallel.train()
+        shown = ", ".join(f"{name} {results[name]:.4f}" for name in ("total", *measures))
+        self.log.say(f"epoch {epoch}: validation {shown}")
+        self.objective.train()
         return results
 
-    def _forward(self, model: nn.Module, batch: Batch) -> Losses:
-        online_template = batch.online_template if self.model.encoder.online_template else None
+    def _forward(self, network: nn.Module, batch: BatchT) -> Losses:
         with torch.autocast(self.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
-            output = model(batch.template, batch.search, online_template, generator=self._generator)
-        return tracking_loss(output, batch.search_crop_box_xyxy, self.experiment.train.loss)
+            return self.objective.losses(network, batch, self._generator)
 
     def _record_pictures(self) -> None:
-        """Show boxes and reconstructions of the same few samples every time."""
+        """Show what becomes of the same few samples every time."""
         samples = self._validation_set or self._training_set
-        batch = collate([samples[sample_id(_VALIDATION_EPOCH, index)] for index in range(_PICTURED)]).to(self.device)
-        self.log.picture("boxes", self.progress.step, picture_boxes(self.model, batch))
-        if self.model.decoder is not None:
-            self._generator.manual_seed(0)
-            sheet = picture_reconstructions(self.model, batch, self._generator)
-            self.log.picture("reconstruction", self.progress.step, sheet)
+        batch = samples.collate([samples[sample_id(_VALIDATION_EPOCH, index)] for index in range(_PICTURED)]).to(
+            self.device
+        )
+        for name, picture in self.objective.pictures(batch, self._generator):
+            self.log.picture(name, self.progress.step, picture)
 
     def save(self) -> None:
         """Write the state of the run; in the main process only."""
@@ -223,6 +229,7 @@ class Trainer:
             "config": experiment_to_dict(self.experiment),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "score_trained": self.objective.score_trained,
             "step": self.progress.step,
             "samples": self.progress.step * self.experiment.train.batch_size * distributed.world_size(),
         }
@@ -247,16 +254,16 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress.step = state["step"]
 
-    def _loader(self, samples: TrainingSet, batches: Any) -> DataLoader:
+    def _loader(self, samples: Samples[SampleT, BatchT], batches: Any) -> DataLoader:
         workers = self.experiment.data.workers
         # Before the workers are forked: OpenCV's own threads do not survive a fork, and a worker that then calls it
         # waits for them for ever. The workers are the parallelism.
         cv2.setNumThreads(0)
         return DataLoader(
-            samples,
+            cast(Dataset[SampleT], samples),
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=samples.collate,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_leave_interrupts_to_the_trainer,
             prefetch_factor=4 if workers else None,
@@ -335,7 +342,7 @@ class _Meter:
         self._samples = 0
 
     def add(self, losses: Losses, gradient_norm: torch.Tensor, waited: float, samples: int) -> None:
-        row = {**losses.terms, "total": losses.total, "mean_iou": losses.mean_iou, "gradient_norm": gradient_norm}
+        row = {**losses.terms, "total": losses.total, **losses.measures, "gradient_norm": gradient_norm}
         self._rows.append({name: value.detach() for name, value in row.items()})
         self._waited += waited
         self._samples += samples

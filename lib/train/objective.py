@@ -1,0 +1,102 @@
+"""What a run teaches: the network, which of its parameters learn, and what a batch costs."""
+
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib.config.schema import Loss
+from lib.data.training_set import Batch
+from lib.models.mmg import MMG
+from lib.train.losses import Losses, tracking_loss
+from lib.train.pictures import picture_boxes, picture_reconstructions
+
+SampleT = TypeVar("SampleT")
+BatchT = TypeVar("BatchT", bound="AnyBatch")
+BatchT_co = TypeVar("BatchT_co", bound="AnyBatch", covariant=True)
+BatchT_contra = TypeVar("BatchT_contra", bound="AnyBatch", contravariant=True)
+
+
+class AnyBatch(Protocol):
+    """What a trainer must know of a batch."""
+
+    @property
+    def num_samples(self) -> int: ...
+
+    def to(self: BatchT, device: torch.device) -> BatchT: ...
+
+
+class Samples(Protocol[SampleT, BatchT_co]):
+    """Random access to samples by `lib.data.training_set.sample_id`."""
+
+    @property
+    def num_skipped(self) -> int:
+        """How many draws met an unreadable frame so far."""
+        ...
+
+    def __getitem__(self, index: int) -> SampleT: ...
+
+    def collate(self, samples: list[SampleT]) -> BatchT_co:
+        """Stack samples into a batch."""
+        ...
+
+
+class Objective(Protocol[BatchT_contra]):
+    """One thing that a `Trainer` can teach."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The whole network, which checkpoints hold; what does not learn has no gradient."""
+        ...
+
+    @property
+    def score_trained(self) -> bool:
+        """True when the checkpoints' score module is a trained one."""
+        ...
+
+    def train(self) -> None:
+        """Put the network into the mode of a training step."""
+        ...
+
+    def losses(self, network: nn.Module, batch: BatchT_contra, generator: torch.Generator) -> Losses:
+        """Return what a batch costs.
+
+        Args:
+            network: `model`, or what distributes it over processes.
+            batch: on the network's device.
+            generator: source of the masks.
+        """
+        ...
+
+    def pictures(self, batch: BatchT_contra, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:
+        """Draw what the network makes of a batch: names and (H, W, 3) uint8 RGB pictures."""
+        ...
+
+
+class TrackingObjective:
+    """The first stage: boxes and reconstructions; all but the score module learns."""
+
+    score_trained = False
+
+    def __init__(self, model: MMG, weights: Loss) -> None:
+        self.model = model
+        self._weights = weights
+        if model.score is not None:
+            model.score.requires_grad_(False)
+
+    def train(self) -> None:
+        self.model.train()
+
+    def losses(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
+        online_template = batch.online_template if self.model.encoder.online_template else None
+        output = network(batch.template, batch.search, online_template, generator=generator)
+        with torch.autocast(batch.search.device.type, enabled=False):
+            return tracking_loss(output, batch.search_crop_box_xyxy, self._weights)
+
+    def pictures(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:
+        yield "boxes", picture_boxes(self.model, batch)
+        if self.model.decoder is not None:
+            generator.manual_seed(0)
+            yield "reconstruction", picture_reconstructions(self.model, batch, generator)
