@@ -13,7 +13,8 @@ from lib.eval.analysis import Analysis, Result, analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, choose_sequences, find_benchmark
 from lib.eval.metrics import LABEL_RULES
 from lib.eval.plots import Axes, Line, draw_plot, plot_curves
-from lib.eval.results import ResultFiles, RunRecord, claim_folder
+from lib.eval.record import RunRecord, claim_folder
+from lib.eval.results import ResultFiles
 from lib.eval.tables import format_table, to_json
 
 BENCHMARK = Benchmark("toys", "Toys", "toys", "test")

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.eval.results import read_boxes, read_record
+from lib.eval.record import read_record
+from lib.eval.results import read_boxes
 
 COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 # Two true boxes per video; the third frame of `left` has none, the target of `right` moves half its width.

@@ -121,9 +121,9 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(folder.iterdir()) if "_time" not in path.name}
 
 
-def run_one(folder: Path, builder: Builder, dataset: Videos = VIDEOS, overwrite: bool = False) -> RunSummary:
+def run_one(folder: Path, builder: Builder, dataset: Videos = VIDEOS) -> RunSummary:
     folder.mkdir(exist_ok=True)
-    return run_benchmark([builder], dataset, folder, overwrite=overwrite)
+    return run_benchmark([builder], dataset, folder)
 
 
 def test_boxes_are_those_of_the_frames_in_order(tmp_path: Path) -> None:
@@ -185,10 +185,9 @@ def test_results_of_a_sequence_that_has_grown_are_tracked_again(tmp_path: Path) 
     assert builder.built.started == [20]
 
 
-def test_nothing_is_tracked_twice_unless_asked(tmp_path: Path) -> None:
+def test_nothing_is_tracked_twice(tmp_path: Path) -> None:
     run_one(tmp_path, Builder())
     assert len(run_one(tmp_path, Builder(broken=True)).skipped) == 4, "nothing to do needs no tracker"
-    assert len(run_one(tmp_path, Builder(), overwrite=True).outcomes) == 4
 
 
 def test_non_finite_boxes_repeat_the_last_and_fail_the_run_and_the_next(tmp_path: Path) -> None:
@@ -199,8 +198,6 @@ def test_non_finite_boxes_repeat_the_last_and_fail_the_run_and_the_next(tmp_path
     np.testing.assert_array_equal(boxes[4], boxes[3])
     assert boxes[5, 0] == 15
     assert not run_one(tmp_path, Builder()).succeeded, "results that exist do not turn a failure into a success"
-    assert run_one(tmp_path, Builder(), overwrite=True).succeeded
-    assert run_one(tmp_path, Builder()).succeeded
 
 
 @pytest.mark.parametrize("box", [[np.nan, 1, 1, 1], [1, 1, np.inf, 1], [1, 1, -1, 1]])

@@ -11,7 +11,8 @@ import pytest
 
 from lib.data.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.results import ResultFiles, RunRecord, claim_folder
+from lib.eval.record import RunRecord, claim_folder
+from lib.eval.results import ResultFiles
 from lib.eval.submit import SERVERS, Packed, find_submission, pack
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "submit.py"

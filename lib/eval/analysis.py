@@ -10,7 +10,8 @@ from lib.config.suggest import suggest
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.eval.benchmarks import Benchmark
 from lib.eval.metrics import Protocol, check_predictions, got10k_overlap, score_sequence
-from lib.eval.results import ResultFiles, read_boxes, read_record, read_seconds
+from lib.eval.record import read_record
+from lib.eval.results import ResultFiles, read_boxes, read_seconds
 from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
 
 
@@ -50,6 +51,11 @@ class Analysis:
     @property
     def num_scored(self) -> int:
         return len(self.scores[0].sequences)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The sequences that were not scored, because some result lacks them."""
+        return tuple(dict.fromkeys(name for result in self.missing for name in result.sequences))
 
 
 def analyze(

@@ -1,5 +1,6 @@
 """The benchmarks: which data set and split, and how the published tool treats its labels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,6 +66,15 @@ def find_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise ValueError(f"unknown benchmark {name!r}{suggest(name, BENCHMARKS)}; known: {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
+
+
+def check_update_intervals(intervals: Mapping[str, int], place: str) -> None:
+    """Raise ValueError where `track.update_intervals` names a benchmark that there is not; `place` says of whom."""
+    known = (*BENCHMARKS, "vot2020")  # the latter is run by the VOT toolkit
+    for name in intervals:
+        if name not in known:
+            raise ValueError(f"{place}: track.update_intervals has an interval for the unknown benchmark {name!r}"
+                             f"{suggest(name, known)}; known: {', '.join(known)}")  # fmt: skip
 
 
 def choose_sequences(dataset: SequenceDataset, choices: list[str]) -> list[int]:

@@ -31,6 +31,11 @@ class RunSummary:
         return tuple(outcome for outcome in (*self.skipped, *self.outcomes) if outcome.num_non_finite)
 
     @property
+    def complete(self) -> tuple[str, ...]:
+        """The names of the sequences whose results are on the disk."""
+        return tuple(outcome.sequence for outcome in (*self.skipped, *self.outcomes) if outcome.failure is None)
+
+    @property
     def succeeded(self) -> bool:
         return not self.failures and not self.non_finite
 
@@ -55,7 +60,6 @@ def run_benchmark(
     folder: Path,
     *,
     indices: Indexed[int] | None = None,
-    overwrite: bool = False,
     num_threads: int = 1,
     show_progress: bool = True,
 ) -> RunSummary:
@@ -66,9 +70,8 @@ def run_benchmark(
     Args:
         builders: one for each worker. A single one works in this process, several in processes of their own.
         dataset: the sequences; must survive pickling when there are several workers.
-        folder: for the result files; see `results.claim_folder`.
+        folder: for the result files; see `record.claim_folder`.
         indices: of the sequences to track; all by default.
-        overwrite: track sequences with complete results again.
         num_threads: CPU threads of each worker. The same for one worker as for many, because the number of threads
             decides the order of sums and so the last digits of a network's boxes.
         show_progress: draw a bar of the frames done.
@@ -86,7 +89,7 @@ def run_benchmark(
             outcomes.append(Outcome(dataset.names[index], failure=traceback.format_exc()))
             continue
         files = ResultFiles(folder, sequence.name)
-        if files.is_complete(len(sequence), sequence.boxes_xywh[0]) and not overwrite:
+        if files.is_complete(len(sequence), sequence.boxes_xywh[0]):
             skipped.append(Outcome(sequence.name, len(sequence), num_non_finite=files.num_non_finite()))
         else:
             waiting.append((len(sequence), index))

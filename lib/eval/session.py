@@ -2,17 +2,51 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence as Indexed
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lib.data.sequence import SequenceDataset
-from lib.eval.benchmarks import choose_sequences, find_benchmark
+from lib.eval.benchmarks import check_update_intervals, choose_sequences, find_benchmark
+from lib.eval.fingerprint import code_sha256, file_sha256, package_versions, video_fingerprint
 from lib.eval.ranks import Ranks, join_ranks
-from lib.eval.results import RunRecord, claim_folder, file_sha256, package_versions
+from lib.eval.record import RunRecord, claim_folder, describe_difference
+from lib.eval.replaced import FOLDER, forget_replaced
 from lib.eval.runner import RunSummary, join_summaries, run_benchmark
 from lib.tracker import TrackerSpec
+from lib.tracker.base import Tracker
 from lib.tracker.build import choose_device, read_trained_model
+
+
+@dataclass(frozen=True)
+class PinnedTracker:
+    """A tracker whose weights must still be those that the record of the run states.
+
+    The newest checkpoint of a run changes under its name while the run goes on training.
+
+    Attributes:
+        spec: what the tracker is built from.
+        checkpoint_sha256: of its weights; None for a tracker without.
+    """
+
+    spec: TrackerSpec
+    checkpoint_sha256: str | None
+
+    @property
+    def device(self) -> str:
+        return self.spec.device
+
+    def build(self) -> Tracker:
+        """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when the weights have changed."""
+        tracker = self.spec.build()
+        checkpoint = self.spec.checkpoint_file
+        if checkpoint is not None and file_sha256(checkpoint) != self.checkpoint_sha256:
+            raise ValueError(f"{checkpoint} has changed since the test began, as the newest checkpoint of a run in "
+                             "training does: give --checkpoint with a file that stays")  # fmt: skip
+        return tracker
 
 
 def run_test(
@@ -36,7 +70,8 @@ def run_test(
         paths_file: instead of `experiments/paths.yaml`.
         choices: which sequences, as `benchmarks.choose_sequences` takes them; all by default.
         results_dir: results go to `<results_dir>/<tracker>/<config>/<benchmark>/`.
-        num_workers, num_threads, overwrite: see `runner.run_benchmark`.
+        num_workers, num_threads: see `runner.run_benchmark`.
+        overwrite: track sequences with complete results again, and replace results of another run.
 
     Returns:
         The exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
@@ -49,30 +84,107 @@ def run_test(
     benchmark = find_benchmark(spec.benchmark)
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
-    names = {dataset.names[index] for index in indices}
-    clashing = sorted(name for name in names if {f"{name}_time", f"{name}_nonfinite"} & names)
+    names = [dataset.names[index] for index in indices]
+    sidecars = {f"{name}{suffix}" for name in names for suffix in ("_time", "_nonfinite")}
+    clashing = sorted(sidecars.intersection(names))
     if clashing:
-        raise ValueError(f"the sequences {clashing[0]!r} and {clashing[0]}_time would share result files: rename one")
+        raise ValueError(f"the sequence {clashing[0]!r} would share a result file with another: rename one")
     record = _describe(spec)
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
-        builders = [dataclasses.replace(spec, device=device) for device in _devices(spec.device, num_workers, ranks)]
-        remark = ranks.from_main(lambda: claim_folder(folder, record, overwrite))
+        _check_alike(ranks.gather(record))
+        remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, overwrite))
         if remark and ranks.is_main:
             print(f"note: {remark}", file=sys.stderr)
-        part = run_benchmark(
-            builders,
+        devices = spread_over(_visible_devices(spec.device), num_workers, ranks.local_rank)
+        part, error = _run_part(
+            [PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256) for device in devices],
             dataset,
             folder,
-            indices=_share(dataset, indices, ranks),
-            overwrite=overwrite,
-            num_threads=num_threads,
+            _share(dataset, indices, ranks),
+            num_threads,
             show_progress=ranks.is_main,
         )
-        summary = join_summaries(ranks.gather(part))
-    if ranks.is_main:
-        _report(summary, folder)
+        parts = ranks.gather((part, error))
+        summary = join_summaries([part for part, _ in parts])
+        if ranks.is_main:
+            kept = forget_replaced(folder, summary.complete)
+            _report(summary, folder, kept)
+    for _, error in parts:
+        if error is not None:
+            raise error
     return 0 if summary.succeeded else 1
+
+
+def spread_over(devices: Indexed[str], num_workers: int, local_rank: int = 0) -> list[str]:
+    """Return a device for each worker of a rank, such that all workers on a machine are spread evenly."""
+    first = local_rank * num_workers
+    return [devices[(first + worker) % len(devices)] for worker in range(num_workers)]
+
+
+def _visible_devices(asked: str) -> list[str]:
+    """Return all GPUs when a GPU is asked for without its number, else the one device."""
+    device = choose_device(asked)
+    if device.type != "cuda" or device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
+def _describe(spec: TrackerSpec) -> RunRecord:
+    checkpoint = spec.checkpoint_file
+    settings = None
+    if checkpoint is not None:
+        track = read_trained_model(checkpoint, spec.config).experiment.track
+        check_update_intervals(track.update_intervals, spec.config or str(checkpoint))
+        settings = dataclasses.asdict(track)
+    return RunRecord(
+        tracker=spec.name,
+        config=spec.config_name,
+        benchmark=spec.benchmark,
+        checkpoint_sha256=None if checkpoint is None else file_sha256(checkpoint),
+        settings=settings,
+        versions=package_versions(),
+        code_sha256=code_sha256(),
+    )
+
+
+def _check_alike(records: Indexed[RunRecord]) -> None:
+    """Raise ValueError where the ranks, perhaps on several machines, would not compute the same."""
+    for rank, record in enumerate(records):
+        difference = describe_difference(records[0], record)
+        if difference:
+            raise ValueError(f"rank {rank} differs from rank 0 ({difference}): all machines must have the same code, "
+                             "packages and checkpoint")  # fmt: skip
+
+
+def _claim(
+    folder: Path, record: RunRecord, dataset: SequenceDataset, indices: list[int], overwrite: bool
+) -> str | None:
+    """Claim the folder for the chosen sequences; see `claim_folder`."""
+    videos = {}
+    for index in indices:
+        with suppress(ValueError, OSError):  # whoever tracks it reports it
+            videos[dataset.names[index]] = video_fingerprint(dataset[index])
+    names = [dataset.names[index] for index in indices]
+    return claim_folder(folder, dataclasses.replace(record, videos=videos), overwrite, names)
+
+
+def _run_part(
+    builders: Indexed[PinnedTracker],
+    dataset: SequenceDataset,
+    folder: Path,
+    indices: list[int],
+    num_threads: int,
+    show_progress: bool,
+) -> tuple[RunSummary, ValueError | OSError | None]:
+    """Track this rank's sequences. An error that stops it is returned: the other ranks finish theirs first."""
+    try:
+        part = run_benchmark(
+            builders, dataset, folder, indices=indices, num_threads=num_threads, show_progress=show_progress
+        )
+    except (ValueError, OSError) as error:
+        return RunSummary((), ()), error
+    return part, None
 
 
 def _share(dataset: SequenceDataset, indices: list[int], ranks: Ranks) -> list[int]:
@@ -89,37 +201,15 @@ def _num_frames(dataset: SequenceDataset, index: int) -> int:
         return 0
 
 
-def _devices(asked: str, num_workers: int, ranks: Ranks) -> list[str]:
-    """Return a device for each worker of this rank."""
-    device = choose_device(asked)
-    if device.type != "cuda" or device.index is not None:
-        return [str(device)] * num_workers
-    first = ranks.local_rank * num_workers
-    return [f"cuda:{(first + worker) % torch.cuda.device_count()}" for worker in range(num_workers)]
-
-
-def _describe(spec: TrackerSpec) -> RunRecord:
-    checkpoint = spec.checkpoint_file
-    if checkpoint is None:
-        return RunRecord(spec.name, spec.config_name, spec.benchmark, None, None, package_versions())
-    track = read_trained_model(checkpoint, spec.config).experiment.track
-    return RunRecord(
-        tracker=spec.name,
-        config=spec.config_name,
-        benchmark=spec.benchmark,
-        checkpoint_sha256=file_sha256(checkpoint),
-        settings=dataclasses.asdict(track),
-        versions=package_versions(),
-    )
-
-
-def _report(summary: RunSummary, folder: Path) -> None:
+def _report(summary: RunSummary, folder: Path, num_replaced: int) -> None:
     tracked = [outcome for outcome in summary.outcomes if outcome.failure is None]
     if tracked:
         print(f"{len(tracked)} sequences tracked at {summary.fps:.1f} frames per second (the tracker alone)")
     if summary.skipped:
         print(f"{len(summary.skipped)} sequences had complete results; --overwrite tracks them again")
     print(f"results in {folder}")
+    if num_replaced:
+        print(f"{num_replaced} results that have no successor yet are kept in {folder / FOLDER}")
     for outcome in summary.failures:
         print(f"\nFAILED {outcome.sequence}\n{outcome.failure}", file=sys.stderr)
     for outcome in summary.non_finite:

@@ -2,9 +2,9 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,15 +63,20 @@ def track_and_write(
     device: str,
     advance: Callable[[int], object],
 ) -> Outcome:
-    """Track one sequence and write its result files; whatever goes wrong with it is returned, not raised."""
+    """Track one sequence and write its result files; whatever goes wrong with it is returned, not raised.
+
+    Files that lie there already are removed first: those of a failed attempt are not taken for its results.
+    """
     name = dataset.names[index]
+    files = ResultFiles(folder, name)
     # A tracker that draws random numbers gives the same boxes whichever sequences it saw before.
     cv2.setRNGSeed(0)
     torch.manual_seed(0)
     try:
+        files.remove()
         sequence = dataset[index]
         tracked = run_sequence(tracker, sequence, device, advance)
-        ResultFiles(folder, name).write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite)
+        files.write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite)
     except Exception:  # the one boundary of the project: the other sequences are finished, then the run fails
         return Outcome(name, failure=traceback.format_exc())
     return Outcome(name, len(sequence), float(tracked.seconds.sum()), tracked.num_non_finite)
@@ -95,20 +100,22 @@ def run_sequence(
     boxes_xywh = np.empty((num_frames, 4))
     seconds = np.empty(num_frames)
     num_non_finite = 0
-    for index, image in enumerate(_read_ahead(sequence.frames)):
-        started = _read_clock(device)
-        if index == 0:
-            tracker.initialize(image, sequence.boxes_xywh[0])
-            seconds[0] = _read_clock(device) - started
-            boxes_xywh[0] = sequence.boxes_xywh[0]
-        else:
-            prediction = tracker.track(image)
-            seconds[index] = _read_clock(device) - started
-            # Checked here too: a box that is not one would make the whole result file unreadable.
-            finite = prediction.finite and _is_box(prediction.box_xywh)
-            boxes_xywh[index] = prediction.box_xywh if finite else boxes_xywh[index - 1]
-            num_non_finite += not finite
-        advance(1)
+    # Closed here: an error that is kept would keep the reading thread with it, past the end of the program.
+    with closing(_read_ahead(sequence.frames)) as images:
+        for index, image in enumerate(images):
+            started = _read_clock(device)
+            if index == 0:
+                tracker.initialize(image, sequence.boxes_xywh[0])
+                seconds[0] = _read_clock(device) - started
+                boxes_xywh[0] = sequence.boxes_xywh[0]
+            else:
+                prediction = tracker.track(image)
+                seconds[index] = _read_clock(device) - started
+                # Checked here too: a box that is not one would make the whole result file unreadable.
+                finite = prediction.finite and _is_box(prediction.box_xywh)
+                boxes_xywh[index] = prediction.box_xywh if finite else boxes_xywh[index - 1]
+                num_non_finite += not finite
+            advance(1)
     return Tracked(boxes_xywh, seconds, num_non_finite)
 
 
@@ -125,7 +132,7 @@ def cpu_threads(number: int) -> Iterator[None]:
         cv2.setNumThreads(before_opencv)
 
 
-def _read_ahead(frames: Frames) -> Iterator[np.ndarray]:
+def _read_ahead(frames: Frames) -> Generator[np.ndarray, None, None]:
     """Yield the frames in order; the next one is read by a thread while the caller works on this one."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         upcoming = reader.submit(frames.__getitem__, 0)

@@ -1,0 +1,67 @@
+"""What boxes depend on, as short texts that can be compared: code, packages, weights, videos."""
+
+import ast
+import functools
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import cv2
+
+from lib.data.sequence import Sequence
+
+_LIB = Path(__file__).resolve().parents[1]
+_PICTURES = ("crop.py", "frames.py", "image.py", "jpeg.py")  # of lib/data: what a tracker sees of a frame
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that boxes depend on."""
+    versions = {"python": platform.python_version(), "opencv": cv2.__version__}
+    versions.update({package: metadata.version(package) for package in ("numpy", "torch", "timm")})
+    return versions
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@functools.cache
+def code_sha256() -> str:
+    """Return the SHA-256 of the code that makes boxes: trackers, models, and the reading of pictures.
+
+    Comments, docstrings and layout do not count.
+    """
+    files = [*(_LIB / "models").rglob("*.py"), *(_LIB / "tracker").rglob("*.py")]
+    files += [_LIB / "data" / name for name in _PICTURES]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(_LIB).as_posix()}\n{bare_code(path.read_text(encoding='utf-8'))}\n".encode())
+    return digest.hexdigest()
+
+
+def bare_code(source: str) -> str:
+    """Return Python code without comments, docstrings and its own layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def video_fingerprint(sequence: Sequence) -> str:
+    """Tell a video from others of the same name by what a tracker starts from: length, first box, first picture.
+
+    Raises:
+        ValueError, OSError: the first picture cannot be read.
+    """
+    picture = sequence.frames[0]
+    box = ",".join(f"{value:.4f}" for value in sequence.boxes_xywh[0])
+    digest = hashlib.sha256(f"{len(sequence)} {box} {picture.shape}".encode())
+    digest.update(picture.tobytes())
+    return digest.hexdigest()[:16]
