@@ -72,6 +72,14 @@ def draw_boxes(image: np.ndarray, boxes_xywh: Indexed[np.ndarray], colours: Inde
         cv2.rectangle(image, near, far, colour, thickness)
 
 
+def shade_mask(image: np.ndarray, mask: np.ndarray, colour: Colour = PALETTE[0]) -> None:
+    """Lay a colour over the pixels of an (H, W) bool mask of an (H, W, 3) uint8 image, and draw its outline."""
+    mixed = (image[mask].astype(np.uint16) + colour) // 2
+    image[mask] = mixed.astype(np.uint8)
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, outlines, -1, colour, max(1, round(min(image.shape[:2]) / 480)))
+
+
 def draw_label(image: np.ndarray, corner_xy: tuple[float, float], text: str, colour: Colour = TRUTH) -> None:
     """Write dark text on a patch of `colour`, its bottom left at `corner_xy`, moved to lie inside the image."""
     scale = max(0.45, min(image.shape[:2]) / 800)

@@ -1,0 +1,213 @@
+"""Training samples with masks: sample = f(seed, epoch, index), whatever the number of workers and ranks."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lib.config.refine_schema import RefineCrop, RefineData
+from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
+from lib.data.picture import UnreadableFrameError
+from lib.data.region_cache import RegionDataset
+from lib.data.scene.scene import RenderedFrame
+from lib.data.sequence import Frames, SceneDataset, SequenceDataset
+from lib.data.skipped import SkippedFrames
+from lib.data.stretched_window import StretchedWindow
+from lib.data.training_set import MixedSource, sample_id
+
+MIN_MASK_PIXELS = 16  # in the search crop; a smaller target cannot be learned from
+
+
+class MaskSample(NamedTuple):
+    """Two crops of one video and the target's mask in the second; arrays for one sample, tensors for a batch.
+
+    Attributes:
+        reference: (S, S, 3) uint8 RGB; batched (B, 3, S, S).
+        reference_crop_box_xyxy: (4,) float32 corners in fractions of the reference crop; batched (B, 4).
+        search: as `reference`.
+        mask: (S, S) bool, True on the target's seen pixels in the search crop; batched (B, S, S).
+    """
+
+    reference: np.ndarray
+    reference_crop_box_xyxy: np.ndarray
+    search: np.ndarray
+    mask: np.ndarray
+
+
+class MaskBatch(NamedTuple):
+    """`MaskSample`s stacked, channels before height and width."""
+
+    reference: Tensor
+    reference_crop_box_xyxy: Tensor
+    search: Tensor
+    mask: Tensor
+
+    @property
+    def num_samples(self) -> int:
+        """B."""
+        return len(self.search)
+
+    def to(self, device: torch.device) -> "MaskBatch":
+        """Copy to a device without waiting for it."""
+        return MaskBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class MaskedView(NamedTuple):
+    """One whole frame with the target's box and mask."""
+
+    image: np.ndarray
+    box_xywh: np.ndarray
+    mask: np.ndarray
+
+
+class MaskSet(Dataset[MaskSample]):
+    """Random access to samples of a mixture of data sets with masks: drawn scenes, or videos with `masks`.
+
+    Index with `training_set.sample_id(epoch, index)`; two calls with the same id return the same sample, in any
+    process. Videos without masks are passed over, so a folder in which some have them will do.
+    """
+
+    def __init__(self, sources: Iterable[MixedSource], data: RefineData, crop: RefineCrop, seed: int) -> None:
+        self._sources = [source for source in sources if source.ratio > 0]
+        if not self._sources:
+            raise ValueError("a training set needs at least one data set with a ratio above 0")
+        for source in self._sources:
+            if len(source.dataset) == 0:
+                raise ValueError("a training data set has no sequences")
+            if isinstance(source.dataset, RegionDataset):
+                raise ValueError("a data set packed as crops has no masks: name the original in data.sources")
+        shares = np.cumsum([source.ratio for source in self._sources])
+        self._thresholds = shares / shares[-1]
+        self._data = data
+        self._crop = crop
+        self._seed = seed
+        self._skipped = SkippedFrames()
+
+    @property
+    def num_skipped(self) -> int:
+        """How many draws met an unreadable frame and were drawn again, in all processes together."""
+        return self._skipped.count
+
+    def __getitem__(self, index: int) -> MaskSample:
+        """Draw sample `sample_id(epoch, index)`.
+
+        Raises:
+            ValueError: no usable sample after `data.max_redraws` draws, or a frame cannot be read.
+        """
+        epoch, index_in_epoch = divmod(index, sample_id(1, 0))
+        rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
+        for _ in range(self._data.max_redraws):
+            try:
+                sample = self._draw(rng, epoch + index_in_epoch / self._data.samples_per_epoch)
+            except UnreadableFrameError as error:
+                if self._data.on_bad_frame == "raise":
+                    raise
+                self._skipped.add(str(error))
+            else:
+                if sample is not None:
+                    return sample
+        raise ValueError(
+            f"no usable sample after {self._data.max_redraws} draws (epoch {epoch}, index {index_in_epoch}): the data "
+            "sets hold too few frames with a visible target and a mask (<sequence>/mask/*.png in own data); see "
+            "data.sources and data.max_redraws"
+        )
+
+    def collate(self, samples: list[MaskSample]) -> MaskBatch:
+        """Stack samples; the crops stay uint8 and are viewed with channels first."""
+        reference, boxes, search, mask = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True))
+        return MaskBatch(reference.permute(0, 3, 1, 2), boxes, search.permute(0, 3, 1, 2), mask)
+
+    def _draw(self, rng: np.random.Generator, progress: float) -> MaskSample | None:
+        """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
+        source = self._sources[int(np.searchsorted(self._thresholds, rng.random(), side="right"))]
+        ramp = self._data.curriculum_epochs
+        difficulty = min(1.0, progress / ramp) if ramp > 0 else 1.0
+        views = draw_masked_views(source.dataset, rng, self._data.max_gap, difficulty)
+        if views is None:
+            return None
+        first, second = views
+        reference_window = StretchedWindow.around(first.box_xywh, self._crop.factor, self._crop.size)
+        jittered_xywh = jitter_box(second.box_xywh, rng, self._data.center_jitter, self._data.scale_jitter)
+        search_window = StretchedWindow.around(jittered_xywh, self._crop.factor, self._crop.size)
+        mask = search_window.cut_mask(second.mask)
+        if mask.sum() < MIN_MASK_PIXELS:
+            return None
+        crops = [reference_window.cut(first.image), search_window.cut(second.image)]
+        return self._augment(crops, reference_window.to_crop(first.box_xywh), mask, rng)
+
+    def _augment(
+        self, crops: list[np.ndarray], box: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> MaskSample:
+        """Flip and grey jointly, brighten each by itself."""
+        if rng.random() < self._data.flip_probability:
+            crops, box, mask = [flip_crop(crop) for crop in crops], flip_crop_box(box), mask[:, ::-1]
+        if rng.random() < self._data.grayscale_probability:
+            crops = [to_grayscale(crop) for crop in crops]
+        if self._data.brightness > 0:
+            factors = rng.uniform(1 - self._data.brightness, 1 + self._data.brightness, size=len(crops))
+            crops = [scale_brightness(crop, float(factor)) for crop, factor in zip(crops, factors, strict=True)]
+        reference, search = crops
+        return MaskSample(reference, box.astype(np.float32), search, np.ascontiguousarray(mask))
+
+
+def draw_masked_views(
+    dataset: SequenceDataset | SceneDataset, rng: np.random.Generator, max_gap: int, difficulty: float
+) -> tuple[MaskedView, MaskedView] | None:
+    """Draw reference and search frame of one video, both with a visible target and a mask.
+
+    Args:
+        dataset: one video of it is drawn.
+        rng: source of the draw.
+        max_gap: frames between the two at most. A photograph serves as both.
+        difficulty: of drawn videos, in [0, 1].
+
+    Returns:
+        The two, or None when the draw found none; the caller draws again, a bounded number of times.
+
+    Raises:
+        UnreadableFrameError: a frame or mask cannot be read.
+    """
+    index = int(rng.integers(len(dataset)))
+    if isinstance(dataset, SceneDataset):
+        scene = dataset.scene(index, difficulty=difficulty)
+        pair = _draw_pair(np.arange(scene.num_frames), rng, max_gap)
+        views = [_rendered_view(scene.render(frame)) for frame in pair] if pair else [None]
+        first, second = views[0], views[-1]
+        return None if first is None or second is None else (first, second)
+    sequence = dataset[index]
+    if sequence.masks is None:
+        return None
+    visible = np.flatnonzero(sequence.visible)
+    pair = (0, 0) if dataset.images_only and len(visible) else _draw_pair(visible, rng, max_gap)
+    if pair is None:
+        return None
+    first, second = (
+        MaskedView(_read(sequence.frames, frame), sequence.boxes_xywh[frame], _read(sequence.masks, frame))
+        for frame in pair
+    )
+    return first, second
+
+
+def _draw_pair(candidates: np.ndarray, rng: np.random.Generator, max_gap: int) -> tuple[int, int] | None:
+    """Draw two different frames of those given, at most `max_gap` apart; None when the first has no such other."""
+    if len(candidates) < 2:
+        return None
+    first = int(rng.choice(candidates))
+    near = candidates[(np.abs(candidates - first) <= max_gap) & (candidates != first)]
+    return (first, int(rng.choice(near))) if len(near) else None
+
+
+def _rendered_view(frame: object) -> MaskedView | None:
+    if not isinstance(frame, RenderedFrame):
+        raise ValueError("a data set of drawn videos gives no masks: leave it out of data.sources")
+    return MaskedView(frame.image, frame.box_xywh, frame.label.mask) if frame.visible else None
+
+
+def _read(frames: Frames, index: int) -> np.ndarray:
+    try:
+        return frames[index]
+    except (OSError, ValueError, IndexError) as error:
+        raise UnreadableFrameError(str(error)) from error
