@@ -1,8 +1,10 @@
 """What `prepare.py check` says of whole, partial and damaged data."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,9 +12,16 @@ import numpy as np
 import pytest
 
 from lib.config import paths
-from lib.data.check import Selection, SplitReport, check, describe, find_problems, parse_selection
+from lib.config.schema import Experiment
+from lib.data import datasets
+from lib.data.check import Selection, SplitReport, check, describe, parse_selection
+from lib.data.cut_regions import cut_regions
+from lib.data.datasets import DATASETS, SplitSize, open_dataset, trackingnet
 from lib.data.datasets.annotation import has_area
+from lib.data.datasets.folder import FolderDataset
 from lib.data.frames import ArrayFrames
+from lib.data.inspection import find_problems
+from lib.data.region_cache import Reach
 from lib.data.sequence import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,17 +90,17 @@ def test_a_damaged_annotation_is_named_and_the_rest_still_checked(tmp_path: Path
     ],
 )
 def test_boxes_that_cannot_be_true(boxes: list[list[float]], message: str) -> None:
-    problems, num_read = find_problems(sequence_of(boxes), range(len(boxes)))
+    problems, oddities, num_read = find_problems(sequence_of(boxes), range(len(boxes)))
     assert num_read == len(boxes)
-    assert len(problems) == 1
-    assert re.search(message, problems[0]), problems
+    (found,) = problems + oddities
+    assert re.search(message, found), found
 
 
 def test_boxes_that_are_strange_but_allowed() -> None:
     boxes = [[-2, 2, 3, 4], [29.5, 19.5, 100, 100], [np.nan] * 4, [0, 0, 0, 0]]
-    assert find_problems(sequence_of(boxes), range(4)) == ([], 4)
-    problems, _ = find_problems(sequence_of(boxes[2:]), ())
-    assert problems == ["the target is never visible"]
+    assert find_problems(sequence_of(boxes), range(4)) == ([], [], 4)
+    problems, oddities, _ = find_problems(sequence_of(boxes[2:]), ())
+    assert (problems, oddities) == ([], ["the target is never visible"])
 
 
 def test_missing_frames_are_counted_without_reading_them(tmp_path: Path) -> None:
@@ -149,6 +158,126 @@ def test_nothing_asked_for_reports_what_is_stated(tmp_path: Path, monkeypatch: p
     assert "MMG_NFS" in reports["nfs"].absent
     (asked,) = check([Selection("nfs")])
     assert asked.broken
+
+
+def make_trackingnet_shard(folder: Path, videos: tuple[str, ...]) -> None:
+    (folder / "anno").mkdir(parents=True)
+    for video in videos:
+        (folder / "frames" / video).mkdir(parents=True)
+        for number in range(3):
+            cv2.imwrite(str(folder / "frames" / video / f"{number}.jpg"), np.zeros((20, 30, 3), np.uint8))
+        (folder / "anno" / f"{video}.txt").write_text("1,2,3,4\n" * 3)
+
+
+def test_some_shards_of_trackingnet_are_complete_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "VIDEOS_PER_SHARD", 2)
+    root = tmp_path / "data"
+    make_trackingnet_shard(root / "TRAIN_0", ("a", "b"))
+    make_trackingnet_shard(root / "TRAIN_7", ("c", "d"))
+    train, test = check([Selection("trackingnet", root=root)])
+    assert not train.broken, describe(train)
+    assert (train.num_sequences, train.num_frames) == (4, 12)
+    assert "4 sequences, 12 frames (no published total)" in describe(train)
+    assert "note: 2 of 12 shards: TRAIN_0, TRAIN_7" in describe(train)
+    assert not test.broken
+    assert "no TEST" in test.absent
+
+    (several,) = check([Selection("trackingnet", "train_0-3", root)])
+    assert several.broken
+    assert "no TRAIN_1, TRAIN_2, TRAIN_3 in" in several.absent
+    (one,) = check([Selection("trackingnet", "train_7", root)])
+    assert not one.broken
+    (root / "TRAIN_7" / "anno" / "d.txt").unlink()
+    (one,) = check([Selection("trackingnet", "train_7", root)])
+    assert one.problems == ("1 sequences where 2 are published",)
+
+
+def test_only_all_shards_together_have_a_published_number_of_frames() -> None:
+    assert DATASETS["trackingnet"].sizes["train"] == SplitSize(12 * trackingnet.VIDEOS_PER_SHARD, 14_205_677)
+
+
+def test_published_oddities_are_no_fault_and_own_ones_are(tmp_path: Path) -> None:
+    # LaSOT's lion-5 and tiger-6 are published with negative sizes, in frames that count as annotated.
+    make_lasot_sequence(tmp_path / "lasot" / "lion-5", num_frames=3)
+    (tmp_path / "lasot" / "lion-5" / "groundtruth.txt").write_text("1,2,3,4\n1,1,-1,-1\n99,99,5,5\n")
+    (lasot,) = check([Selection("lasot", "test", tmp_path / "lasot")])
+    assert len(lasot.remarks) == 2
+    assert "lion-5: box 2 (1, 1, -1, -1) has a negative size; 1 such rows" in lasot.remarks
+    assert "note: lion-5: box 3 lies outside its frame" in describe(lasot)
+    assert not any("lion-5:" in problem for problem in lasot.problems)
+    make_sequence(tmp_path / "own" / "walk", boxes="99,99,5,5\n")
+    own = check_folder(tmp_path / "own")
+    assert own.broken
+    assert "lies outside its frame" in own.problems[0]
+    assert "no published total" not in describe(own)
+
+
+def make_photographs(root: Path, count: int) -> None:
+    root.mkdir()
+    for number in range(count):
+        cv2.imwrite(str(root / f"{number:04d}.jpg"), np.full((220, 300, 3), number % 250, np.uint8))
+
+
+def test_all_photographs_are_read_when_asked_for(tmp_path: Path) -> None:
+    make_photographs(tmp_path / "stills", 230)
+    (report,) = check([Selection("stills", root=tmp_path / "stills")])
+    assert (report.num_frames, report.num_read, report.broken) == (230, 200, False)
+    (tmp_path / "stills" / "0117.jpg").write_bytes(b"not a photograph")
+    (report,) = check([Selection("stills", root=tmp_path / "stills")], full=True, workers=2)
+    assert (report.num_frames, report.num_read, report.broken) == (230, 229, True)
+    (problem,) = report.problems
+    assert "0117.jpg" in problem
+    assert "230 photographs, 229 of them read" in describe(report)
+    (few,) = check([Selection("stills", root=tmp_path / "nowhere")])
+    assert few.broken
+    make_photographs(tmp_path / "few", 3)
+    (few,) = check([Selection("stills", root=tmp_path / "few")])
+    assert few.broken
+    assert "at least 10 are needed" in few.absent
+
+
+def test_photographs_that_an_annotation_speaks_of_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    make_photographs(tmp_path / "val2017", 3)
+    objects = [
+        {"id": key, "image_id": key % 2, "bbox": [1, 2, 3, 4], "iscrowd": 0, "category_id": 1, "area": 12}
+        for key in range(1, 5)
+    ]
+    images = [{"id": key, "file_name": f"{key:04d}.jpg"} for key in range(4)]
+    annotation = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(annotation))
+    (report,) = check([Selection("coco", "val", tmp_path)])
+    assert report.problems == (
+        "1 of 4 photographs are missing, such as 0003.jpg",
+        "4 sequences where 36,335 are published",
+    )
+    assert "4 of 36,335 objects in 4 of 5,000 photographs, 4 of them read" in describe(report)
+
+
+def test_a_crop_cache_is_checked_by_what_it_holds(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> None:
+    make_sequence(tmp_path / "own" / "walk", num_frames=6, boxes="8,6,10,8\n")
+    experiment = small_experiment()
+    cut_regions(
+        FolderDataset(tmp_path / "own"),
+        "train",
+        tmp_path / "crops",
+        Reach.of(experiment.data, experiment.crop),
+        "folder",
+    )
+    (report,) = check([Selection("folder", root=tmp_path / "crops")])
+    assert not report.broken, describe(report)
+    assert (report.num_sequences, report.num_frames, report.num_read) == (1, 6, 3)
+    (report,) = check([Selection("folder", "train", tmp_path / "crops")], full=True)
+    assert (report.num_read, report.broken) == (6, False)
+    (absent,) = check([Selection("folder", "test", tmp_path / "crops")])
+    assert absent.broken
+    assert "holds the regions of train, not of 'test'" in absent.absent
+    with pytest.raises(FileNotFoundError, match="holds the regions of train"):
+        open_dataset("folder", "test", tmp_path / "crops")
 
 
 def test_long_lists_of_problems_are_cut() -> None:

@@ -188,7 +188,7 @@ def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
         TrainingSet([MixedSource(cache, 1.0)], wider, EXPERIMENT.crop, seed=0)
     with pytest.raises(ValueError, match="no whole frames"):
         cache[0].frames[0]
-    with pytest.raises(ValueError, match="regions of train, not of 'test'"):
+    with pytest.raises(FileNotFoundError, match="regions of train, not of 'test'"):
         open_dataset("folder", "test", regions)
     with pytest.raises(ValueError, match="choose another folder"):
         cut_regions(FolderDataset(videos), "train", regions, Reach(1.0, 32.0), "videos", progress=False)

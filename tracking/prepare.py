@@ -30,7 +30,9 @@ _CHECK_EXAMPLES = """examples:
   python tracking/prepare.py check folder --root data/my_videos
 
 The annotation of every sequence is read. In 200 sequences missing frames are looked for and three frames are read; with
---full, all frames of all sequences. The exit code is 1 if anything asked for is missing, incomplete or damaged.
+--full, all frames of all sequences. Of stills, 200 photographs are read, or all. An LMDB and a crop cache are checked
+like the data set they were made of; some of TrackingNet's shards are complete by themselves. What is strange but
+published so is a note. The exit code is 1 if anything asked for is missing, incomplete or damaged.
 """
 
 _RENDER_EXAMPLES = """examples:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.index import cached_arrays, modified_ns
+from lib.data.datasets.listing import list_names
 from lib.data.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
@@ -66,6 +67,11 @@ class CocoDataset:
     def num_images(self) -> int:
         """How many photographs there are, those without objects included."""
         return len(self._image_names)
+
+    def missing_images(self) -> list[str]:
+        """Return the names of photographs that the annotation speaks of and that are not there."""
+        present = set(list_names(self._folder))
+        return [name for each in self._image_names if (name := bytes(each).decode()) not in present]
 
     def name(self, index: int) -> str:
         """Return `<image>_<object>`, both by the numbers that COCO gives them."""

@@ -57,7 +57,7 @@ class TrackingNetDataset:
             FileNotFoundError: a shard is missing, or there is none.
             ValueError: there is no such shard.
         """
-        self._is_test = split == "test"
+        self.is_test = split == "test"
         self.shard_names = tuple(_shard_names(split, root))
         self._shards = [_open_shard(root / name) for name in self.shard_names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
@@ -81,7 +81,7 @@ class TrackingNetDataset:
         if modified_ns(folder) != shard.modified_ns[index_in_shard]:
             num_on_disk = _count_frames(folder)
         visible = has_area(boxes_xywh)
-        if self._is_test:  # annotated in its first frame only
+        if self.is_test:  # annotated in its first frame only
             num_frames = max(num_rows, num_on_disk)
         else:
             num_frames = num_rows

@@ -1,0 +1,227 @@
+"""Looking at parts of a data set, in as many processes as wanted: are its boxes possible, are its frames there?"""
+
+import functools
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.data.album import Album, list_photographs
+from lib.data.crop import CropWindow
+from lib.data.datasets import open_dataset
+from lib.data.datasets.listing import list_names
+from lib.data.frames import ImageFiles
+from lib.data.picture import cut_picture, open_picture
+from lib.data.region_cache import RegionDataset
+from lib.data.sequence import SceneDataset, Sequence, SequenceDataset
+from lib.data.tree import TreePath, open_tree
+
+NUM_SAMPLED = 200  # sequences of a split whose frames are read, or photographs
+NUM_SAMPLED_SCENES = 20  # a set that draws its videos has nothing that could be damaged
+_CHUNK = 32  # sequences a worker looks at in one go
+_CROP_SIZE = 64  # px; to see that a stored region can be decoded
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a split, for one worker; it opens the data set by itself.
+
+    Attributes:
+        dataset, split, root: where it is.
+        indices: its sequences, or photographs.
+        sampled: those of them of which frames are read.
+        full: read all frames of all of them.
+        own: True for data that are nobody's publication, in which what looks strange is a mistake.
+    """
+
+    dataset: str
+    split: str
+    root: Path
+    indices: tuple[int, ...]
+    sampled: frozenset[int]
+    full: bool
+    own: bool
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a part.
+
+    Attributes:
+        num_sequences, num_frames: what it holds; the frames are those that the annotation speaks of.
+        num_read: frames that were read from disk and decoded.
+        problems: a line each.
+        remarks: what is strange but published so, a line each.
+    """
+
+    num_sequences: int
+    num_frames: int
+    num_read: int
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+class SequenceFindings(NamedTuple):
+    """What was found of one sequence: its problems, what is strange about its boxes, and how many frames were read."""
+
+    problems: list[str]
+    oddities: list[str]
+    num_read: int
+
+
+def split_into_parts(dataset: SequenceDataset, name: str, split: str, root: Path, full: bool, own: bool) -> list[Part]:
+    """Cut a split into parts; frames are read of an even sample, or of everything with `full`."""
+    drawn = isinstance(dataset, SceneDataset)
+    sampled = _even_sample(len(dataset), NUM_SAMPLED_SCENES if drawn else NUM_SAMPLED)
+    indices = sampled if drawn else range(len(dataset))
+    return [Part(name, split, root, part, frozenset(part) & frozenset(sampled), full and not drawn, own)
+            for part in _chunks(indices)]  # fmt: skip
+
+
+def split_photographs(num_photographs: int, root: Path, full: bool) -> list[Part]:
+    """Cut a folder of photographs into parts, of an even sample or of all."""
+    indices = range(num_photographs) if full else _even_sample(num_photographs, NUM_SAMPLED)
+    return [Part("stills", "", root, part, frozenset(part), full, own=True) for part in _chunks(indices)]
+
+
+def inspect_parts(parts: list[Part], workers: int) -> Iterator[Findings]:
+    """Look at parts, in this process or in several."""
+    if workers <= 1:
+        yield from map(_inspect, parts)
+        return
+    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as pool:
+        yield from pool.map(_inspect, parts)
+
+
+def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceFindings:
+    """Look at one sequence's annotation and at some of its frames."""
+    boxes_xywh = sequence.boxes_xywh
+    problems, oddities = [], []
+    broken_rows = np.isnan(boxes_xywh).any(axis=1) & ~np.isnan(boxes_xywh).all(axis=1)
+    for lines, rows, what in (
+        (problems, broken_rows, "has some numbers and some nan"),
+        (problems, np.isinf(boxes_xywh).any(axis=1), "is infinite"),
+        (oddities, (boxes_xywh[:, 2:] < 0).any(axis=1), "has a negative size"),
+    ):
+        if rows.any():
+            row = int(np.argmax(rows))
+            box = ", ".join(f"{value:g}" for value in boxes_xywh[row])
+            lines.append(f"box {row + 1} ({box}) {what}; {int(rows.sum())} such rows")
+    if not sequence.visible.any():
+        oddities.append("the target is never visible")
+    if len(boxes_xywh) not in {1, len(sequence)}:
+        problems.append(f"{len(boxes_xywh)} boxes for {len(sequence)} frames")
+    num_read, unreadable = 0, []
+    for index in frame_indices:
+        try:
+            height, width = sequence.frames[index].shape[:2]
+        except (OSError, ValueError) as error:
+            unreadable.append(str(error))
+            continue
+        num_read += 1
+        if index < len(boxes_xywh) and sequence.visible[index]:
+            left, top, box_width, box_height = boxes_xywh[index]
+            if left >= width or top >= height or left + box_width <= 0 or top + box_height <= 0:
+                oddities.append(f"box {index + 1} lies outside its frame of {width} x {height} pixels")
+    if unreadable:
+        problems.append(f"{len(unreadable)} unreadable frames: {unreadable[0]}")
+    return SequenceFindings(problems, oddities, num_read)
+
+
+def find_region_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceFindings:
+    """Look at some frames of a sequence of which only the surroundings of the target are stored."""
+    num_read, unreadable = 0, []
+    for index in frame_indices:
+        window = CropWindow.around(sequence.boxes_xywh[index], 1.0, _CROP_SIZE)
+        try:
+            crop = cut_picture(open_picture(sequence.frames, index), window)
+        except (OSError, ValueError) as error:
+            unreadable.append(str(error))
+            continue
+        num_read += 1
+        if crop is None:
+            unreadable.append(f"frame {index} does not hold its target")
+    problems = [f"{len(unreadable)} unreadable regions: {unreadable[0]}"] if unreadable else []
+    return SequenceFindings(problems, [], num_read)
+
+
+def find_missing(sequence: Sequence) -> dict[int, TreePath]:
+    """Return the frames whose files are not there; a photograph is only missed when it is read."""
+    files = sequence.frames
+    if not isinstance(files, ImageFiles) or len(files) == 1:
+        return {}
+    present = set(list_names(files.paths[0].parent))
+    return {index: path for index, path in enumerate(files.paths) if path.name not in present}
+
+
+def _inspect(part: Part) -> Findings:
+    if part.dataset == "stills":
+        return _inspect_photographs(part)
+    dataset = _opened(part.dataset, part.split, part.root)
+    in_regions = isinstance(dataset, RegionDataset)
+    num_frames = num_read = 0
+    problems: list[str] = []
+    remarks: list[str] = []
+    for index in part.indices:
+        try:
+            sequence = dataset[index]
+        except (OSError, ValueError) as error:
+            problems.append(f"{dataset.names[index]}: {error}")
+            continue
+        num_frames += len(sequence)
+        frames: list[int] = []
+        if part.full or index in part.sampled:
+            missing = find_missing(sequence)
+            if missing:
+                path = missing[min(missing)]
+                problems.append(
+                    f"{sequence.name}: {len(missing)} of {len(sequence)} frames are missing, such as {path}"
+                )
+            wanted = np.flatnonzero(sequence.visible).tolist() if in_regions else range(len(sequence))
+            if wanted and not part.full:
+                wanted = sorted({wanted[0], wanted[(len(wanted) - 1) // 2], wanted[-1]})
+            frames = [frame for frame in wanted if frame not in missing]
+        found = find_region_problems(sequence, frames) if in_regions else find_problems(sequence, frames)
+        num_read += found.num_read
+        problems += [f"{sequence.name}: {line}" for line in found.problems]
+        (problems if part.own else remarks).extend(f"{sequence.name}: {line}" for line in found.oddities)
+    return Findings(len(part.indices), num_frames, num_read, tuple(problems), tuple(remarks))
+
+
+def _inspect_photographs(part: Part) -> Findings:
+    album = _opened_album(part.root)
+    problems = []
+    for index in part.indices:
+        try:
+            album[index]
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    num_read = len(part.indices) - len(problems)
+    return Findings(len(part.indices), len(part.indices), num_read, tuple(problems))
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(name: str, split: str, root: Path) -> SequenceDataset:
+    """Open a data set once in each worker; what it warns of has been said by the process that started the workers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return open_dataset(name, split, root)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened_album(root: Path) -> Album:
+    tree = open_tree(root)
+    return Album(tree, *list_photographs(tree), memory=0)
+
+
+def _even_sample(total: int, num_wanted: int) -> list[int]:
+    return np.unique(np.linspace(0, total - 1, min(total, num_wanted)).astype(int)).tolist()
+
+
+def _chunks(indices: "list[int] | range") -> list[tuple[int, ...]]:
+    return [tuple(indices[start : start + _CHUNK]) for start in range(0, len(indices), _CHUNK)]
