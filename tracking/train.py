@@ -1,16 +1,19 @@
-"""Train a tracker from an experiment file; run the same command again to continue an interrupted run."""
+"""Train a tracker or a mask network from an experiment file; run the same command to continue an interrupted run."""
 
 import argparse
 from pathlib import Path
 
 from lib.config.cli import run
-from lib.config.load import describe, load
+from lib.config.load import describe, load_any
+from lib.config.schema import Experiment
 from lib.train.session import train
 
 EPILOG = """examples:
   python tracking/train.py --config mmg_tiny                      a small model on the embedded data, minutes on a CPU
   python tracking/train.py --config mmg_vitb --set train.batch_size=8
+  python tracking/train.py --config refine_tiny                   a small Alpha-Refine, which makes masks of boxes
   python tracking/train.py --keys                                 every config key, its type and where its value is from
+  python tracking/train.py --keys --config refine_tiny            the same of a mask network
 
 Checkpoints, log.jsonl and TensorBoard files go to runs/<config>/; look at them with `tensorboard --logdir runs`."""
 
@@ -29,11 +32,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--keys", action="store_true", help="list every config key and stop")
     arguments = parser.parse_args(argv)
     if arguments.keys:
-        print("\n".join(describe()))
+        kind = type(load_any(arguments.config, arguments.overrides)) if arguments.config else Experiment
+        print("\n".join(describe(kind)))
         return 0
     if arguments.config is None:
         parser.error("--config is required; see --help")
-    experiment = load(arguments.config, arguments.overrides)
+    experiment = load_any(arguments.config, arguments.overrides)
     folder = arguments.run or Path("runs") / experiment.name
     return train(experiment, folder, device=arguments.device, paths_file=arguments.paths)
 

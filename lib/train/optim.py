@@ -5,10 +5,10 @@ import math
 from torch import nn
 from torch.optim import AdamW
 
-from lib.config.schema import Train
+from lib.config.schema import Optimization
 
 
-def build_optimizer(model: nn.Module, train: Train) -> AdamW:
+def build_optimizer(model: nn.Module, train: Optimization) -> AdamW:
     """Give the encoder its own learning rate; everything else learns at `train.lr`.
 
     Each group carries `base_lr`, which `set_learning_rate` scales.
@@ -24,7 +24,7 @@ def build_optimizer(model: nn.Module, train: Train) -> AdamW:
     return AdamW([group for group in groups if group["params"]], weight_decay=train.weight_decay)
 
 
-def learning_rate_factor(train: Train, progress: float) -> float:
+def learning_rate_factor(train: Optimization, progress: float) -> float:
     """Return what the learning rates are multiplied by at `progress`, counted in epochs with fractions."""
     if progress < train.warmup_epochs:
         return progress / train.warmup_epochs

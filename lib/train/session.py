@@ -9,16 +9,22 @@ import torch
 import yaml
 
 from lib.config.load import experiment_to_dict
+from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment, Source
 from lib.data.datasets import open_dataset
+from lib.data.mask_set import MaskSet
 from lib.data.training_set import MixedSource, TrainingSet
 from lib.models.build import build_model
+from lib.models.refine_build import build_refine_model
 from lib.train import distributed
 from lib.train.objective import TrackingObjective
+from lib.train.refine_objective import RefineObjective
 from lib.train.trainer import Interrupted, Trainer
 
 
-def train(experiment: Experiment, run: Path, *, device: str = "auto", paths_file: Path | None = None) -> int:
+def train(
+    experiment: Experiment | RefineExperiment, run: Path, *, device: str = "auto", paths_file: Path | None = None
+) -> int:
     """Train, or continue, and return the exit code: 0 when finished, 130 or 143 when interrupted with a saved state.
 
     Raises:
@@ -44,26 +50,52 @@ def train(experiment: Experiment, run: Path, *, device: str = "auto", paths_file
         distributed.stop()
 
 
-def open_trainer(experiment: Experiment, run: Path, *, device: str = "auto", paths_file: Path | None = None) -> Trainer:
+def open_trainer(
+    experiment: Experiment | RefineExperiment, run: Path, *, device: str = "auto", paths_file: Path | None = None
+) -> Trainer:
     """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
     if torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         # A core for each loader process: threads that wait for one another stall when a loader takes the core of one.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) - data.workers))
-    training_set = TrainingSet(_open(data.sources, paths_file), data, experiment.crop, train.seed)
-    validation_set = None
-    if data.validation and data.validation_samples:
-        validation_set = TrainingSet(_open(data.validation, paths_file), data, experiment.crop, train.seed)
+    sources = _open(data.sources, paths_file)
+    validation = _open(data.validation, paths_file) if data.validation_samples else []
     torch.manual_seed(train.seed)
-    model = build_model(experiment)
-    run.mkdir(parents=True, exist_ok=True)
-    objective = TrackingObjective(model, train.loss)
-    trainer = Trainer(experiment, objective, training_set, validation_set, run, torch_device)
+    if isinstance(experiment, RefineExperiment):
+        trainer: Trainer = _open_refine(experiment, sources, validation, run, torch_device)
+    else:
+        trainer = _open_tracking(experiment, sources, validation, run, torch_device)
     if distributed.is_main():
         text = yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False)
         (run / "config.yaml").write_text(text, encoding="utf-8")
     return trainer
+
+
+def _open_tracking(
+    experiment: Experiment, sources: list[MixedSource], validation: list[MixedSource], run: Path, device: torch.device
+) -> Trainer:
+    data, crop, train = experiment.data, experiment.crop, experiment.train
+    training_set = TrainingSet(sources, data, crop, train.seed)
+    validation_set = TrainingSet(validation, data, crop, train.seed) if validation else None
+    objective = TrackingObjective(build_model(experiment), train.loss)
+    run.mkdir(parents=True, exist_ok=True)
+    return Trainer(experiment, objective, training_set, validation_set, run, device)
+
+
+def _open_refine(
+    experiment: RefineExperiment,
+    sources: list[MixedSource],
+    validation: list[MixedSource],
+    run: Path,
+    device: torch.device,
+) -> Trainer:
+    data, crop, train = experiment.data, experiment.crop, experiment.train
+    training_set = MaskSet(sources, data, crop, train.seed)
+    validation_set = MaskSet(validation, data, crop, train.seed) if validation else None
+    objective = RefineObjective(build_refine_model(experiment), train.loss)
+    run.mkdir(parents=True, exist_ok=True)
+    return Trainer(experiment, objective, training_set, validation_set, run, device)
 
 
 def _open(sources: Iterable[Source], paths_file: Path | None) -> list[MixedSource]:
