@@ -117,9 +117,75 @@ def test_published_numbers_alone(capsys: pytest.CaptureFixture[str]) -> None:
         command("analyze")(["folder"])
 
 
-def test_ablations_that_were_never_run(videos: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no results of an ablation on folder"):
-        command("analyze")(["folder", "--ablations", "--root", str(videos)])
+def test_ablations_that_were_never_run_show_the_papers_tables(
+    videos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MMG_LASOT", raising=False)
+    for arguments in (["lasot"], ["folder", "--root", str(videos)], ["got10k_test"]):
+        assert command("analyze")([*arguments, "--ablations", "--csv", "ablations.csv"]) == 0
+        out = capsys.readouterr().out
+        assert out.count("not run here") == 13 and "published, not measured here" in out
+    assert not Path("analysis").exists()
+    assert Path("ablations.csv").read_text().count("\n") == 14
+
+
+def test_ablations_on_a_data_set_that_is_not_at_hand(
+    videos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MMG_LASOT", raising=False)
+    write_results(Path("results/mmg/table4_none.seed1/lasot"), 0)
+    Path("paths.yaml").write_text("coco: /data/coco\n")
+    assert command("analyze")(["lasot", "--ablations", "--paths", "paths.yaml"]) == 1
+    assert "results of table4_none.seed1 cannot be scored: where is lasot?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--csv", "plots"], "--csv plots is a folder, but a file is wanted"),
+        (["--json", "file/scores.json"], "file is a file, so nothing can be written below it"),
+        (["--out", "file"], "--out file is a file, but a folder is wanted"),
+        (["--report", "file"], "--report file is a file, but a folder is wanted"),
+        (["--report", "/proc/report"], "--report /proc/report: cannot write into /"),
+        (["--latex", "x.out", "--csv", "./x.out"], "--csv and --latex are both x.out"),
+        (["--compare", "near", "fat"], r"no result 'fat' \(did you mean 'far'\?\) to compare"),
+        (["--compare", "near", "near"], "near and near are the same result"),
+        (["--report", "r", "--pictures", "-1"], "--pictures -1: give 0 for none"),
+        (["--pictures", "3"], "--pictures is about the report"),
+        (["--no-plots", "--out", "x"], "--no-plots draws none"),
+        (["--ablations"], "--ablations finds the results"),
+        (["--rows", "rows.yaml"], "rows.yaml"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_scored(videos: Path, options: list[str], message: str) -> None:
+    near, far = write_results(Path("near"), 0), write_results(Path("far"), 8)
+    Path("far/left.txt").write_text("this would be found by reading it\n")
+    Path("file").write_text("mine")
+    Path("plots").mkdir()
+    before = sorted(Path().rglob("*"))
+    with pytest.raises((ValueError, OSError), match=message):
+        command("analyze")(["folder", near, far, "--root", str(videos), *options])
+    assert sorted(Path().rglob("*")) == before and Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lasot", "--published", "--csv", "a.csv"], "--csv is about results: name at least one"),
+        (["lasot", "--ablations", "--report", "r"], "--report is about results"),
+        (["lasot", "--csv", "a.csv"], "name at least one result"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        command("analyze")(arguments)
+
+
+def test_results_to_compare_may_be_called_as_they_were_named(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = write_results(Path("deep/near"), 0), write_results(Path("deep/far"), 8)
+    arguments = ["folder", one, other, "--root", str(videos), "--no-plots", "--compare", one, "far"]
+    assert command("analyze")(arguments) == 0
+    assert "near against far: AUC +" in capsys.readouterr().out
 
 
 def test_results_of_another_benchmark_are_refused(videos: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import math
 import re
 from pathlib import Path
@@ -11,10 +12,6 @@ import numpy as np
 import pytest
 import yaml
 
-from lib.config.load import experiment_to_dict, flatten, load
-from lib.data.frames import ArrayFrames
-from lib.data.sequence import Sequence
-from lib.eval.ablations import format_ablations, summarize_ablations
 from lib.eval.analysis import Analysis, MissingSequences
 from lib.eval.attributes import by_attribute
 from lib.eval.benchmarks import Benchmark
@@ -23,11 +20,10 @@ from lib.eval.comparison import compare, format_comparison
 from lib.eval.csv_export import to_csv
 from lib.eval.latex_export import escape, to_latex
 from lib.eval.outputs import Outputs, write_outputs
-from lib.eval.published import MARK, PAPER, read_document, read_published
-from lib.eval.results import ResultFiles
+from lib.eval.published import MARK, PAPER, read_published
 from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
 from lib.eval.summary_plots import draw_comparison, draw_radar, draw_speed
-from lib.eval.tables import format_attributes, format_published, format_table
+from lib.eval.tables import describe_with_names, format_attributes, format_published, format_table
 
 BENCHMARK = Benchmark("toys", "Toys", "toys", "test")
 ATTRIBUTES = {"a": ("Fast Motion", "Occlusion"), "b": ("Occlusion",), "c": ()}
@@ -187,13 +183,23 @@ def test_missing_sequences_are_told_in_every_output(tmp_path: Path, capsys: pyte
     )
     out = capsys.readouterr().out
     assert "2 of 3 sequences" in out and "INCOMPLETE: x lacks 1 sequences: c_1" in out
-    assert '"missing"' in (tmp_path / "x.json").read_text()
-    assert {row["sequences_missing"] for row in csv.DictReader((tmp_path / "x.csv").open())} == {"1"}
+    assert json.loads((tmp_path / "x.json").read_text())["missing"] == {"x": ["c_1"]}
+    rows = list(csv.DictReader((tmp_path / "x.csv").open()))
+    assert {row["sequences_missing"] for row in rows} == {"1"}
+    assert [(row["result"], row["name"], row["auc"]) for row in rows if row["scope"] == "missing"] == [("x", "c_1", "")]
     assert (
         r"2 of 3 sequences, protocol stark; INCOMPLETE: x lacks 1 sequences: c\_1"
         in (tmp_path / "deep" / "x.tex").read_text()
     )
-    assert "2 of 3 sequences" in "".join(text.get_text() for text in draw_speed(incomplete).axes[0].texts)
+    assert "% INCOMPLETE: x lacks 1 sequences: c_1\n" in (tmp_path / "deep" / "x.tex").read_text()
+    drawn = "".join(text.get_text() for text in draw_speed(incomplete).axes[0].texts)
+    assert "2 of 3 sequences, protocol stark\nINCOMPLETE, without c_1" in drawn
+
+
+def test_plots_name_the_first_of_many_missing_sequences() -> None:
+    missing = (MissingSequences("x", ("c", "d", "e")), MissingSequences("y", ("d", "f", "g")))
+    text = describe_with_names(analysis(result("x", 0.5), missing=missing))
+    assert text.endswith("\nINCOMPLETE, without c, d, e and 2 more")
 
 
 def test_the_papers_file_is_read_and_marked() -> None:
@@ -243,66 +249,6 @@ def test_mistakes_in_a_file_of_rows_are_named(tmp_path: Path, changes: dict[str,
         read_published(own_rows(tmp_path, **changes), "toys")
 
 
-def test_every_ablation_row_is_an_experiment_and_the_whole_method_is_the_base() -> None:
-    document = read_document(PAPER)
-    for family in document["families"]:
-        base = flatten(experiment_to_dict(load(family["base"])))
-        for table in document["ablations"]:
-            for row in table["rows"]:
-                settings = flatten(experiment_to_dict(load(family["prefix"] + row["config"])))
-                differing = {key for key in base if settings[key] != base[key]} - {"name"}
-                sections = {"Table IV": "model.", "Table V": "model.", "Table VI": "track."}
-                assert all(key.startswith(sections[table["table"]]) for key in differing), (row, differing)
-                if family["base"] == "mmg_vitb":  # the paper's own: its best row is the whole method
-                    assert (not differing) == (row["lasot"] == 70.3), (row, differing)
-
-
-class Videos:
-    """Two videos of two frames; the target does not move."""
-
-    names = ("a", "b")
-    images_only = False
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> Sequence:
-        none = np.zeros(2, bool)
-        frames = ArrayFrames(np.zeros((2, 2, 2, 3), np.uint8))
-        return Sequence(self.names[index], frames, np.tile([1.0, 1.0, 8.0, 8.0], (2, 1)), ~none, none)
-
-
-def write_results(results_dir: Path, config: str, offset: float) -> None:
-    folder = results_dir / "mmg" / config / "toys"
-    folder.mkdir(parents=True)
-    for name in "ab":
-        boxes = np.array([[1.0, 1, 8, 8], [1 + offset, 1, 8, 8]])
-        ResultFiles(folder, name).write(boxes, np.ones(2), 0)
-
-
-def test_ablations_show_published_and_measured_side_by_side(tmp_path: Path) -> None:
-    write_results(tmp_path, "mmg_tiny", 0)
-    with pytest.raises(FileNotFoundError, match="no results of an ablation on toys"):
-        summarize_ablations(BENCHMARK, Videos(), tmp_path)
-    write_results(tmp_path, "tiny_table5_mask25", 80)
-    write_results(tmp_path, "tiny_table4_none", 4)
-    (summary,) = summarize_ablations(BENCHMARK, Videos(), tmp_path)
-    assert summary.base == "mmg_tiny" and len(summary.rows) == 13
-    rows = {row.config: row for row in summary.rows}
-    # Frame 1 is given; the second is missed, or has an IoU of 1/3 (above 7 of 21 thresholds), or 1 (above 20).
-    assert rows["tiny_table5_mask25"].measured == pytest.approx(20 / 42)
-    assert rows["tiny_table4_none"].measured == pytest.approx(27 / 42)
-    assert (rows["tiny_table5_mask25"].lasot, rows["tiny_table5_mask25"].got10k_test) == pytest.approx((0.694, 0.726))
-    # The base's results stand in all three tables, for the rows with its settings.
-    assert [row.table[:8] for row in summary.rows if row.config == "mmg_tiny"] == ["Table IV", "Table V:", "Table VI"]
-    assert rows["mmg_tiny"].measured == pytest.approx(40 / 42)
-    assert math.isnan(rows["tiny_table6_none"].measured)
-    text = format_ablations([summary])
-    assert MARK in text and "measured here: AUC of configs based on mmg_tiny; Toys, 2 sequences" in text
-    assert re.search(r"25 % +69\.4 +72\.6 +47\.6 +47\.6-47\.6 +tiny_table5_mask25", text)
-    assert re.search(r"none +69\.9 +72\.8 +- +- +tiny_table6_none", text)
-
-
 def test_radar_joins_each_result_around_all_attributes() -> None:
     attributes = by_attribute(TWO)
     (plot,) = draw_radar(attributes, "Toys").axes
@@ -330,3 +276,14 @@ def test_comparison_plot_shows_the_extremes_of_many() -> None:
     (plot,) = draw_comparison(compare(analysis(first, second), "x", "y"), "Toys").axes
     shown = [label.get_text() for label in plot.get_yticklabels()]
     assert shown == names[:-31:-1] + names[29::-1]
+
+
+def test_comparison_plot_leaves_out_ties() -> None:
+    names = [f"s{index:03d}" for index in range(100)]
+    first = BenchmarkScores("x", tuple(sequence(name, 0.5) for name in names))
+    second = BenchmarkScores("y", tuple(sequence(name, 0.5 + 0.1 * (name == "s007")) for name in names))
+    figure = draw_comparison(compare(analysis(first, second), "x", "y"), "Toys")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["s007"]
+    assert "99 sequences on which both are equal" in figure.get_suptitle()
+    figure = draw_comparison(compare(analysis(first, dataclasses.replace(first, name="z")), "x", "z"), "Toys")
+    assert not figure.axes[0].patches and "equal on every sequence" in figure.axes[0].texts[0].get_text()

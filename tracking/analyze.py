@@ -5,15 +5,17 @@ import time
 from pathlib import Path
 
 from lib.config.cli import run
-from lib.eval.ablations import format_ablations, summarize_ablations
-from lib.eval.analysis import analyze, find_results
-from lib.eval.benchmarks import BENCHMARKS, find_benchmark
+from lib.eval.ablations import summarize_ablations
+from lib.eval.analysis import Result, analyze, find_results
+from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
+from lib.eval.comparison import find_compared
 from lib.eval.metrics import PROTOCOLS
-from lib.eval.outputs import Outputs, write_outputs
+from lib.eval.outputs import Outputs, write_ablations, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
 from lib.eval.tables import format_published
 from lib.eval.trackingnet import format_server_scores, score_as_server
 
+_PICTURES = 8
 _EXAMPLES = """examples:
   python tracking/analyze.py synthetic mmg/mmg_tiny static/default
   python tracking/analyze.py folder results/mmg/mmg_tiny other_results --root ~/videos --json scores.json
@@ -21,6 +23,7 @@ _EXAMPLES = """examples:
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --compare mmg/mmg_vitb mmg/mmg_vits
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --report report/lasot
   python tracking/analyze.py lasot --ablations          the paper's Tables IV, V and VI beside what was measured here
+  python tracking/analyze.py synthetic --ablations --csv ablations.csv --latex ablations.tex --out figures
   python tracking/analyze.py vot2020 --published        what the paper prints on a benchmark, alone
   python tracking/analyze.py got10k_test --published --rows server.yaml
 
@@ -43,48 +46,95 @@ A file for --rows holds numbers from elsewhere, such as an evaluation server:
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, analyse, print."""
     arguments = _parser().parse_args(argv)
+    _check_options(arguments)
     published = _read_published(arguments)
     if not arguments.results and not arguments.ablations:
-        if not published:
-            raise ValueError("name at least one result, such as mmg/mmg_vitb, or give --ablations or --published")
         print(format_published(published))
         return 0
     benchmark = find_benchmark(arguments.benchmark)
     if arguments.ablations:
-        dataset = benchmark.open(arguments.root, arguments.paths)
+        outputs = _outputs(arguments, ())
+        outputs.check()
         summaries = summarize_ablations(
             benchmark,
-            dataset,
+            # The folder that the user names is that of the benchmark asked for, not of others shown beside it.
+            lambda each: each.open(arguments.root if each is benchmark else None, arguments.paths),
             arguments.results_dir,
             protocol=arguments.protocol,
             allow_missing=arguments.allow_missing,
         )
-        print(format_ablations(summaries))
-    if arguments.results:
-        results = find_results(arguments.results, benchmark, arguments.results_dir)
-        dataset = benchmark.open(arguments.root, arguments.paths)
-        started = time.perf_counter()
-        analysis = analyze(
-            benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing
-        )
-        seconds = time.perf_counter() - started
-        outputs = Outputs(
-            json=arguments.json,
-            csv=arguments.csv,
-            latex=arguments.latex,
-            plots=None if arguments.no_plots else arguments.out or Path("analysis") / benchmark.name,
-            compared=tuple(arguments.compare) if arguments.compare else None,
-        )
-        write_outputs(analysis, published, outputs)
-        if arguments.report:
-            from lib.eval.report import write_report  # draws frames, for which it loads much that a table does not need
+        write_ablations(summaries, outputs)
+        return 1 if any(summary.obstacle for summary in summaries) else 0
+    return _analyze(arguments, benchmark, published)
 
-            print(f"report in {write_report(analysis, dataset, results, arguments.report, arguments.pictures)}")
-        if arguments.trackingnet_formulas:
-            names = [sequence.name for sequence in analysis.scores[0].sequences]
-            print(f"\n{format_server_scores(results, score_as_server(dataset, names, results))}")
-        print(f"scored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
+
+def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tuple[PublishedTable, ...]) -> int:
+    results = find_results(arguments.results, benchmark, arguments.results_dir)
+    outputs = _outputs(arguments, results)
+    outputs.check()
+    dataset = benchmark.open(arguments.root, arguments.paths)
+    started = time.perf_counter()
+    analysis = analyze(benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing)
+    seconds = time.perf_counter() - started
+    write_outputs(analysis, published, outputs)
+    if outputs.report:
+        from lib.eval.report import write_report  # draws frames, for which it loads much that a table does not need
+
+        num_pictures = _PICTURES if arguments.pictures is None else arguments.pictures
+        print(f"report in {write_report(analysis, dataset, results, outputs.report, num_pictures, published)}")
+    if arguments.trackingnet_formulas:
+        names = [sequence.name for sequence in analysis.scores[0].sequences]
+        print(f"\n{format_server_scores(results, score_as_server(dataset, names, results))}")
+    print(f"scored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
     return 0
+
+
+def _outputs(arguments: argparse.Namespace, results: tuple[Result, ...]) -> Outputs:
+    compared = None
+    if arguments.compare:
+        names = {text: result.name for text, result in zip(arguments.results, results, strict=True)}
+        compared = find_compared(names, *arguments.compare)
+    return Outputs(
+        json=arguments.json,
+        csv=arguments.csv,
+        latex=arguments.latex,
+        plots=None if arguments.no_plots else arguments.out or Path("analysis") / arguments.benchmark,
+        report=arguments.report,
+        compared=compared,
+    )
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that contradict each other or would do nothing."""
+    given = {
+        "--compare": arguments.compare,
+        "--report": arguments.report,
+        "--trackingnet-formulas": arguments.trackingnet_formulas,
+        "--published": arguments.published,
+        "--rows": arguments.rows,
+        "--json": arguments.json,
+        "--csv": arguments.csv,
+        "--latex": arguments.latex,
+        "--out": arguments.out,
+    }
+    if arguments.ablations:
+        if arguments.results:
+            raise ValueError("--ablations finds the results of the ablation configs itself: leave out the RESULTs")
+        useless = [option for option in list(given)[:5] if given[option]]
+    elif not arguments.results:
+        if not arguments.published and not arguments.rows:
+            raise ValueError("name at least one result, such as mmg/mmg_vitb, or give --ablations or --published")
+        useless = [option for option in given if given[option] and option not in {"--published", "--rows"}]
+    else:
+        useless = []
+    if useless:
+        raise ValueError(f"{useless[0]} is about results: name at least one, such as mmg/mmg_vitb, without --ablations")
+    if arguments.pictures is not None and not arguments.report:
+        raise ValueError("--pictures is about the report: give --report DIR")
+    if arguments.pictures is not None and arguments.pictures < 0:
+        raise ValueError(f"--pictures {arguments.pictures}: give 0 for none")
+    if arguments.no_plots and arguments.out:
+        raise ValueError(f"--out {arguments.out} is where the plots go, and --no-plots draws none: leave one out")
 
 
 def _read_published(arguments: argparse.Namespace) -> tuple[PublishedTable, ...]:
@@ -130,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         "--report", type=Path, metavar="DIR", help="write a web page with every sequence; opens from disk"
     )
     parser.add_argument(
-        "--pictures", type=int, default=8, metavar="N", help="of each sequence in the report (default: 8)"
+        "--pictures", type=int, metavar="N", help=f"of each sequence in the report (default: {_PICTURES})"
     )
     parser.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="compare two of the results sequence by sequence"
@@ -142,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=Path, action="append", default=[], metavar="FILE", help="add rows from a file of your own"
     )
     parser.add_argument(
-        "--ablations", action="store_true", help="print the ablation tables from the results of their configs"
+        "--ablations",
+        action="store_true",
+        help="the paper's ablation tables with what was measured here; runs <config>.seed1, .seed2 ... are averaged",
     )
     return parser
 

@@ -1,7 +1,7 @@
 """The ablation tables of the paper beside what was measured here with the same configs."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,15 +11,29 @@ from typing import Any
 from lib.config.load import experiment_to_dict, flatten, load
 from lib.data.sequence import SequenceDataset
 from lib.eval.analysis import Analysis, Result, analyze
-from lib.eval.benchmarks import Benchmark
+from lib.eval.benchmarks import Benchmark, find_benchmark
 from lib.eval.bootstrap import Interval, ao_interval, auc_interval
-from lib.eval.measures import percent
 from lib.eval.metrics import Protocol
 from lib.eval.published import MARK, PAPER, read_document
 from lib.eval.scores import BenchmarkScores
-from lib.eval.tables import aligned, describe, incomplete
+from lib.eval.seeds import Spread, average_runs, group_runs
 
 _TRACKER = "mmg"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured here for one row.
+
+    Attributes:
+        runs: names of the folders, `<config>` or `<config>.seed<N>`.
+        spread: their scores.
+        interval: of the mean, over sequences: another test set of the same kind; the spread is over trainings.
+    """
+
+    runs: tuple[str, ...]
+    spread: Spread
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -31,8 +45,7 @@ class AblationRow:
         label: what this row is.
         config: the experiment that is this row, or one with the same settings whose results were found.
         lasot, got10k_test: AUC and AO as the paper prints them, in [0, 1].
-        measured: the score here; nan where no results were found.
-        interval: of `measured`.
+        measured: here; None where no results were found.
     """
 
     table: str
@@ -40,81 +53,140 @@ class AblationRow:
     config: str
     lasot: float
     got10k_test: float
-    measured: float = float("nan")
-    interval: Interval = Interval(float("nan"), float("nan"))
+    measured: Measurement | None = None
 
 
 @dataclass(frozen=True)
 class Ablations:
-    """All rows of one family of configs, and the analysis that the measured numbers come from."""
+    """All rows of one family of configs on one benchmark.
+
+    Attributes:
+        base: the experiment that the family's configs are based on.
+        benchmark: where they were tested, or would be.
+        rows: in the paper's order.
+        analysis: what the measured numbers come from; None when there are none.
+        obstacle: why results that were found could not be scored: their benchmark is not at hand. Empty otherwise.
+    """
 
     base: str
+    benchmark: Benchmark
     rows: tuple[AblationRow, ...]
-    analysis: Analysis
+    analysis: Analysis | None
+    obstacle: str = ""
+
+    @property
+    def measure(self) -> str:
+        """What is measured: the number that the benchmark's published results are compared by."""
+        return "AO" if self.benchmark.pooling == "got10k" else "AUC"
+
+    @property
+    def tables(self) -> dict[str, list[AblationRow]]:
+        """The rows of each table of the paper, by its title."""
+        tables: dict[str, list[AblationRow]] = {}
+        for row in self.rows:
+            tables.setdefault(row.table, []).append(row)
+        return tables
 
 
 def summarize_ablations(
     benchmark: Benchmark,
-    dataset: SequenceDataset,
+    open_benchmark: Callable[[Benchmark], SequenceDataset],
     results_dir: Path,
     *,
     protocol: Protocol = "stark",
     allow_missing: bool = False,
 ) -> tuple[Ablations, ...]:
-    """Find the results of ablation configs and score them, for each family that has any.
+    """Find the results of ablation configs and score them.
+
+    The paper's rows are always there: a benchmark is opened only when some config has results on it. A family whose
+    results belong to another benchmark, as those of the small model to the embedded data, is scored there, too.
 
     Args:
-        benchmark, dataset, protocol, allow_missing: see `analysis.analyze`.
-        results_dir: searched for `mmg/<config>/<benchmark>`.
+        benchmark: the one asked for.
+        open_benchmark: opens the sequences of a benchmark.
+        results_dir: searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`.
+        protocol, allow_missing: see `analysis.analyze`.
+
+    Returns:
+        A summary for each family and benchmark with results; when nothing was found on the benchmark that was asked
+        for, one without any measurement for it, first.
 
     Raises:
-        FileNotFoundError: no ablation config has results there.
         ValueError: as `analyze` raises it.
     """
     document = read_document(PAPER)
+    families = document["families"]
     summaries: list[Ablations] = []
-    for family in document["families"]:
+    for family in families:
         rows = _published_rows(document, family["prefix"])
-        folders = {
-            config: folder
-            for config in (family["base"], *(row.config for row in rows))
-            if any((folder := results_dir / _TRACKER / config / benchmark.name).glob("*.txt"))
-        }
-        if not folders.keys() - {family["base"]}:
-            continue  # the base alone is no ablation
-        results = [Result(config, folder) for config, folder in folders.items()]
-        analysis = analyze(benchmark, dataset, results, protocol=protocol, allow_missing=allow_missing)
-        scores = {each.name: each for each in analysis.scores}
-        measured = []
-        for row in rows:
-            stand_in = next((config for config in (row.config, *folders) if _same(config, row.config, scores)), None)
-            measured.append(_with_score(row, scores[stand_in], benchmark) if stand_in else row)
-        summaries.append(Ablations(family["base"], tuple(measured), analysis))
-    if not summaries:
-        raise FileNotFoundError(
-            f"{results_dir} has no results of an ablation on {benchmark.name}; train one of experiments/ablations/ and "
-            f"test it, for instance `python tracking/test.py {_TRACKER} {benchmark.name} --config table4_none`"
-        )
+        own = find_benchmark(family["benchmark"]) if "benchmark" in family else benchmark
+        for where in (benchmark,) if own is benchmark else (benchmark, own):
+            folders = _find_runs(results_dir, where, {family["base"], *(row.config for row in rows)})
+            if not folders:
+                continue
+            try:
+                dataset = open_benchmark(where)
+            except FileNotFoundError as error:
+                obstacle = f"results of {', '.join(folders)} cannot be scored: {error}"
+                summaries.append(Ablations(family["base"], where, tuple(rows), None, obstacle))
+                continue
+            results = [Result(run, folder) for run, folder in folders.items()]
+            analysis = analyze(where, dataset, results, protocol=protocol, allow_missing=allow_missing)
+            summaries.append(Ablations(family["base"], where, _measure(rows, analysis), analysis))
+    if not any(summary.benchmark is benchmark for summary in summaries):
+        # Nothing was run on the benchmark that was asked for: what it would be compared with is still worth showing.
+        family = next((family for family in families if family.get("benchmark") == benchmark.name), families[0])
+        rows = tuple(_published_rows(document, family["prefix"]))
+        summaries.insert(0, Ablations(family["base"], benchmark, rows, None))
     return tuple(summaries)
 
 
-def format_ablations(summaries: Indexed[Ablations]) -> str:
-    """Return the tables, published and measured numbers side by side, each under its own name."""
-    source = read_document(PAPER)["source"]
-    lines = [f"LaSOT and GOT-10k columns: {MARK}: {source}", ""]
-    for summary in summaries:
-        measure = "AO" if summary.analysis.benchmark.pooling == "got10k" else "AUC"
-        lines.append(f"measured here: {measure} of configs based on {summary.base}; {describe(summary.analysis)}")
-        head = ("row", "LaSOT AUC", "GOT-10k AO", "measured here", "95 %", "config")
-        blocks: dict[str, list[tuple[str, ...]]] = {}
-        for row in summary.rows:
-            low_high = f"{percent(row.interval.low)}-{percent(row.interval.high)}".replace("---", "-")
-            numbers = (percent(row.lasot), percent(row.got10k_test), percent(row.measured), low_high)
-            blocks.setdefault(row.table, [head]).append((row.label, *numbers, row.config))
-        lines += [*aligned(blocks), ""]
-        if summary.analysis.missing:
-            lines += [incomplete(summary.analysis), ""]
-    return "\n".join(lines[:-1])
+def published_source() -> str:
+    """Return the line that stands over the paper's columns wherever they are shown."""
+    return f"LaSOT and GOT-10k columns: {MARK}: {read_document(PAPER)['source']}"
+
+
+def how_to_run(summary: Ablations) -> str:
+    """Say how the rows that lack a measurement get one."""
+    missing = next(row.config for row in summary.rows if row.measured is None)
+    return (
+        f"to measure a row: python tracking/train.py --config {missing}, "
+        f"then python tracking/test.py {_TRACKER} {summary.benchmark.name} --config {missing}"
+    )
+
+
+def _find_runs(results_dir: Path, benchmark: Benchmark, configs: set[str]) -> dict[str, Path]:
+    """Return the folders with result files, by the name of the run, seeds in order."""
+    folders = {path.parent.name: path for path in (results_dir / _TRACKER).glob(f"*/{benchmark.name}")}
+    return {
+        run: folders[run]
+        for config, runs in group_runs(sorted(folders, key=lambda run: (len(run), run))).items()
+        if config in configs
+        for run in runs
+        if any(folders[run].glob("*.txt"))
+    }
+
+
+def _measure(rows: Indexed[AblationRow], analysis: Analysis) -> tuple[AblationRow, ...]:
+    scores = {each.name: each for each in analysis.scores}
+    groups = {config: [scores[run] for run in runs] for config, runs in group_runs(scores).items()}
+    measured = []
+    for row in rows:
+        stand_in = next((config for config in (row.config, *groups) if _same(config, row.config, groups)), None)
+        if stand_in:
+            row = dataclasses.replace(row, config=stand_in, measured=_measurement(groups[stand_in], analysis.benchmark))
+        measured.append(row)
+    return tuple(measured)
+
+
+def _measurement(runs: Indexed[BenchmarkScores], benchmark: Benchmark) -> Measurement:
+    pooled = benchmark.pooling == "got10k"
+    average = average_runs("mean", runs)
+    return Measurement(
+        runs=tuple(run.name for run in runs),
+        spread=Spread(tuple(run.ao if pooled else run.auc for run in runs)),
+        interval=ao_interval(average) if pooled else auc_interval(average),
+    )
 
 
 def _published_rows(document: dict[str, Any], prefix: str) -> list[AblationRow]:
@@ -131,18 +203,11 @@ def _published_rows(document: dict[str, Any], prefix: str) -> list[AblationRow]:
     ]
 
 
-def _same(config: str, wanted: str, scores: Mapping[str, BenchmarkScores]) -> bool:
-    """Tell whether there are scores of a config that is the wanted one, whatever its name."""
-    return config in scores and (config == wanted or _settings(config) == _settings(wanted))
+def _same(config: str, wanted: str, groups: Mapping[str, object]) -> bool:
+    """Tell whether there are runs of a config that is the wanted one, whatever its name."""
+    return config in groups and (config == wanted or _settings(config) == _settings(wanted))
 
 
 @lru_cache(maxsize=64)
 def _settings(config: str) -> dict[str, Any]:
     return {key: value for key, value in flatten(experiment_to_dict(load(config))).items() if key != "name"}
-
-
-def _with_score(row: AblationRow, scores: BenchmarkScores, benchmark: Benchmark) -> AblationRow:
-    score, interval = (
-        (scores.ao, ao_interval(scores)) if benchmark.pooling == "got10k" else (scores.auc, auc_interval(scores))
-    )
-    return dataclasses.replace(row, config=scores.name, measured=score, interval=interval)

@@ -1,5 +1,6 @@
 """Two results sequence by sequence: where one gains, where it loses, and whether the difference is more than chance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lib.config.suggest import suggest
@@ -49,18 +50,30 @@ class Comparison:
         return sum(difference.gain < 0 for difference in self.differences)
 
 
-def compare(analysis: Analysis, first: str, second: str) -> Comparison:
-    """Compare two results of an analysis, named as in its table.
+def find_compared(names: Mapping[str, str], first: str, second: str) -> tuple[str, str]:
+    """Return the names in the table of the two results to compare.
+
+    Args:
+        names: of every result, by what the user calls it.
+        first, second: as in the table or as the user calls them.
 
     Raises:
-        ValueError: the analysis has no such result.
+        ValueError: there is no such result, or both are the same.
     """
+    found = tuple(names.get(each, each) for each in (first, second))
+    for name in found:
+        if name not in names.values():
+            known = dict.fromkeys((*names.values(), *names))
+            raise ValueError(f"no result {name!r}{suggest(name, known)} to compare; there are {', '.join(known)}")
+    if found[0] == found[1]:
+        raise ValueError(f"{first} and {second} are the same result: name two to compare")
+    return found[0], found[1]
+
+
+def compare(analysis: Analysis, first: str, second: str) -> Comparison:
+    """Compare two results of an analysis, named as in its table; errors as in `find_compared`."""
     by_name = {scores.name: scores for scores in analysis.scores}
-    for name in (first, second):
-        if name not in by_name:
-            raise ValueError(
-                f"no result {name!r}{suggest(name, by_name)} to compare; the table has {', '.join(by_name)}"
-            )
+    find_compared({name: name for name in by_name}, first, second)
     differences = [
         SequenceDifference(one.name, one.auc, other.auc)
         for one, other in zip(by_name[first].sequences, by_name[second].sequences, strict=True)

@@ -19,9 +19,10 @@ _HEAD = ("benchmark", "protocol", "result", "scope", "name", "sequences_scored",
 def to_csv(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
     """Return a row for each result and scope; shares at full precision in [0, 1], empty cells where nothing is known.
 
-    `scope` is overall, attribute or sequence, and `name` says which one. `sequences_missing` counts the sequences of
-    the benchmark that were left out because some result lacks them; it is 0 in a complete evaluation. `source` is
-    "measured", or names the publication.
+    `scope` is overall, attribute, sequence or missing, and `name` says which one. `sequences_missing` counts the
+    sequences of the benchmark that were left out because some result lacks them; it is 0 in a complete evaluation. A
+    row of the scope missing names one of them and a result that lacks it. `source` is "measured", "not measured", or
+    names the publication.
     """
     keys = list(dict.fromkeys((*MEASURES, *(key for table in published for key in table.columns))))
     assert set(keys) <= TITLES.keys()
@@ -35,6 +36,10 @@ def to_csv(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
         head = (analysis.benchmark.name, analysis.protocol, scores.name, scope, name, len(scores.sequences), missing)
         numbers = (*measures, *low_high, scores.fps)
         writer.writerow((*head, *(_cell(number) for number in numbers), "measured"))
+    for lacking in analysis.missing:
+        for name in lacking.sequences:
+            head = (analysis.benchmark.name, analysis.protocol, lacking.result, "missing", name, 0, 1)
+            writer.writerow((*head, *("" for _ in keys), "", "", "", "not measured"))
     for table in published:
         for row in table.rows:
             numbers = (*(row.value(table, key) for key in keys), math.nan, math.nan, row.fps)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -39,6 +40,13 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def write_head(plot: Axes, title: str, subtitle: str) -> None:
+    """Write a title and lines of small print above a plot."""
+    num_lines = 1 + subtitle.count("\n")
+    plot.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=9 + 13 * num_lines)
+    plot.text(0, 1.03, subtitle, transform=plot.transAxes, fontsize=9, color="#555555")
 
 
 def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:

@@ -22,7 +22,10 @@ def to_latex(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str
     The best of each column is bold, among the measured results only. Published rows stand below a rule and say so.
     The preamble needs \\usepackage{booktabs}.
     """
-    text = "% \\usepackage{booktabs}\n" + _overall(analysis, published)
+    text = "% \\usepackage{booktabs}\n"
+    if analysis.missing:
+        text += f"% {incomplete(analysis)}\n"
+    text += _overall(analysis, published)
     return f"{text}\n{_attributes(analysis)}" if by_attribute(analysis) else text
 
 
@@ -40,29 +43,31 @@ def _overall(analysis: Analysis, published: Indexed[PublishedTable]) -> str:
         columns.append(_bold_best([scores.fps for scores in ranked], frames_per_second))
     num_columns = 1 + len(columns)
     head = ["Tracker", *(MEASURES[key].latex for key in keys), *(["FPS"] if timed else [])]
-    lines = [_row(head), r"\midrule"]
-    lines += [_row([escape(scores.name), *cells]) for scores, *cells in zip(ranked, *columns, strict=True)]
+    lines = [latex_row(head), r"\midrule"]
+    lines += [latex_row([escape(scores.name), *cells]) for scores, *cells in zip(ranked, *columns, strict=True)]
     for table in published:
         lines += [r"\midrule", rf"\multicolumn{{{num_columns}}}{{l}}{{\emph{{{escape(table.mark)}}}}} \\"]
         for row in sorted(table.rows, key=lambda row: -row.values[0]):
             cells = [percent(row.value(table, key)).replace("-", "--") for key in keys]
             speed = [frames_per_second(row.fps).replace("-", "--")] if timed else []
-            lines.append(_row([escape(row.tracker), *cells, *speed]))
-    return _table(lines, "l" + "r" * len(columns), f"{_caption(analysis)}.", f"tab:{analysis.benchmark.name}")
+            lines.append(latex_row([escape(row.tracker), *cells, *speed]))
+    return latex_table(lines, "l" + "r" * len(columns), f"{_caption(analysis)}.", f"tab:{analysis.benchmark.name}")
 
 
 def _attributes(analysis: Analysis) -> str:
-    lines = [_row(["Attribute", r"\#", *(escape(scores.name) for scores in analysis.scores)]), r"\midrule"]
+    lines = [latex_row(["Attribute", r"\#", *(escape(scores.name) for scores in analysis.scores)]), r"\midrule"]
     for each in by_attribute(analysis):
         cells = _bold_best([scores.auc for scores in each.scores], percent)
-        lines.append(_row([escape(each.attribute), str(each.num_sequences), *cells]))
+        lines.append(latex_row([escape(each.attribute), str(each.num_sequences), *cells]))
     caption = f"AUC by attribute. {_caption(analysis)}."
-    return _table(lines, "l" + "r" * (1 + len(analysis.scores)), caption, f"tab:{analysis.benchmark.name}-attributes")
+    return latex_table(
+        lines, "l" + "r" * (1 + len(analysis.scores)), caption, f"tab:{analysis.benchmark.name}-attributes"
+    )
 
 
 def _caption(analysis: Analysis) -> str:
     text = describe(analysis)
-    return escape(f"{text}; {incomplete(analysis)}" if analysis.missing else text)
+    return escape(f"{text}; {incomplete(analysis, limit=5)}" if analysis.missing else text)
 
 
 def _bold_best(values: list[float], write: Callable[[float], str]) -> list[str]:
@@ -72,11 +77,13 @@ def _bold_best(values: list[float], write: Callable[[float], str]) -> list[str]:
     return ["--" if text == "-" else rf"\textbf{{{text}}}" if text == best else text for text in texts]
 
 
-def _row(cells: list[str]) -> str:
+def latex_row(cells: Indexed[str]) -> str:
+    """Return a row of a tabular."""
     return " & ".join(cells) + r" \\"
 
 
-def _table(lines: list[str], columns: str, caption: str, label: str) -> str:
+def latex_table(lines: Indexed[str], columns: str, caption: str, label: str) -> str:
+    """Return rows as a floating table in the booktabs style; caption and label are LaTeX already."""
     return "\n".join(
         (
             r"\begin{table}",

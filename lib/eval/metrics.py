@@ -172,7 +172,7 @@ def _prepare(
     """Return the predicted and the true boxes as they are compared, (4, N) each, and (N,) where a frame is valid."""
     # Rows x, y, w, h of length N from here on: numpy is several times faster along the long axis.
     true = np.array(true_xywh.T, order="C")
-    unannotated = np.isnan(true).any(axis=0)
+    unannotated = np.any(np.isnan(true), axis=0)
     predicted = _fill_empty(np.array(predicted_xywh.T, order="C"), unannotated)
     predicted[:, 0] = true[:, 0]
     measured = true if protocol == "pytracking" else true[2:]

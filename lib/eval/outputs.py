@@ -1,8 +1,11 @@
 """Everything that one analysis is turned into: what `tracking/analyze.py` prints and writes."""
 
+from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.eval.ablation_tables import ablations_to_csv, ablations_to_json, ablations_to_latex, format_ablations
+from lib.eval.ablations import Ablations
 from lib.eval.analysis import Analysis
 from lib.eval.comparison import compare, format_comparison
 from lib.eval.csv_export import to_csv
@@ -10,6 +13,7 @@ from lib.eval.latex_export import to_latex
 from lib.eval.published import PublishedTable
 from lib.eval.results import write_whole
 from lib.eval.tables import format_attributes, format_table, to_json
+from lib.eval.writable import check_writable
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Outputs:
     Attributes:
         json, csv, latex: files to write, or None.
         plots: folder for the plots, or None.
+        report: folder for the web page, or None; `report.write_report` writes it.
         compared: two results, by their names in the table, to compare sequence by sequence, or None.
     """
 
@@ -26,7 +31,15 @@ class Outputs:
     csv: Path | None = None
     latex: Path | None = None
     plots: Path | None = None
+    report: Path | None = None
     compared: tuple[str, str] | None = None
+
+    def check(self) -> None:
+        """Raise ValueError or OSError when one of the paths cannot be written, before the work is done."""
+        check_writable(
+            {"--json": self.json, "--csv": self.csv, "--latex": self.latex},
+            {"--out": self.plots, "--report": self.report},
+        )
 
 
 def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], outputs: Outputs) -> None:
@@ -57,6 +70,22 @@ def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], out
         plot_summaries(analysis, published, outputs.plots)
         if comparison:
             plot_comparison(comparison, analysis, outputs.plots)
+        print(f"plots in {outputs.plots}")
+
+
+def write_ablations(summaries: Indexed[Ablations], outputs: Outputs) -> None:
+    """Print the ablation tables and write the files that are wanted; errors as in `write_outputs`."""
+    print(format_ablations(summaries))
+    if outputs.json:
+        _write(outputs.json, ablations_to_json(summaries))
+    if outputs.csv:
+        _write(outputs.csv, ablations_to_csv(summaries))
+    if outputs.latex:
+        _write(outputs.latex, ablations_to_latex(summaries))
+    if outputs.plots and any(summary.analysis for summary in summaries):
+        from lib.eval.ablation_plot import plot_ablations
+
+        plot_ablations(summaries, outputs.plots)
         print(f"plots in {outputs.plots}")
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lib.eval.analysis import Analysis
-from lib.eval.figure import colour, dashes, new_figure, save
+from lib.eval.figure import colour, dashes, new_figure, save, write_head
 from lib.eval.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS
-from lib.eval.tables import describe
+from lib.eval.tables import describe_with_names
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
     }
     paths: list[Path] = []
     for name, (axes, lines) in plots.items():
-        paths += save(partial(draw_plot, axes, lines, describe(analysis)), folder, name)
+        paths += save(partial(draw_plot, axes, lines, describe_with_names(analysis)), folder, name)
     return paths
 
 
@@ -82,8 +82,7 @@ def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
         )
         handles.append(handle)
     plot.set(xlim=(axes.thresholds[0], axes.thresholds[-1]), ylim=(0, 100), xlabel=axes.x_label, ylabel=axes.y_label)
-    plot.set_title(axes.title, loc="left", fontweight="bold", fontsize=13, pad=22)
-    plot.text(0, 1.03, subtitle, transform=plot.transAxes, fontsize=9, color="#555555")
+    write_head(plot, axes.title, subtitle)
     # Success curves fall to the right, precision curves rise: the free corner differs.
     plot.legend(
         handles=handles[::-1],

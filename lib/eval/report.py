@@ -22,6 +22,7 @@ from lib.eval.analysis import Analysis, Result, describe_missing
 from lib.eval.film import read_result, true_box
 from lib.eval.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS, frame_overlap
 from lib.eval.moments import Moment, choose_moments, fill_evenly, find_moments
+from lib.eval.published import PublishedTable
 from lib.eval.results import write_whole
 from lib.eval.scores import BenchmarkScores
 from lib.eval.tables import describe
@@ -46,7 +47,12 @@ class _Shot:
 
 
 def write_report(
-    analysis: Analysis, dataset: SequenceDataset, results: Indexed[Result], folder: Path, num_pictures: int = 8
+    analysis: Analysis,
+    dataset: SequenceDataset,
+    results: Indexed[Result],
+    folder: Path,
+    num_pictures: int = 8,
+    published: Indexed[PublishedTable] = (),
 ) -> Path:
     """Write the report of an analysis into a folder.
 
@@ -56,6 +62,7 @@ def write_report(
         results: what was analysed, in the order of `analysis.scores`.
         folder: made when missing; an earlier report there is replaced.
         num_pictures: at most so many per sequence; 0 for none.
+        published: what others measured on the same benchmark; shown below the results, and marked.
 
     Returns:
         The page, `folder/index.html`; it is written last.

@@ -14,10 +14,10 @@ from matplotlib.ticker import LogLocator, NullLocator
 from lib.eval.analysis import Analysis
 from lib.eval.attributes import AttributeScores, by_attribute
 from lib.eval.comparison import Comparison
-from lib.eval.figure import GREY, colour, dashes, new_figure, save
+from lib.eval.figure import GREY, colour, dashes, new_figure, save, write_head
 from lib.eval.measures import percent
 from lib.eval.published import MARK, PublishedTable
-from lib.eval.tables import describe
+from lib.eval.tables import describe_with_names
 
 _MOST_BARS = 60
 
@@ -27,7 +27,7 @@ def plot_summaries(analysis: Analysis, published: Indexed[PublishedTable], folde
     paths: list[Path] = []
     attributes = by_attribute(analysis)
     if len(attributes) >= 3:
-        paths += save(partial(draw_radar, attributes, describe(analysis)), folder, "attributes")
+        paths += save(partial(draw_radar, attributes, describe_with_names(analysis)), folder, "attributes")
     if any(not math.isnan(scores.fps) for scores in analysis.scores):
         paths += save(partial(draw_speed, analysis, published), folder, "speed")
     return paths
@@ -35,7 +35,7 @@ def plot_summaries(analysis: Analysis, published: Indexed[PublishedTable], folde
 
 def plot_comparison(comparison: Comparison, analysis: Analysis, folder: Path) -> list[Path]:
     """Draw the differences of two results, a bar for each sequence."""
-    return save(partial(draw_comparison, comparison, describe(analysis)), folder, "comparison")
+    return save(partial(draw_comparison, comparison, describe_with_names(analysis)), folder, "comparison")
 
 
 def draw_radar(attributes: Indexed[AttributeScores], subtitle: str) -> Figure:
@@ -101,32 +101,39 @@ def draw_speed(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> F
     plot.xaxis.set_minor_locator(NullLocator())
     plot.set(xlabel="frames per second, the tracker alone", ylabel="AUC [%]")
     note = f"; hollow: {MARK}" if others else ""
-    plot.set_title("Speed and accuracy", loc="left", fontweight="bold", fontsize=13, pad=22)
-    plot.text(0, 1.03, describe(analysis) + note, transform=plot.transAxes, fontsize=9, color="#555555")
+    first, *rest = describe_with_names(analysis).split("\n")
+    write_head(plot, "Speed and accuracy", "\n".join((first + note, *rest)))
     return figure
 
 
 def draw_comparison(comparison: Comparison, subtitle: str) -> Figure:
-    """Draw a bar per sequence, gains above losses; of many sequences the largest gains and losses are shown."""
-    differences = comparison.differences
-    if len(differences) > _MOST_BARS:
-        differences = (*differences[: _MOST_BARS // 2], *differences[-_MOST_BARS // 2 :])
-        subtitle += f"; the {_MOST_BARS // 2} highest and the {_MOST_BARS // 2} lowest"
-    figure = new_figure(7.2, 1.6 + 0.17 * len(differences))
+    """Draw a bar per sequence on which the two differ, gains above losses; of many, the largest gains and losses."""
+    differing = [each for each in comparison.differences if each.gain != 0]
+    num_equal = len(comparison.differences) - len(differing)
+    shown, notes = differing, []
+    if len(differing) > _MOST_BARS:
+        shown = [*differing[: _MOST_BARS // 2], *differing[-_MOST_BARS // 2 :]]
+        notes.append(f"the {_MOST_BARS // 2} highest and the {_MOST_BARS // 2} lowest of {len(differing)}")
+    if num_equal:
+        notes.append(f"{num_equal} sequences on which both are equal are left out")
+    figure = new_figure(7.2, 1.8 + 0.17 * max(len(shown), 4))
     plot = figure.add_subplot()
-    gains = [100 * each.gain for each in differences]
-    bars = range(len(differences))
+    gains = [100 * each.gain for each in shown]
+    bars = range(len(shown))
     plot.barh(bars, gains, color=[colour(0) if gain >= 0 else colour(1) for gain in gains], height=0.75)
+    if not shown:
+        plot.text(0.5, 0.5, "equal on every sequence", transform=plot.transAxes, ha="center", va="center", color=GREY)
+        plot.set_xlim(-1, 1)
     plot.axvline(0, color="#555555", linewidth=0.8)
-    plot.set_yticks(bars, [each.sequence for each in differences], fontsize=8)
-    plot.set_ylim(len(differences) - 0.4, -0.6)
+    plot.set_yticks(bars, [each.sequence for each in shown], fontsize=8)
+    plot.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     plot.grid(visible=False, axis="y")
     plot.set_axisbelow(True)
     plot.set_xlabel("difference of AUC [points]")
     interval = comparison.interval
     figure.suptitle(
         f"{comparison.first} (to the right) against {comparison.second}: {100 * comparison.gain:+.1f} points, "
-        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}\n{subtitle}",
+        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}\n" + "\n".join((subtitle, *notes)),
         fontsize=9,
     )
     return figure

@@ -70,9 +70,18 @@ def describe(analysis: Analysis) -> str:
     return f"{analysis.benchmark.title}, {scored} sequences, protocol {analysis.protocol}"
 
 
-def incomplete(analysis: Analysis) -> str:
-    """Say which sequences were left out."""
-    return f"INCOMPLETE: {describe_missing(analysis.missing)}"
+def describe_with_names(analysis: Analysis, limit: int = 3) -> str:
+    """Describe an analysis for a plot: a second line names the first sequences that were left out, if any were."""
+    left_out = analysis.left_out
+    if not left_out:
+        return describe(analysis)
+    more = f" and {len(left_out) - limit} more" if len(left_out) > limit else ""
+    return f"{describe(analysis)}\nINCOMPLETE, without {', '.join(left_out[:limit])}{more}"
+
+
+def incomplete(analysis: Analysis, limit: int | None = None) -> str:
+    """Say which sequences were left out; at most `limit` names of each result's."""
+    return f"INCOMPLETE: {describe_missing(analysis.missing, limit)}"
 
 
 def aligned(blocks: Mapping[str, list[tuple[str, ...]]]) -> list[str]:
