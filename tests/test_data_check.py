@@ -75,7 +75,7 @@ def test_a_damaged_annotation_is_named_and_the_rest_still_checked(tmp_path: Path
     make_sequence(tmp_path / "b")
     report = check_folder(tmp_path)
     assert report.broken
-    assert "line 1" in report.problems[0]
+    assert "row 1" in report.problems[0]
     assert report.num_frames == 5
 
 

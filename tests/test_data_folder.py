@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.datasets.folder import FolderDataset, natural_key, read_boxes
+from lib.data.datasets.folder import FolderDataset, natural_key
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "sequences"
 MakeSequence = Callable[..., Path]
@@ -73,40 +73,16 @@ def test_video_file_instead_of_pictures(make_sequence: MakeSequence) -> None:
     assert abs(float(sequence.frames[1].mean()) - 100) < 5
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1,2,3,4\n5,6,7.5,8\n",
-        "1\t2\t3\t4\n5\t6\t7.5\t8",
-        "1 2 3 4\n5 6 7.5 8\n\n\n",
-        "1,2,3,4\r\n5,6,7.5,8\r\n\r\n",
-        "1, 2,\t3 4\n 5;6 ;7.5,  8 \n",
-        "\ufeff1,2,3,4,\n5e0,+6,7.50,0.8e1,\n",
-    ],
-)
-def test_boxes_in_every_spelling(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "boxes.txt"
-    path.write_bytes(text.encode("utf-8"))
-    boxes_xywh = read_boxes(path)
-    assert boxes_xywh.dtype == np.float64
-    np.testing.assert_array_equal(boxes_xywh, [[1, 2, 3, 4], [5, 6, 7.5, 8]])
+@pytest.mark.parametrize("line", ["1,2,3", "1,2,inf,4", "5,6,-7,8"])
+def test_a_box_that_cannot_be_meant_names_file_and_row(make_sequence: MakeSequence, line: str) -> None:
+    with pytest.raises(ValueError, match=r"groundtruth\.txt, row 2: "):
+        FolderDataset(make_sequence(f"1,2,3,4\n{line}\n"))[0]
 
 
-@pytest.mark.parametrize("line", ["1,2,3", "1,2,3,4,5", "1,2,x,4", "", "1,,2,3,4", "1,2,inf,4", "1-2-3-4"])
-def test_malformed_box_names_file_line_and_text(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "boxes.txt"
-    path.write_text(f"1,2,3,4\n{line}\n5,6,7,8\n")
-    with pytest.raises(ValueError, match=r"boxes\.txt, line 2: expected four numbers") as caught:
-        read_boxes(path)
-    assert repr(line) in str(caught.value)
-
-
-def test_empty_and_missing_box_files(tmp_path: Path) -> None:
-    (tmp_path / "empty.txt").write_text("\n\n")
-    with pytest.raises(ValueError, match=r"empty\.txt has no boxes"):
-        read_boxes(tmp_path / "empty.txt")
-    with pytest.raises(FileNotFoundError, match=r"gone\.txt"):
-        read_boxes(tmp_path / "gone.txt")
+def test_rows_may_end_in_a_comma(make_sequence: MakeSequence) -> None:
+    sequence = FolderDataset(make_sequence("1,2,3,4,\n5,6,7,8,\n", absent="0,\n1,\n"))[0]
+    assert sequence.boxes_xywh.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert sequence.absent.tolist() == [False, True]
 
 
 def test_what_is_visible_and_what_is_absent(make_sequence: MakeSequence) -> None:
@@ -135,13 +111,13 @@ def test_contradicting_counts_say_both_numbers(make_sequence: MakeSequence) -> N
         FolderDataset(folder)[0]
 
 
-def test_negative_side_names_the_line(make_sequence: MakeSequence) -> None:
-    with pytest.raises(ValueError, match=r"line 2: .*-7.* negative"):
+def test_negative_side_is_explained(make_sequence: MakeSequence) -> None:
+    with pytest.raises(ValueError, match=r"row 2: .*-7.* negative width or height; a row is x,y,w,h"):
         FolderDataset(make_sequence("1,2,3,4\n5,6,-7,8\n"))[0]
 
 
-def test_malformed_absence_names_the_line(make_sequence: MakeSequence) -> None:
-    with pytest.raises(ValueError, match=r"absent\.txt, line 2: expected one number, found 'no'"):
+def test_malformed_absence_names_the_row(make_sequence: MakeSequence) -> None:
+    with pytest.raises(ValueError, match=r"absent\.txt, row 2: expected 1 number, found 'no'"):
         FolderDataset(make_sequence(absent="0\nno\n"))[0]
 
 

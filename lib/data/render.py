@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.datasets.folder import read_boxes
+from lib.data.datasets.annotation import read_boxes
 from lib.data.sequence import Sequence, SequenceDataset
 
 IMAGE_FORMATS = ("jpg", "png")

@@ -1,15 +1,15 @@
 """Your own data: a folder of sequences, each with pictures (or a video) and a text file of boxes."""
 
-import math
-import re
 from collections.abc import Sequence as Indexed
 from pathlib import Path
 
 import numpy as np
 
+from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
 from lib.data.frames import ImageFiles, MaskFiles, VideoFile
 from lib.data.sequence import Frames, Sequence
+from lib.data.table import read_table
 from lib.data.tree import TreePath
 
 LAYOUT = """expected layout:
@@ -20,7 +20,6 @@ LAYOUT = """expected layout:
 
 _BOXES = "groundtruth.txt"
 _VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
-_DELIMITERS = re.compile(r"\s*[,;]\s*|\s+")
 _NUM_KEPT_OPEN = 64  # sequences; a video file is slow to open again
 
 
@@ -90,59 +89,53 @@ def open_frames(folder: TreePath) -> Frames:
     raise FileNotFoundError(f"no pictures and no video in {folder}; {LAYOUT}")
 
 
-def read_boxes(path: TreePath) -> np.ndarray:
-    """Read a text file of boxes, one x,y,w,h per line, separated by commas, semicolons, tabs or spaces.
-
-    Empty lines at the end are ignored; nan stands for no annotation. Sizes are not judged here.
-
-    Returns:
-        (N, 4) float64.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is not four numbers, or the file has no lines; file, line and text are named.
-    """
-    rows = [_parse_row(path, number, line, columns=4) for number, line in _numbered_lines(path)]
-    if not rows:
-        raise ValueError(f"{path} has no boxes; it needs one line x,y,w,h per frame")
-    return np.array(rows, dtype=np.float64)
-
-
 def _name(folder: TreePath) -> str:
     # "." has no name until it is resolved.
     return folder.resolve().name if isinstance(folder, Path) else folder.name
 
 
 def _open_sequence(folder: TreePath, name: str) -> Sequence:
-    boxes_xywh = read_boxes(folder / _BOXES)
+    boxes_xywh = _read_boxes(folder / _BOXES)
     rows = len(boxes_xywh)
     frames = open_frames(folder)
     # One row is the annotation of a test set, or of a video to be tracked.
     if rows != 1 and rows != len(frames):
         raise ValueError(f"{folder / _BOXES} has {rows} rows, but there are {len(frames)} frames in {folder}")
-    negative = np.flatnonzero((boxes_xywh[:, 2:] < 0).any(axis=1))
-    if len(negative):
-        line, box = negative[0] + 1, boxes_xywh[negative[0]].tolist()
-        raise ValueError(f"{folder / _BOXES}, line {line}: the box {box} has a negative width or height")
     absent = _read_absent(folder / "absent.txt", rows)
-    annotated = np.isfinite(boxes_xywh).all(axis=1) & (boxes_xywh[:, 2:] > 0).all(axis=1)
     return Sequence(
         name=name,
         frames=frames,
         boxes_xywh=boxes_xywh,
-        visible=annotated & ~absent,
+        visible=has_area(boxes_xywh) & ~absent,
         absent=absent,
         masks=_open_masks(folder / "mask", frames),
     )
 
 
+def _read_boxes(path: TreePath) -> np.ndarray:
+    """Read boxes, and refuse those that cannot be meant.
+
+    Raises:
+        ValueError: a row is not four numbers, or infinite, or of a negative size; the message names file and row.
+    """
+    boxes_xywh = read_boxes(path)
+    for rows, what in (
+        (np.isinf(boxes_xywh).any(axis=1), "is infinite"),
+        ((boxes_xywh[:, 2:] < 0).any(axis=1), "has a negative width or height; a row is x,y,w,h"),
+    ):
+        if rows.any():
+            row = int(np.argmax(rows))
+            raise ValueError(f"{path}, row {row + 1}: the box {boxes_xywh[row].tolist()} {what}")
+    return boxes_xywh
+
+
 def _read_absent(path: TreePath, rows: int) -> np.ndarray:
     if not path.exists():
         return np.zeros(rows, dtype=bool)
-    flags = [_parse_row(path, number, line, columns=1)[0] for number, line in _numbered_lines(path)]
+    flags = read_table(path, 1)[:, 0]
     if len(flags) != rows:
         raise ValueError(f"{path} has {len(flags)} rows, but {path.with_name(_BOXES)} has {rows}")
-    return np.array(flags) != 0
+    return flags != 0
 
 
 def _open_masks(folder: TreePath, frames: Frames) -> MaskFiles | None:
@@ -152,21 +145,3 @@ def _open_masks(folder: TreePath, frames: Frames) -> MaskFiles | None:
     if len(masks) != len(frames):
         raise ValueError(f"{folder} holds {len(masks)} masks, but there are {len(frames)} frames in {folder.parent}")
     return MaskFiles(masks)
-
-
-def _numbered_lines(path: TreePath) -> list[tuple[int, str]]:
-    """Return the lines of a text file with their numbers, without the empty ones at the end."""
-    if not path.is_file():
-        raise FileNotFoundError(f"the file {path} does not exist")
-    return list(enumerate(path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines(), start=1))
-
-
-def _parse_row(path: TreePath, number: int, line: str, columns: int) -> list[float]:
-    try:
-        values = [float(word) for word in _DELIMITERS.split(line.strip(" \t,;"))]
-    except ValueError:
-        values = []
-    if len(values) != columns or any(map(math.isinf, values)):
-        wanted = "four numbers x,y,w,h" if columns == 4 else "one number"
-        raise ValueError(f"{path}, line {number}: expected {wanted}, found {line.strip()!r}")
-    return values
