@@ -2,8 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
+import time
 from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+import lib.data.pack as pack
 import lib.data.packed as packed
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
@@ -135,12 +138,71 @@ def test_map_grows_with_what_is_stored(folder: Path, tmp_path: Path, monkeypatch
     assert report.compared == report.files == len(FILES) + 20
 
 
-def test_stored_bytes_are_compared_with_the_files(folder: Path, tmp_path: Path) -> None:
+def test_stored_bytes_are_compared_with_the_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = PackWriter.add
+    monkeypatch.setattr(PackWriter, "add", lambda writer, key, data: add(writer, key, data[::-1]))
+    with pytest.raises(ValueError, match=r"z\.txt is not what was stored"):
+        pack_folder(folder, tmp_path / "lmdb", compare_all=True, progress=False)
+
+
+def test_edited_annotation_of_the_same_size_is_packed_again(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "lmdb"
     pack_folder(folder, out, progress=False)
-    (folder / "a/2.txt").write_bytes(b"new")  # of the same size, so it is taken for stored
-    with pytest.raises(ValueError, match=r"a/2\.txt is not what was stored"):
-        pack_folder(folder, out, compare_all=True, progress=False)
+    times = (folder / "a/2.txt").stat()
+    (folder / "a/2.txt").write_bytes(b"new")
+    os.utime(folder / "a/2.txt", (times.st_atime, times.st_mtime))  # as an editor that hides its traces
+    report = pack_folder(folder, out, progress=False)
+    assert report.kept == len(FILES) - 1
+    assert (open_tree(out) / "a/2.txt").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("only", [(), ("a",)])
+def test_changed_picture_of_the_same_size_is_packed_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: tuple[str, ...]
+) -> None:
+    out, picture = tmp_path / "lmdb", folder / "a" / "3.jpg"
+    picture.write_bytes(b"before")
+    now = time.time()
+    monkeypatch.setattr(pack.time, "time", lambda: now + 1000)  # the picture is older than the packing
+    pack_folder(folder, out, progress=False)
+    reads: list[str] = []
+    read = PackWriter.read
+    monkeypatch.setattr(PackWriter, "read", lambda writer, key: reads.append(key) or read(writer, key))
+    monkeypatch.setattr(pack, "_CHECK_EVERY", 10**9)
+    assert pack_folder(folder, out, only, progress=False).removed == 0
+    assert "a/3.jpg" not in reads  # believed: not read again
+    picture.write_bytes(b"after!")
+    os.utime(picture, (now + 2000, now + 2000))
+    pack_folder(folder, out, only, progress=False)
+    assert (open_tree(out) / "a/3.jpg").read_bytes() == b"after!"
+
+
+def test_picture_changed_while_another_part_was_packed_is_noticed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, picture = tmp_path / "lmdb", folder / "a" / "3.jpg"
+    now = time.time()
+    picture.write_bytes(b"before")
+    pack_folder(folder, out, progress=False)
+    picture.write_bytes(b"after!")
+    monkeypatch.setattr(pack.time, "time", lambda: now + 1000)
+    pack_folder(folder, out, only=["a-b"], progress=False)
+    pack_folder(folder, out, progress=False)
+    assert (open_tree(out) / "a/3.jpg").read_bytes() == b"after!"
+
+
+def test_what_is_gone_is_removed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lmdb"
+    pack_folder(folder, out, progress=False)
+    for name in ("a/1.txt", "a-b/1.txt"):
+        (folder / name).unlink()
+    assert pack_folder(folder, out, only=["a"], progress=False).removed == 1
+    assert not (open_tree(out) / "a/1.txt").exists() and (open_tree(out) / "a-b/1.txt").exists()
+    assert pack_folder(folder, out, progress=False).removed == 1
+    (folder / "a-b").rmdir()
+    assert walk(open_tree(out), len(str(out))) == walk(folder, len(str(folder)))
 
 
 def test_what_cannot_be_packed_is_refused(folder: Path, tree: TreePath, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -12,6 +14,8 @@ from lib.data.packed import PackWriter, is_packed
 
 _VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
 _ARCHIVES = frozenset((".zip", ".tar", ".gz", ".xz", ".7z", ".rar"))
+_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp"))
+_CLOCKS = 120.0  # seconds by which the clock of a file server may differ
 _PAGE = 4096  # bytes; LMDB stores a file in whole pages
 _CHECK_EVERY = 50  # of how many files one is compared in full
 
@@ -24,12 +28,14 @@ class PackReport:
         files: in the database now.
         size: of their contents in bytes.
         kept: how many of them were there already.
+        removed: how many were there and are in the folder no longer.
         compared: how many were read back and compared byte by byte.
     """
 
     files: int
     size: int
     kept: int
+    removed: int
     compared: int
 
 
@@ -38,9 +44,10 @@ def pack_folder(
 ) -> PackReport:
     """Store every file of a folder under its relative path, its bytes unchanged.
 
-    Files already stored with the same size are kept, so the same call resumes what was interrupted, and a call with
-    another part of the folder adds to it. At the end the size of every file is checked, and of one in fifty, or of
-    all, the contents.
+    The same call resumes what was interrupted and follows what has changed: files that are gone are removed, and a file
+    is kept if its contents are those stored. Of a picture of the same size that is believed, unless it was changed
+    after the last complete call began. A call with another part of the folder adds to it. At the end the size of every
+    file is checked, and of one in fifty, or of all, the contents.
 
     Args:
         root: folder of a data set; hidden files and archives are left out.
@@ -58,13 +65,20 @@ def pack_folder(
         raise ValueError(f"{root} is an LMDB already")
     if out.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{out} lies in the data set {root} that is to be packed: choose a folder outside")
-    files = _list_files(root, list(only))
-    stored_bytes = sum(-(-size // _PAGE) * _PAGE for size in files.values())
+    began = time.time()
+    folders = list(only)
+    files = _list_files(root, folders)
+    stored_bytes = sum(-(-file.size // _PAGE) * _PAGE for file in files.values())
     out.mkdir(parents=True, exist_ok=True)
-    kept = 0
     with PackWriter(out, f"the files of {root.resolve()}") as writer:
-        missing = {key: size for key, size in files.items() if writer.size(key) != size}
-        kept = len(files) - len(missing)
+        missing = {
+            key: file.size
+            for key, file in tqdm(files.items(), desc="comparing", unit="file", disable=not progress)
+            if not _is_stored(writer, root, key, file)
+        }
+        present = [key for folder in folders or [""] for key in writer.keys(folder)]
+        gone = [key for key in present if key not in files]
+        writer.remove(gone)
         needed = sum(-(-size // _PAGE) * _PAGE for size in missing.values())
         free = shutil.disk_usage(out).free
         if needed > free:
@@ -77,21 +91,43 @@ def pack_folder(
             for key, size in missing.items():
                 writer.add(key, (root / key).read_bytes())
                 bar.update(size)
+        writer.flush()
         compared = 0
-        for number, (key, size) in enumerate(tqdm(files.items(), desc="verifying", unit="file", disable=not progress)):
+        for number, (key, file) in enumerate(tqdm(files.items(), desc="verifying", unit="file", disable=not progress)):
             if compare_all or number % _CHECK_EVERY == 0:
                 same = writer.read(key) == (root / key).read_bytes()
                 compared += 1
             else:
-                same = writer.size(key) == size
+                same = writer.size(key) == file.size
             if not same:
                 raise ValueError(f"{root / key} is not what was stored of it; has it changed? Run the command again")
+        if not folders:  # else there may be other files, which were not looked at
+            writer.current_at = began
         writer.finish()
-    return PackReport(len(files), sum(files.values()), kept, compared)
+    return PackReport(
+        len(files), sum(file.size for file in files.values()), len(files) - len(missing), len(gone), compared
+    )
 
 
-def _list_files(root: Path, only: list[str]) -> dict[str, int]:
-    """Return the size of every file by its path in the folder, in order."""
+class _File(NamedTuple):
+    """Size in bytes, and when its contents or its place were last changed, in seconds since 1970."""
+
+    size: int
+    changed: float
+
+
+def _is_stored(writer: PackWriter, root: Path, key: str, file: _File) -> bool:
+    if writer.size(key) != file.size:
+        return False
+    if Path(key).suffix.lower() in _PICTURES:
+        current_at = writer.current_at
+        if current_at is not None and file.changed < current_at - _CLOCKS:
+            return True
+    return writer.read(key) == (root / key).read_bytes()
+
+
+def _list_files(root: Path, only: list[str]) -> dict[str, _File]:
+    """Return every file by its path in the folder, in order."""
     if not root.is_dir():
         raise FileNotFoundError(f"the folder {root} does not exist")
     for name in only:
@@ -107,7 +143,9 @@ def _list_files(root: Path, only: list[str]) -> dict[str, int]:
                 if suffix in _VIDEOS:
                     raise ValueError(f"{path} is a video; only image files can be packed: make frames of it first")
                 if not name.startswith(".") and suffix not in _ARCHIVES:
-                    files[path.relative_to(root).as_posix()] = path.stat().st_size
+                    status = path.stat()
+                    changed = max(status.st_mtime, status.st_ctime)
+                    files[path.relative_to(root).as_posix()] = _File(status.st_size, changed)
     if not files:
         raise FileNotFoundError(f"there are no files in {root}")
     return files

@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -106,7 +107,11 @@ class PackedPath:
 
 
 class PackWriter:
-    """Adds files to an LMDB, in a `with` statement. What was there stays, so an interrupted work can be resumed."""
+    """Adds files to an LMDB, in a `with` statement. What was there stays, so an interrupted work can be resumed.
+
+    Attributes:
+        current_at: seconds since 1970: what is stored was, then or later, what it was packed from; None if unknown.
+    """
 
     def __init__(self, database: Path, source: str) -> None:
         """Open or make the database; until `finish` it counts as incomplete.
@@ -120,10 +125,14 @@ class PackWriter:
             OSError: it cannot be written.
         """
         database.mkdir(parents=True, exist_ok=True)
+        self.current_at: float | None = time.time()
         if is_packed(database):
-            found = _read_note(database)["source"]
-            if found != source:
-                raise ValueError(f"{database} holds {found}, not {source}; choose another folder, or remove it")
+            note = _read_note(database)
+            if note["source"] != source:
+                raise ValueError(
+                    f"{database} holds {note['source']}, not {source}; choose another folder, or remove it"
+                )
+            self.current_at = note.get("current_at")
         self._database = database
         self._source = source
         self._pending: dict[bytes, bytes] = {}
@@ -138,7 +147,7 @@ class PackWriter:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Close; after an interruption too, what was added is kept."""
         if error is None or isinstance(error, KeyboardInterrupt):
-            self._commit()
+            self.flush()
         self._environment.close()
 
     def size(self, key: str) -> int | None:
@@ -151,9 +160,30 @@ class PackWriter:
 
     def read(self, key: str) -> bytes | None:
         """Return a file that is stored, None if there is none."""
-        self._commit()
+        if key.encode() in self._pending:
+            return self._pending[key.encode()]
         with self._environment.begin() as transaction:
             return transaction.get(key.encode())
+
+    def keys(self, folder: str = "") -> list[str]:
+        """Return the paths of all files in a folder, and below it."""
+        self.flush()
+        prefix = f"{folder}/".encode() if folder else b""
+        found = []
+        with self._environment.begin() as transaction:
+            cursor = transaction.cursor()
+            more = cursor.set_range(prefix) if prefix else cursor.first()
+            while more and cursor.key().startswith(prefix):
+                found.append(cursor.key().decode())
+                more = cursor.next()
+        return found
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove files, as far as they are stored."""
+        self.flush()
+        with self._environment.begin(write=True) as transaction:
+            for key in keys:
+                transaction.delete(key.encode())
 
     def add(self, key: str, data: bytes) -> None:
         """Store a file, in place of an earlier one under the same path.
@@ -167,15 +197,16 @@ class PackWriter:
         self._pending[key.encode()] = data
         self._pending_bytes += len(data)
         if self._pending_bytes >= _COMMIT_BYTES:
-            self._commit()
+            self.flush()
 
     def finish(self) -> None:
         """Declare that everything is there."""
-        self._commit()
+        self.flush()
         self._environment.sync(True)
         self._write_note(complete=True)
 
-    def _commit(self) -> None:
+    def flush(self) -> None:
+        """Write to the disk what was added; a large number of bytes is written by itself."""
         while self._pending:
             try:
                 with self._environment.begin(write=True) as transaction:
@@ -191,7 +222,8 @@ class PackWriter:
 
     def _write_note(self, complete: bool) -> None:
         partial = self._database / f".{_NOTE}.partial"
-        partial.write_text(json.dumps({"source": self._source, "complete": complete}) + "\n", encoding="utf-8")
+        note = {"source": self._source, "complete": complete, "current_at": self.current_at}
+        partial.write_text(json.dumps(note) + "\n", encoding="utf-8")
         partial.replace(self._database / _NOTE)
 
 
