@@ -13,7 +13,10 @@ from lib.config.load import (
     find_experiment,
     flatten,
     load,
+    load_any,
+    refine_from_dict,
 )
+from lib.config.refine_schema import RefineExperiment
 
 ABLATIONS = sorted((EXPERIMENTS / "ablations").glob("*.yaml"))
 
@@ -28,9 +31,10 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 def test_every_experiment_loads_and_survives_a_round_trip(path):
     if path.stem.startswith("paths"):
         pytest.skip("paths of data sets, not an experiment")
-    experiment = load(path)
+    experiment = load_any(path)
     assert experiment.name == path.stem
-    assert experiment_from_dict(experiment_to_dict(experiment), "stored") == experiment
+    from_dict = refine_from_dict if isinstance(experiment, RefineExperiment) else experiment_from_dict
+    assert from_dict(experiment_to_dict(experiment), "stored") == experiment
 
 
 def test_the_paper_recipe_states_every_value_in_its_own_file():

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lib.config.suggest import suggest
-from lib.data.stretched_window import StretchedWindow
+from lib.tracker.alpha_refine import AlphaRefine, build_alpha_refine
 from lib.tracker.base import checked_box
 
 
@@ -51,56 +49,6 @@ class BoxMask:
         return box_to_mask(box_xywh, image.shape[0], image.shape[1])
 
 
-class RefineModel(Protocol):
-    """What `AlphaRefine` asks of a network; `lib.models.refine.AlphaRefineNet` is one."""
-
-    def describe(self, reference: Tensor, crop_box_xyxy: Tensor) -> Tensor:
-        """Pool the target of (B, 3, S, S) uint8 crops."""
-        ...
-
-    def predict(self, kernel: Tensor, search: Tensor) -> Tensor:
-        """Return (B, S, S) probabilities of the target in (B, 3, S, S) uint8 crops."""
-        ...
-
-
-class AlphaRefine:
-    """Masks by Alpha-Refine: the target is described once, on the first frame; each box is then refined on its own.
-
-    Args:
-        model: in evaluation mode, on `device`.
-        size: side of both crops in pixels, as in training.
-        factor: crop side / box side, as in training.
-        threshold: least probability of a pixel of the mask.
-        device: where the crops are sent.
-    """
-
-    def __init__(
-        self, model: RefineModel, *, size: int, factor: float, threshold: float, device: torch.device | None = None
-    ) -> None:
-        self._model = model
-        self._size = size
-        self._factor = factor
-        self._threshold = threshold
-        self._device = device or torch.device("cpu")
-
-    def initialize(self, image: np.ndarray, box_xywh: np.ndarray, mask: np.ndarray | None = None) -> None:
-        """Describe the target; the mask is not used."""
-        box_xywh = checked_box(image, box_xywh)
-        window = StretchedWindow.around(box_xywh, self._factor, self._size)
-        crop_box_xyxy = torch.from_numpy(window.to_crop(box_xywh)).float().unsqueeze(0).to(self._device)
-        self._kernel = self._model.describe(self._to_tensor(window.cut(image)), crop_box_xyxy)
-
-    def segment(self, image: np.ndarray, box_xywh: np.ndarray) -> np.ndarray:
-        """Find the target's pixels in a crop around the box; nothing outside the crop can be part of the mask."""
-        window = StretchedWindow.around(box_xywh, self._factor, self._size)
-        probability = self._model.predict(self._kernel, self._to_tensor(window.cut(image)))
-        crop = probability[0].float().cpu().numpy()
-        return window.paste(crop, image.shape[0], image.shape[1]) >= self._threshold
-
-    def _to_tensor(self, crop: np.ndarray) -> Tensor:
-        return torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0).to(self._device)
-
-
 @dataclass(frozen=True)
 class MaskSpec:
     """What a mask backend is built from; small and picklable, so that every worker process builds its own.
@@ -109,19 +57,32 @@ class MaskSpec:
         name: a key of `MASK_BACKENDS`.
         checkpoint: file of weights, for backends that are trained.
         device: auto, cpu, cuda or cuda:N.
+        threshold: least probability of a pixel of the mask; None for what the weights come with.
     """
 
     name: str
     checkpoint: Path | None = None
     device: str = "auto"
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an unknown name, weights that are missing, or weights for a backend without."""
+        """Raise ValueError for an unknown name, weights not named, or weights for a backend without."""
         if self.name not in MASK_BACKENDS:
             raise ValueError(f"unknown mask backend {self.name!r}{suggest(self.name, MASK_BACKENDS)}; known: "
                              f"{', '.join(MASK_BACKENDS)}")  # fmt: skip
-        if self.name == "box" and self.checkpoint is not None:
-            raise ValueError("the mask backend box has no weights: leave out the checkpoint")
+        if self.trained and self.checkpoint is None:
+            raise ValueError(f"the mask backend {self.name} needs weights: --refine-checkpoint FILE, such as "
+                             "runs/refine_tiny/latest.pth; or see pretrained_models/README.md")  # fmt: skip
+        if not self.trained and (self.checkpoint is not None or self.threshold is not None):
+            raise ValueError(f"the mask backend {self.name} is not trained: leave out --refine-checkpoint and "
+                             "--mask-threshold")  # fmt: skip
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"--mask-threshold {self.threshold} is a probability: it must be in [0, 1]")
+
+    @property
+    def trained(self) -> bool:
+        """True for a backend with weights."""
+        return self.name == "alpha_refine"
 
     def build(self) -> MaskBackend:
         """Make the backend.
@@ -132,9 +93,11 @@ class MaskSpec:
         return MASK_BACKENDS[self.name](self)
 
 
-def build_mask_backend(name: str, checkpoint: Path | None = None, device: str = "auto") -> MaskBackend:
+def build_mask_backend(
+    name: str, checkpoint: Path | None = None, device: str = "auto", threshold: float | None = None
+) -> MaskBackend:
     """Build a mask backend by name; see `MaskSpec`."""
-    return MaskSpec(name, checkpoint, device).build()
+    return MaskSpec(name, checkpoint, device, threshold).build()
 
 
 def box_to_mask(box_xywh: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -154,11 +117,12 @@ def box_to_mask(box_xywh: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _not_there(spec: MaskSpec) -> MaskBackend:
-    raise ValueError("alpha_refine cannot be built yet")
+def _build_alpha_refine(spec: MaskSpec) -> AlphaRefine:
+    assert spec.checkpoint is not None
+    return build_alpha_refine(spec.checkpoint, spec.device, spec.threshold)
 
 
 MASK_BACKENDS: dict[str, Callable[[MaskSpec], MaskBackend]] = {
     "box": lambda spec: BoxMask(),
-    "alpha_refine": _not_there,
+    "alpha_refine": _build_alpha_refine,
 }

@@ -1,0 +1,114 @@
+"""Alpha-Refine at work: crops, the network, and the mask's way back to the frame; and its making from a checkpoint."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.config.load import refine_from_dict
+from lib.data.stretched_window import StretchedWindow
+from lib.models.pretrained import load_model_state
+from lib.models.refine import AlphaRefineNet
+from lib.models.refine_build import build_refine_model
+from lib.models.refine_checkpoint import (
+    PUBLISHED_FACTOR,
+    PUBLISHED_SIZE,
+    PUBLISHED_THRESHOLD,
+    is_published,
+    load_published,
+    read_refine_checkpoint,
+)
+from lib.tracker.base import checked_box
+from lib.tracker.build import choose_device
+
+
+class RefineModel(Protocol):
+    """What `AlphaRefine` asks of a network; `lib.models.refine.AlphaRefineNet` is one."""
+
+    def describe(self, reference: Tensor, crop_box_xyxy: Tensor) -> Tensor:
+        """Pool the target of (B, 3, S, S) uint8 crops."""
+        ...
+
+    def predict(self, kernel: Tensor, search: Tensor) -> Tensor:
+        """Return (B, S, S) probabilities of the target in (B, 3, S, S) uint8 crops."""
+        ...
+
+
+class AlphaRefine:
+    """Masks by Alpha-Refine: the target is described once, on the first frame; each box is then refined on its own.
+
+    Args:
+        model: in evaluation mode, on `device`.
+        size: side of both crops in pixels, as in training.
+        factor: crop side / box side, as in training.
+        threshold: least probability of a pixel of the mask.
+        device: where the crops are sent.
+    """
+
+    def __init__(
+        self, model: RefineModel, *, size: int, factor: float, threshold: float, device: torch.device | None = None
+    ) -> None:
+        self._model = model
+        self._size = size
+        self._factor = factor
+        self._threshold = threshold
+        self._device = device or torch.device("cpu")
+
+    def initialize(self, image: np.ndarray, box_xywh: np.ndarray, mask: np.ndarray | None = None) -> None:
+        """Describe the target; the mask is not used."""
+        box_xywh = checked_box(image, box_xywh)
+        window = StretchedWindow.around(box_xywh, self._factor, self._size)
+        crop_box_xyxy = torch.from_numpy(window.to_crop(box_xywh)).float().unsqueeze(0).to(self._device)
+        self._kernel = self._model.describe(self._to_tensor(window.cut(image)), crop_box_xyxy)
+
+    def segment(self, image: np.ndarray, box_xywh: np.ndarray) -> np.ndarray:
+        """Find the target's pixels in a crop around the box; nothing outside the crop can be part of the mask."""
+        window = StretchedWindow.around(box_xywh, self._factor, self._size)
+        probability = self._model.predict(self._kernel, self._to_tensor(window.cut(image)))
+        crop = probability[0].float().cpu().numpy()
+        return window.paste(crop, image.shape[0], image.shape[1]) >= self._threshold
+
+    def _to_tensor(self, crop: np.ndarray) -> Tensor:
+        return torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0).to(self._device)
+
+
+def build_alpha_refine(checkpoint: Path, device: str = "auto", threshold: float | None = None) -> AlphaRefine:
+    """Build the mask backend that a checkpoint describes: one of `tracking/train.py`, or the published file.
+
+    Args:
+        checkpoint: file.
+        device: auto, cpu, cuda or cuda:N.
+        threshold: instead of the checkpoint's own.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, or holds a tracker or another network.
+    """
+    torch_device = choose_device(device)
+    content = read_refine_checkpoint(checkpoint)
+    if is_published(content):
+        model, size, factor, own_threshold = (
+            AlphaRefineNet(size=PUBLISHED_SIZE),
+            PUBLISHED_SIZE,
+            PUBLISHED_FACTOR,
+            (PUBLISHED_THRESHOLD),
+        )
+        load_published(model, content["net"], str(checkpoint))
+    else:
+        stored, state = content.get("config"), content.get("model")
+        if not isinstance(stored, dict) or not isinstance(state, dict):
+            raise ValueError(f"{checkpoint} is neither a checkpoint of tracking/train.py nor the published "
+                             f"Alpha-Refine: it holds {', '.join(sorted(map(str, content))[:6]) or 'nothing'}")  # fmt: skip
+        experiment = refine_from_dict(stored, str(checkpoint))
+        model = build_refine_model(experiment, pretrained=False)
+        load_model_state(model, state, source=str(checkpoint))
+        size, factor, own_threshold = experiment.crop.size, experiment.crop.factor, experiment.track.threshold
+    return AlphaRefine(
+        model.to(torch_device).eval(),
+        size=size,
+        factor=factor,
+        threshold=own_threshold if threshold is None else threshold,
+        device=torch_device,
+    )
