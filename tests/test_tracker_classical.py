@@ -96,6 +96,15 @@ def test_opencv_starts_on_odd_boxes(algorithm: str, box_xywh: tuple[int, ...], v
     assert (prediction.box_xywh[2:] > sides / 2).all() and (prediction.box_xywh[2:] < sides * 2).all()
 
 
+@pytest.mark.parametrize("algorithm", INSTALLED)
+def test_frames_on_which_opencv_would_never_return_are_refused(algorithm: str, video: list[np.ndarray]) -> None:
+    tracker = OpenCVTracker(algorithm)
+    with pytest.raises(ValueError, match=rf"frame of 12 x 240 pixels is too small for OpenCV's {algorithm}"):
+        tracker.initialize(video[0][:, :12], np.array((2, 2, 6, 6)))
+    tracker.initialize(video[0][:17, :17], np.array((2, 2, 6, 6)))
+    assert np.isfinite(tracker.track(video[0][:17, :17]).box_xywh).all()
+
+
 def test_answers_keep_the_relation_of_the_true_box_to_the_one_that_opencv_was_given(fake: type[FakeOpenCV]) -> None:
     image = np.zeros((100, 200, 3), np.uint8)
     fake.answers = [(True, (10, 20, 40, 30)), (True, (50, 40, 80, 60)), (False, (0, 0, 0, 0))]

@@ -13,7 +13,7 @@ from lib.tracker.base import Prediction, checked_box
 _OPENCV_CLASSES = {"MIL": "TrackerMIL", "CSRT": "TrackerCSRT", "KCF": "TrackerKCF"}
 
 # OpenCV's trackers fail on narrower boxes, each in its own way (MIL never returns from below 5 px), and MIL on boxes
-# that fill the frame.
+# that fill the frame. So the frame must have room for such a box.
 _SMALLEST_SIDE = 8
 _ROOM = 8
 
@@ -53,10 +53,15 @@ class OpenCVTracker:
         """Start the tracker on the first frame.
 
         Raises:
-            ValueError: the box has no area inside the frame, or OpenCV refuses it.
+            ValueError: the box has no area inside the frame, the frame is too small, or OpenCV refuses the box.
         """
         self._box_xywh = checked_box(image, box_xywh)
         self._first_size = image.shape[:2]
+        if min(self._first_size) < _SMALLEST_SIDE + _ROOM + 1:
+            raise ValueError(
+                f"the frame of {image.shape[1]} x {image.shape[0]} pixels is too small for OpenCV's {self.algorithm}, "
+                f"which needs {_SMALLEST_SIDE + _ROOM + 1} pixels either way"
+            )
         fed_xywh = _box_for_opencv(self._box_xywh, *self._first_size)
         # The true box in units of the fed one: offset of its corner, and its sides.
         fed_sides = fed_xywh[[2, 3, 2, 3]]
