@@ -4,13 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.frames import ArrayFrames
-from lib.data.render import render_dataset
+from lib.data.render import open_drawn, render_dataset
 from lib.data.scene import SceneStyle
 from lib.data.sequence import Sequence
 
@@ -107,6 +109,39 @@ def test_another_sequence_of_the_same_name_is_kept(dataset: SyntheticDataset, tm
 def test_unknown_format_is_refused(dataset: SyntheticDataset, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'gif'; choose one of jpg, png"):
         render_dataset(dataset, tmp_path, "gif")
+
+
+def make_photographs(root: Path) -> None:
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        picture = cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), (288, 216))
+        cv2.imwrite(str(root / f"{number:04d}.jpg"), picture)
+
+
+def test_photographs_become_own_videos_with_masks(tmp_path: Path) -> None:
+    make_photographs(tmp_path / "photographs")
+    dataset = open_drawn("stills", "test", 2, 12, root=tmp_path / "photographs")
+    assert render_dataset(dataset, tmp_path / "out", "png", progress=False) == 2
+    stored = FolderDataset(tmp_path / "out")
+    for index in range(2):
+        drawn, read = dataset[index], stored[index]
+        np.testing.assert_array_equal(read.boxes_xywh, drawn.boxes_xywh)
+        assert read.masks is not None and drawn.masks is not None and len(read) == 12
+        for frame in (0, 11):
+            np.testing.assert_array_equal(read.frames[frame], drawn.frames[frame])
+            np.testing.assert_array_equal(read.masks[frame], drawn.masks[frame])
+
+
+def test_what_is_drawn_from_nothing_takes_no_folder_and_stills_need_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--root .* means nothing to it"):
+        open_drawn("synthetic", "test", 1, 5, root=tmp_path)
+    with pytest.raises(ValueError, match=r"synthetic is drawn.*--root .* means nothing to it.*`folder`"):
+        open_dataset("synthetic", "test", tmp_path)
+    with pytest.raises(FileNotFoundError, match="where are the photographs"):
+        open_drawn("stills", "test", 1, 5)
+    with pytest.raises(FileNotFoundError, match="nowhere, does not exist"):
+        open_drawn("stills", "test", 1, 5, root=tmp_path / "nowhere")
 
 
 def _prepare(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,11 +8,10 @@ from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
 from lib.data.cut_regions import cut_regions
 from lib.data.datasets import DATASETS, open_dataset, stated_root
-from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
+from lib.data.datasets.synthetic import SPLITS
 from lib.data.pack import pack_folder
 from lib.data.region_cache import Reach
-from lib.data.render import IMAGE_FORMATS, render_dataset
-from lib.data.scene import SceneStyle
+from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
 
 _EXAMPLES = """examples:
   python tracking/prepare.py check
@@ -38,10 +37,13 @@ published so is a note. The exit code is 1 if anything asked for is missing, inc
 _RENDER_EXAMPLES = """examples:
   python tracking/prepare.py render synthetic --out data/synthetic
   python tracking/prepare.py render synthetic --out data/easy --split train --sequences 50 --difficulty 0.3
+  python tracking/prepare.py render stills --root my_photographs --out data/pasted
 
-What it writes has the layout of own data, <sequence>/{img/*.jpg, groundtruth.txt, absent.txt, mask/*.png}, so
+`stills` makes videos of a folder of photographs: objects cut out of some move over others. What is written has the
+layout of own data, <sequence>/{img/*.jpg, groundtruth.txt, absent.txt, mask/*.png}, so
   python tracking/test.py static folder --root data/synthetic
-works on it. Sequences that are there already are kept: run the same command again to resume.
+works on it, and so does training on the data set `folder`. Sequences that are there already are kept: run the same
+command again to resume.
 """
 
 _LMDB_EXAMPLES = """examples:
@@ -119,7 +121,7 @@ def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog=_RENDER_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dataset", choices=("synthetic",), help="the data set to write")
+    parser.add_argument("dataset", choices=DRAWN, help="the data set to write")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that receives the sequences")
     parser.add_argument("--split", choices=SPLITS, default="test", help="default: test")
     parser.add_argument("--sequences", type=int, default=40, metavar="N", help="the first N of the split; default: 40")
@@ -128,12 +130,18 @@ def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--difficulty", type=float, default=1.0, metavar="X", help="0 (slow, unoccluded, alone) to 1; default: 1"
     )
     parser.add_argument("--format", choices=IMAGE_FORMATS, default="jpg", help="of the frames; default: jpg")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the photographs of stills, if not the stated folder")
+    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
     parser.set_defaults(execute=_render)
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    style = SceneStyle(difficulty=arguments.difficulty)
-    dataset = SyntheticDataset(arguments.split, arguments.sequences, arguments.frames, style)
+    root = arguments.root
+    if root is None and DATASETS[arguments.dataset].stored:
+        root = stated_root(arguments.dataset, arguments.paths)
+    dataset = open_drawn(
+        arguments.dataset, arguments.split, arguments.sequences, arguments.frames, arguments.difficulty, root
+    )
     written = render_dataset(dataset, arguments.out, arguments.format)
     print(f"wrote {written} sequences to {arguments.out}, {len(dataset) - written} were there already")
     return 0

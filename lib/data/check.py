@@ -40,7 +40,7 @@ class SplitReport:
 
     Attributes:
         dataset, split: its names; the split is empty where the data set itself was not found.
-        root: its folder, or None when nothing states it.
+        root: its folder, or None when nothing states it, or nothing is stored.
         absent: why it could not be opened; empty when it was.
         broken: True when what was asked for is not there, not complete or not readable.
         size: what a complete split has; None for data that are nobody's publication.
@@ -99,14 +99,14 @@ def check(
     for selection in asked or [Selection(name) for name, entry in DATASETS.items() if entry.stored]:
         name = selection.dataset
         entry = DATASETS[name]
-        root = selection.root or (stated_root(name, paths_file) if entry.stored else Path())
-        if root is None:
+        root = selection.root or (stated_root(name, paths_file) if entry.stored else None)
+        if root is None and entry.stored:
             why = f"no folder stated: set MMG_{name.upper()}, or write `{name}: DIR` into experiments/paths.yaml"
             yield SplitReport(name, selection.split or "", None, absent=why, broken=bool(asked))
-        elif not root.is_dir():
+        elif root is not None and not root.is_dir():
             why = f"the folder {root} does not exist"
             yield SplitReport(name, selection.split or "", root, absent=why, broken=True)
-        elif name == "stills":
+        elif name == "stills" and root is not None:
             yield _check_photographs(selection.split, root, full, workers)
         elif selection.split is not None:
             yield _check_split(name, selection.split, root, full, workers, must_exist=True)
@@ -125,7 +125,7 @@ def describe(report: SplitReport, max_problems: int = 20) -> str:
     name = f"{report.dataset}:{report.split}" if report.split else report.dataset
     if report.absent:
         return f"{name:<18} {'MISSING' if report.broken else '-':<9} {report.absent}"
-    place = report.root if DATASETS[report.dataset].stored else "drawn, not stored"
+    place = report.root or "drawn, not stored"
     counts = f"{_describe_counts(report)}, {report.num_read:,} of them read; {place}"
     lines = [f"{name:<18} {'BROKEN' if report.broken else 'ok':<9} {counts}"]
     for found, mark in ((report.problems, ""), (report.remarks, "note: ")):
@@ -147,7 +147,7 @@ def _describe_counts(report: SplitReport) -> str:
     return f"{sequences} objects in {frames}" if report.photographs else f"{sequences} sequences, {frames}"
 
 
-def _check_split(name: str, split: str, root: Path, full: bool, workers: int, must_exist: bool) -> SplitReport:
+def _check_split(name: str, split: str, root: Path | None, full: bool, workers: int, must_exist: bool) -> SplitReport:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

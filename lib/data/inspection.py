@@ -41,7 +41,7 @@ class Part:
 
     dataset: str
     split: str
-    root: Path
+    root: Path | None
     indices: tuple[int, ...]
     sampled: frozenset[int]
     full: bool
@@ -74,7 +74,9 @@ class SequenceFindings(NamedTuple):
     num_read: int
 
 
-def split_into_parts(dataset: SequenceDataset, name: str, split: str, root: Path, full: bool, own: bool) -> list[Part]:
+def split_into_parts(
+    dataset: SequenceDataset, name: str, split: str, root: Path | None, full: bool, own: bool
+) -> list[Part]:
     """Cut a split into parts; frames are read of an even sample, or of everything with `full`."""
     drawn = isinstance(dataset, SceneDataset)
     sampled = _even_sample(len(dataset), NUM_SAMPLED_SCENES if drawn else NUM_SAMPLED)
@@ -160,8 +162,8 @@ def find_missing(sequence: Sequence) -> dict[int, TreePath]:
 
 
 def _inspect(part: Part) -> Findings:
-    if part.dataset == "stills":
-        return _inspect_photographs(part)
+    if part.dataset == "stills" and part.root is not None:
+        return _inspect_photographs(part, part.root)
     dataset = _opened(part.dataset, part.split, part.root)
     in_regions = isinstance(dataset, RegionDataset)
     num_frames = num_read = 0
@@ -193,8 +195,8 @@ def _inspect(part: Part) -> Findings:
     return Findings(len(part.indices), num_frames, num_read, tuple(problems), tuple(remarks))
 
 
-def _inspect_photographs(part: Part) -> Findings:
-    album = _opened_album(part.root)
+def _inspect_photographs(part: Part, root: Path) -> Findings:
+    album = _opened_album(root)
     problems = []
     for index in part.indices:
         try:
@@ -206,7 +208,7 @@ def _inspect_photographs(part: Part) -> Findings:
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(name: str, split: str, root: Path) -> SequenceDataset:
+def _opened(name: str, split: str, root: Path | None) -> SequenceDataset:
     """Open a data set once in each worker; what it warns of has been said by the process that started the workers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

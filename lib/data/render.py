@@ -1,6 +1,7 @@
 """Write any data set as image files, in the layout of own data."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,44 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.data.datasets.annotation import read_boxes
+from lib.data.datasets.stills import STYLE, StillsDataset
+from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.scene import SceneStyle
 from lib.data.sequence import Sequence, SequenceDataset
+from lib.data.tree import open_tree
 
 IMAGE_FORMATS = ("jpg", "png")
+DRAWN = ("synthetic", "stills")
+
+
+def open_drawn(
+    name: str, split: str, num_sequences: int, num_frames: int, difficulty: float = 1.0, root: Path | None = None
+) -> SequenceDataset:
+    """Open a data set that draws its videos, of any number and length.
+
+    Args:
+        name: one of `DRAWN`.
+        split: train, val or test.
+        num_sequences: the first ones of the split.
+        num_frames: of each sequence.
+        difficulty: 0 (slow, unoccluded, alone) to 1.
+        root: the photographs of `stills`.
+
+    Raises:
+        ValueError: an argument is out of range, or `synthetic` is given a folder.
+        FileNotFoundError: `stills` is given none, or one that is not there or holds no photograph.
+    """
+    if name == "synthetic":
+        if root is not None:
+            raise ValueError(f"synthetic is drawn from nothing: a folder (--root {root}) means nothing to it")
+        return SyntheticDataset(split, num_sequences, num_frames, SceneStyle(difficulty=difficulty))
+    assert name == "stills", name
+    if root is None:
+        raise FileNotFoundError("where are the photographs? Give --root DIR, or write `stills: DIR` into "
+                                "experiments/paths.yaml")  # fmt: skip
+    if not root.is_dir():
+        raise FileNotFoundError(f"the folder of photographs, {root}, does not exist")
+    return StillsDataset(open_tree(root), split, num_sequences, num_frames, replace(STYLE, difficulty=difficulty))
 
 
 def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg", progress: bool = True) -> int:

@@ -111,7 +111,7 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
         paths_file: instead of `experiments/paths.yaml`.
 
     Raises:
-        ValueError: unknown data set or split.
+        ValueError: unknown data set or split, or a folder for a data set that is drawn.
         FileNotFoundError: its folder is not stated anywhere or does not exist.
     """
     if name not in DATASETS:
@@ -122,6 +122,11 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
             f"data set {name} has no split {split!r}{suggest(split, entry.splits)}; it has {', '.join(entry.splits)}"
         )
     if not entry.stored:
+        if root is not None:
+            raise ValueError(
+                f"the data set {name} is drawn, nothing of it is stored, so a folder (--root {root}) means nothing to "
+                "it; what prepare.py render has written is the data set `folder`"
+            )
         return entry.open(split, Path())
     root = root or stated_root(name, paths_file)
     if root is None:
