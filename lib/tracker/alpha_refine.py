@@ -1,7 +1,7 @@
 """Alpha-Refine at work: crops, the network, and the mask's way back to the frame; and its making from a checkpoint."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -87,28 +87,36 @@ def build_alpha_refine(checkpoint: Path, device: str = "auto", threshold: float 
         ValueError: it is damaged, or holds a tracker or another network.
     """
     torch_device = choose_device(device)
-    content = read_refine_checkpoint(checkpoint)
-    if is_published(content):
-        model, size, factor, own_threshold = (
-            AlphaRefineNet(size=PUBLISHED_SIZE),
-            PUBLISHED_SIZE,
-            PUBLISHED_FACTOR,
-            (PUBLISHED_THRESHOLD),
-        )
-        load_published(model, content["net"], str(checkpoint))
-    else:
-        stored, state = content.get("config"), content.get("model")
-        if not isinstance(stored, dict) or not isinstance(state, dict):
-            raise ValueError(f"{checkpoint} is neither a checkpoint of tracking/train.py nor the published "
-                             f"Alpha-Refine: it holds {', '.join(sorted(map(str, content))[:6]) or 'nothing'}")  # fmt: skip
-        experiment = refine_from_dict(stored, str(checkpoint))
-        model = build_refine_model(experiment, pretrained=False)
-        load_model_state(model, state, source=str(checkpoint))
-        size, factor, own_threshold = experiment.crop.size, experiment.crop.factor, experiment.track.threshold
+    trained = _read_network(checkpoint)
     return AlphaRefine(
-        model.to(torch_device).eval(),
-        size=size,
-        factor=factor,
-        threshold=own_threshold if threshold is None else threshold,
+        trained.network.to(torch_device).eval(),
+        size=trained.network.size,
+        factor=trained.factor,
+        threshold=trained.threshold if threshold is None else threshold,
         device=torch_device,
     )
+
+
+class _Trained(NamedTuple):
+    """A trained network and what it was trained for."""
+
+    network: AlphaRefineNet
+    factor: float
+    threshold: float
+
+
+def _read_network(checkpoint: Path) -> _Trained:
+    content = read_refine_checkpoint(checkpoint)
+    if is_published(content):
+        network = AlphaRefineNet(size=PUBLISHED_SIZE)
+        load_published(network, content["net"], str(checkpoint))
+        return _Trained(network, PUBLISHED_FACTOR, PUBLISHED_THRESHOLD)
+    stored, state = content.get("config"), content.get("model")
+    if not isinstance(stored, dict) or not isinstance(state, dict):
+        held = ", ".join(sorted(map(str, content))[:6]) or "nothing"
+        raise ValueError(f"{checkpoint} is neither a checkpoint of tracking/train.py nor the published Alpha-Refine: "
+                         f"it holds {held}")  # fmt: skip
+    experiment = refine_from_dict(stored, str(checkpoint))
+    network = build_refine_model(experiment, pretrained=False)
+    load_model_state(network, state, source=str(checkpoint))
+    return _Trained(network, experiment.crop.factor, experiment.track.threshold)
