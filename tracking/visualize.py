@@ -8,16 +8,20 @@ from lib.config.load import load
 from lib.draw import save_picture
 from lib.eval.analysis import find_results
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
+from lib.eval.figure import check_suffix
 from lib.eval.film import Film, draw_strip, open_film, parse_frames, spread_frames, worst_frames, write_video
-from lib.tracker.build import find_checkpoint, read_trained_model
-from lib.train.montage import picture_training_samples
-from lib.train.pictures import picture_samples
+from lib.eval.learning_curves import AXES, curves_to_csv, format_curves, read_learning_curves
+from lib.eval.learning_plot import plot_learning_curves
+from lib.eval.results import write_whole
+from lib.eval.writable import check_writable
 
 EPILOG = """examples:
   python tracking/visualize.py track synthetic test-0003 mmg/mmg_tiny static/default --out strip.png
   python tracking/visualize.py track folder car mmg/mmg_tiny --root my_videos --frames 12
   python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --worst --frames 6 --columns 6
   python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --at 0,150,300 --out figure5
+  python tracking/visualize.py curves runs/mmg_tiny runs/ostrack_tiny --key total --kind train --out loss.png
+  python tracking/visualize.py curves runs/study/*.seed*/ --out learning.png --csv learning.csv
   python tracking/visualize.py reconstruction --config mmg_tiny --samples 4 --out rebuilt.png
   python tracking/visualize.py samples --config mmg_tiny --out samples.png
   python tracking/visualize.py samples --config mmg_tiny --dataset stills --root my_photographs"""
@@ -43,6 +47,18 @@ def main(argv: list[str] | None = None) -> int:
     compare.add_argument("--no-video", action="store_true", help="draw the strip only")
     compare.add_argument("--out", type=Path, help="path of both files, without suffix (default: <sequence>)")
 
+    curves = commands.add_parser(
+        "curves", help="learning curves of runs; X.seed1, X.seed2 ... become a mean and a band"
+    )
+    curves.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, with its log.jsonl")
+    curves.add_argument("--key", default="mean_iou", help="which logged value (default: mean_iou)")
+    curves.add_argument(
+        "--kind", choices=("validation", "train"), default="validation", help="logged when (default: validation)"
+    )
+    curves.add_argument("--against", choices=AXES, default="samples", help="horizontal axis (default: samples seen)")
+    curves.add_argument("--csv", type=Path, metavar="FILE", help="write every value that is drawn")
+    curves.add_argument("--out", type=Path, default=Path("curves.png"), help="png, pdf or svg (default: curves.png)")
+
     rebuilt = commands.add_parser("reconstruction", help="input, masked, coarse and fine, of samples of the data")
     rebuilt.add_argument("--config", help="experiment; without --checkpoint, its newest weights in runs/<config>")
     rebuilt.add_argument("--checkpoint", type=Path, help="file of weights")
@@ -65,7 +81,13 @@ def main(argv: list[str] | None = None) -> int:
     samples.add_argument("--out", type=Path, default=Path("samples.png"), help="default: samples.png")
 
     arguments = parser.parse_args(argv)
-    run_command = {"track": _track, "compare": _compare, "reconstruction": _reconstruction, "samples": _samples}
+    run_command = {
+        "track": _track,
+        "compare": _compare,
+        "curves": _curves,
+        "reconstruction": _reconstruction,
+        "samples": _samples,
+    }
     return run_command[arguments.command](arguments)
 
 
@@ -109,7 +131,25 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _curves(arguments: argparse.Namespace) -> int:
+    check_suffix(arguments.out)
+    check_writable({"--out": arguments.out, "--csv": arguments.csv}, {})
+    how = (arguments.key, arguments.kind, arguments.against)
+    curves = read_learning_curves(arguments.runs, arguments.key, kind=arguments.kind, axis=arguments.against)
+    print(format_curves(curves, *how))
+    if arguments.csv:
+        arguments.csv.parent.mkdir(parents=True, exist_ok=True)
+        write_whole({arguments.csv: curves_to_csv(curves, *how)})
+        print(arguments.csv)
+    print(plot_learning_curves(curves, arguments.out, *how))
+    return 0
+
+
 def _reconstruction(arguments: argparse.Namespace) -> int:
+    # What only a network needs takes seconds to load, for which strips and curves need not wait.
+    from lib.tracker.build import find_checkpoint, read_trained_model
+    from lib.train.pictures import picture_samples
+
     trained = read_trained_model(find_checkpoint(arguments.config, arguments.checkpoint), arguments.config)
     picture = picture_samples(
         trained.experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
@@ -119,6 +159,8 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
 
 
 def _samples(arguments: argparse.Namespace) -> int:
+    from lib.train.montage import picture_training_samples
+
     settings = list(arguments.settings)
     if arguments.dataset:
         settings.append(f"data.sources=[{{dataset: {arguments.dataset}, split: {arguments.split}, ratio: 1}}]")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 GREY = "#777777"
+_SUFFIXES = (".png", ".pdf", ".svg")
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -47,6 +48,26 @@ def write_head(plot: Axes, title: str, subtitle: str) -> None:
     num_lines = 1 + subtitle.count("\n")
     plot.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=9 + 13 * num_lines)
     plot.text(0, 1.03, subtitle, transform=plot.transAxes, fontsize=9, color="#555555")
+
+
+def save_as(draw: Callable[[], Figure], path: Path) -> Path:
+    """Draw a figure in the common style and write it into one file, making its folder; return the path.
+
+    Raises:
+        ValueError: the suffix is none that figures are written as.
+        OSError: the file cannot be written.
+    """
+    check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.style.context(_STYLE):
+        draw().savefig(path, dpi=160)
+    return path
+
+
+def check_suffix(path: Path) -> None:
+    """Raise ValueError unless a figure can be written into such a file."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{path}: a figure is written as {', '.join(_SUFFIXES)}")
 
 
 def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:

@@ -15,7 +15,6 @@ from lib.eval.analysis import Result
 from lib.eval.metrics import frame_overlap
 from lib.eval.moments import choose_moments, fill_evenly, find_moments
 from lib.eval.results import ResultFiles, read_boxes
-from lib.tracker.mp4 import Mp4Writer
 
 _NO_BOX = np.full(4, np.nan)
 # Smaller frames are enlarged, so that captions and legend can be read; larger ones would make a heavy video.
@@ -120,6 +119,8 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
         ValueError: another suffix than .mp4, or a rate that is not positive.
         OSError: the file cannot be written.
     """
+    from lib.tracker.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
+
     if path.suffix.lower() != ".mp4" or not 0 < rate < 1000:
         raise ValueError(f"{path} at {rate:g} frames per second: a video is written as .mp4, at more than 0")
     path.parent.mkdir(parents=True, exist_ok=True)
