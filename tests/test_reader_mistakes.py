@@ -16,7 +16,7 @@ from lib.eval.session import run_test
 from lib.tracker import TrackerSpec
 from lib.train.distributed import choose_device
 from lib.train.session import open_trainer
-from lib.train.trainer import _leave_interrupts_to_the_trainer
+from lib.train.loading import leave_signals_to_the_trainer
 
 
 def write_sequence(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_batch_that_the_learning_rates_were_not_set_for_is_said(small_experime
 def test_loaders_leave_an_interrupt_to_the_trainer():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _leave_interrupts_to_the_trainer(0)
+        leave_signals_to_the_trainer(0)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         for number, handler in before.items():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.models.pretrained import read_checkpoint
-from lib.train.checkpoint import checkpoints, load_newest, save_checkpoint, write_atomically
+from lib.train.checkpoint import checkpoints, load_newest, remove_remains, save_checkpoint, write_atomically
 
 
 def state(step: int, size: int = 10) -> dict:
@@ -42,6 +42,39 @@ def test_a_full_disk_leaves_the_old_checkpoint_intact(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_00000001.pth"]
     newest = load_newest(tmp_path)
     assert newest is not None and newest["step"] == 1
+
+
+def test_every_nth_stays_for_ever(tmp_path):
+    for step in range(2, 22, 2):
+        save_checkpoint(tmp_path, step, state(step), keep=2, keep_every=6)
+    assert [int(path.stem[5:]) for path in checkpoints(tmp_path)] == [20, 18, 12, 6]
+
+
+def test_a_disk_that_fills_between_file_and_link_keeps_both_old_and_new(tmp_path, monkeypatch):
+    """Without hard links `latest.pth` is a copy, which may fail when the checkpoint itself just fitted."""
+    save_checkpoint(tmp_path, 1, state(1), keep=1)
+
+    def refuse(*paths: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("shutil.copyfile", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path, 2, state(2), keep=1)
+    assert read_checkpoint(tmp_path / "latest.pth")["step"] == 1
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest["step"] == 2
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_remains_of_a_killed_save_are_removed_and_nothing_else(tmp_path):
+    save_checkpoint(tmp_path, 1, state(1), keep=1)
+    whole = sorted(tmp_path.iterdir())
+    for name in (".step_00000002.pth.123", ".latest.pth.123"):
+        (tmp_path / name).write_bytes(b"torn")
+    assert [path.name for path in checkpoints(tmp_path)] == ["step_00000001.pth"]
+    remove_remains(tmp_path)
+    assert sorted(tmp_path.iterdir()) == whole
 
 
 def test_a_folder_without_permission_is_reported(tmp_path):

@@ -9,7 +9,9 @@ import torch
 
 from lib.data.training_set import collate, sample_id
 from lib.train.session import open_trainer
-from lib.train.trainer import Interrupted, StepSampler, resolve_precision
+from lib.train.loading import StepSampler
+from lib.train.precision import resolve_precision
+from lib.train.stopping import Interrupted
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
@@ -115,20 +117,6 @@ def test_a_folder_of_another_config_is_refused_and_free_keys_may_change(small_ex
     with pytest.raises(ValueError, match=r"another config; these keys differ: train\.lr"):
         open_trainer(small_experiment("train.lr=0.5"), tmp_path, device="cpu")
     open_trainer(small_experiment("train.log_every=7", "track.update=none"), tmp_path, device="cpu")
-
-
-def test_ranks_share_the_samples_of_a_step(small_experiment, tmp_path, monkeypatch):
-    trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
-    alone = list(StepSampler(trainer))
-    trainer.steps_per_epoch, trainer.num_steps = 2, 4
-    monkeypatch.setattr("lib.train.distributed.world_size", lambda: 2)
-    parts = []
-    for rank in range(2):
-        monkeypatch.setattr("lib.train.distributed.rank", lambda rank=rank: rank)
-        parts.append(list(StepSampler(trainer)))
-    together = [sorted(one + other) for one, other in zip(*parts, strict=True)]
-    pairs = [sorted(alone[step] + alone[step + 1]) for step in range(0, 8, 2)]
-    assert together == pairs
 
 
 def test_a_two_image_tracker_trains(small_experiment, tmp_path):

@@ -27,12 +27,12 @@ class StepGenerator(torch.Generator):
         rows: of the current pass; the owner changes them between passes, and seeds every pass of a step alike.
     """
 
-    rows: StepRows
-
     def __new__(cls, rows: StepRows) -> "StepGenerator":
-        generator = super().__new__(cls, rows.index.device)  # pyright: ignore[reportCallIssue]  # built in C
-        generator.rows = rows
-        return generator
+        return super().__new__(cls, rows.index.device)  # pyright: ignore[reportCallIssue]  # built in C
+
+    def __init__(self, rows: StepRows) -> None:
+        super().__init__()
+        self.rows = rows
 
 
 def sample_uniform(batch: int, length: int, generator: torch.Generator | None, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from lib.config.schema import Train
+from lib.config.schema import Optimization
 
 
 class Batching(NamedTuple):
@@ -28,7 +28,7 @@ class Batching(NamedTuple):
         return (number * self.processes + rank) * self.batch_size
 
 
-def plan_batching(train: Train, processes: int) -> Batching:
+def plan_batching(train: Optimization, processes: int) -> Batching:
     """Split a step of `train.accumulate_to` samples, or of one pass a process where that is not set.
 
     Raises:
@@ -43,7 +43,7 @@ def plan_batching(train: Train, processes: int) -> Batching:
     return Batching(train.batch_size, train.accumulate_to // at_once, processes)
 
 
-def learning_rate_scale(train: Train, total: int) -> float:
+def learning_rate_scale(train: Optimization, total: int) -> float:
     """Return what both learning rates are multiplied by for steps of `total` samples; 1 unless `train.scale_lr`.
 
     Source: the linear rule of Goyal et al., "Accurate, Large Minibatch SGD", 2017.
@@ -51,7 +51,7 @@ def learning_rate_scale(train: Train, total: int) -> float:
     return total / train.total_batch if train.scale_lr else 1.0
 
 
-def advice(train: Train, batching: Batching) -> str | None:
+def advice(train: Optimization, batching: Batching) -> str | None:
     """Return what to say when a step has other than the samples that the learning rates were set for."""
     if batching.total == train.total_batch:
         return None
@@ -61,7 +61,8 @@ def advice(train: Train, batching: Batching) -> str | None:
     if train.scale_lr:
         return f"{found}; train.scale_lr multiplies them by {learning_rate_scale(train, batching.total):g}"
     at_once = batching.batch_size * batching.processes
-    accumulate = f"--set train.accumulate_to={train.total_batch} adds up gradients to it"
     if train.total_batch % at_once:
-        accumulate += f" where train.batch_size x {batching.processes} divides it"
-    return f"{found}: {accumulate}, or --set train.scale_lr=true scales the learning rates"
+        reach = f"a train.batch_size that makes a divisor of {train.total_batch} with train.accumulate_to reaches it"
+    else:
+        reach = f"--set train.accumulate_to={train.total_batch} adds up gradients to it"
+    return f"{found}: {reach}, or --set train.scale_lr=true scales the learning rates"

@@ -1,6 +1,5 @@
 """Checkpoints: tensors and plain values only, written aside and renamed, so that a file that exists is complete."""
 
-import contextlib
 import os
 import shutil
 import warnings
@@ -15,8 +14,8 @@ from lib.models.pretrained import read_checkpoint
 LATEST = "latest.pth"
 
 
-def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
-    """Write `step_NNNNNNNN.pth`, point `latest.pth` at it, and remove all but the newest `keep`.
+def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, keep_every: int = 0) -> Path:
+    """Write `step_NNNNNNNN.pth`, point `latest.pth` at it, and remove those that need not stay.
 
     A failure, such as a full disk, leaves every older checkpoint and `latest.pth` as they were.
 
@@ -24,7 +23,8 @@ def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int) -
         run: folder of the run.
         step: number of finished steps.
         state: tensors and plain values.
-        keep: number of checkpoints that stay.
+        keep: number of newest checkpoints that stay.
+        keep_every: checkpoints whose step is a multiple of it stay for ever; 0 for none.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
@@ -35,11 +35,20 @@ def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int) -
     try:
         os.link(path, temporary)
     except OSError:  # a file system without hard links
-        shutil.copyfile(path, temporary)
+        _copy(path, temporary)
     temporary.replace(run / LATEST)
+    _flush_folder(run)
     for old in checkpoints(run)[keep:]:
-        old.unlink()
+        if not keep_every or _step(old) % keep_every:
+            old.unlink()
     return path
+
+
+def remove_remains(run: Path) -> None:
+    """Remove what a process that was killed while it saved has left behind."""
+    for pattern in (".step_*.pth.*", f".{LATEST}.*"):
+        for path in run.glob(pattern):
+            path.unlink()
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -68,7 +77,7 @@ def load_newest(run: Path) -> dict[str, Any] | None:
 
 
 def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
-    """Save to a temporary file beside `path`, flush it to the disk, and rename it.
+    """Save to a temporary file beside `path`, flush it to the disk, rename it, and flush the folder.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing at `path` has changed.
@@ -80,11 +89,35 @@ def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
         # A failed write reaches us as the RuntimeError that torch raises when it then closes its archive.
         cause = error.__context__
         if isinstance(error, RuntimeError) and isinstance(cause, OSError):
             raise OSError(cause.errno, f"{cause.strerror}, while saving", str(path)) from error
         raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file to the disk; nothing is left of it when that fails."""
+    try:
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a loss of power; a file's own flush does not cover its name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step_"))

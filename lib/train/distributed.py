@@ -2,23 +2,44 @@
 
 import os
 import re
+from datetime import timedelta
 
 import torch
 from torch import distributed
 
+from lib.train.watch import RankWatch
 
-def start() -> None:
-    """Join the process group that torchrun announces in the environment; do nothing when started by hand."""
+_watch: RankWatch | None = None
+
+
+def start(timeout_minutes: float = 30.0) -> None:
+    """Join the process group that torchrun announces in the environment; do nothing when started by hand.
+
+    From then on a process that does not move for `timeout_minutes` ends all of them, and is named.
+    """
+    global _watch
     if "RANK" not in os.environ or distributed.is_initialized():
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend)
+    # The watch speaks first, since it knows who is missing; this is for a process that cannot even watch.
+    distributed.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes, seconds=60))
+    _watch = RankWatch(rank(), world_size(), 60 * timeout_minutes)
 
 
 def stop() -> None:
     """Leave the process group, if there is one."""
+    global _watch
+    if _watch is not None:
+        _watch.close()
+        _watch = None
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def report(step: int, doing: str) -> None:
+    """Say that this process moves: it has finished `step` steps and begins one of `lib.train.watch.PHASES`."""
+    if _watch is not None:
+        _watch.report(step, doing)
 
 
 def rank() -> int:
@@ -37,14 +58,17 @@ def is_main() -> bool:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of this process: `auto` is the local rank's GPU, else the CPU.
+    """Return the device of this process: `auto` is a GPU of its own, else the CPU; `cuda` insists on the GPU.
 
     Raises:
         ValueError: no such kind of device, or it is not there.
     """
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if name == "auto":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{local_rank}"
+    if not re.fullmatch(r"cpu|cuda:\d+", name):
         raise ValueError(f"unknown device {name!r}: write auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda":
@@ -57,8 +81,28 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Return the mean of a tensor over all processes."""
+    return sum_over_ranks(values) / world_size()
+
+
+def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a tensor over all processes."""
     if not distributed.is_initialized():
         return values
     values = values.clone()
     distributed.all_reduce(values)
-    return values / world_size()
+    return values
+
+
+def largest_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Return the elementwise largest of a tensor over all processes."""
+    if not distributed.is_initialized():
+        return values
+    values = values.clone()
+    distributed.all_reduce(values, distributed.ReduceOp.MAX)
+    return values
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if distributed.is_initialized():
+        distributed.barrier()

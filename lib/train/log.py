@@ -1,6 +1,8 @@
-"""The record of a run: a line on the terminal, JSON lines, and TensorBoard."""
+"""The record of a run: lines on the terminal, JSON lines, and TensorBoard."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ from tqdm import tqdm
 
 
 class RunLog:
-    """Writes scalars and pictures of one run; in processes other than the main one it writes nothing."""
+    """Writes scalars and pictures of one run; in processes other than the main one it writes nothing.
+
+    A record that cannot be written, as on a full disk, is said once and does not end the training.
+    """
 
     def __init__(self, run: Path, *, start_step: int, enabled: bool) -> None:
         self._enabled = enabled
+        self._failed = False
         if not enabled:
             return
         self._path = run / "log.jsonl"
@@ -26,25 +32,47 @@ class RunLog:
         """Record named scalars of one step under a kind such as `train` or `validation`."""
         if not self._enabled:
             return
-        self._file.write(json.dumps({"kind": kind, "step": step, **also, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        try:
+            self._file.write(json.dumps({"kind": kind, "step": step, **also, **values}) + "\n")
+            self._file.flush()
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        except OSError as error:
+            self._say_failure(error)
 
     def picture(self, name: str, step: int, image: np.ndarray) -> None:
         """Record an (H, W, 3) uint8 RGB picture in TensorBoard."""
-        if self._enabled:
+        if not self._enabled:
+            return
+        try:
             self._board.add_image(name, image, step, dataformats="HWC")
+        except OSError as error:
+            self._say_failure(error)
 
     def say(self, text: str) -> None:
         """Print a line without breaking a progress bar."""
         if self._enabled:
             tqdm.write(text)
 
-    def close(self) -> None:
+    def warn(self, text: str) -> None:
+        """Print a warning where errors go."""
         if self._enabled:
-            self._file.close()
-            self._board.close()
+            tqdm.write(f"warning: {text}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if not self._enabled:
+            return
+        for record in (self._file, self._board):
+            try:
+                record.close()
+            except OSError as error:
+                self._say_failure(error)
+
+    def _say_failure(self, error: OSError) -> None:
+        if not self._failed:
+            self.warn(f"the log of this run cannot be written, training goes on: {error}")
+        self._failed = True
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
@@ -59,4 +87,6 @@ def _drop_lines_after(path: Path, step: int) -> None:
             continue
         if record["step"] <= step:
             kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.replace(path)

@@ -1,5 +1,6 @@
 """The training objective, Eq. (5): named, unweighted terms and one weighted total."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,6 +49,22 @@ def tracking_loss(output: MMGOutput, target_crop_boxes_xyxy: Tensor, weights: Lo
     with torch.no_grad():
         mean_iou = iou(boxes, target_crop_boxes_xyxy).mean()
     return Losses(total, terms, {"mean_iou": mean_iou})
+
+
+def mean_losses(passes: Sequence[Losses]) -> Losses:
+    """Return the means over several batches of one size, without gradient; of a single batch, its own losses."""
+    if len(passes) == 1:
+        return passes[0]
+
+    def mean(values: Iterable[Tensor]) -> Tensor:
+        return torch.stack([value.detach() for value in values]).mean()
+
+    first = passes[0]
+    return Losses(
+        mean(losses.total for losses in passes),
+        {name: mean(losses.terms[name] for losses in passes) for name in first.terms},
+        {name: mean(losses.measures[name] for losses in passes) for name in first.measures},
+    )
 
 
 def reconstruction_losses(reconstruction: MMGReconstruction) -> dict[str, Tensor]:

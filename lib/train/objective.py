@@ -27,6 +27,8 @@ class AnyBatch(Protocol):
 
     def to(self: BatchT, device: torch.device) -> BatchT: ...
 
+    def _asdict(self) -> dict[str, torch.Tensor]: ...
+
 
 class Samples(Protocol[SampleT, BatchT_co]):
     """Random access to samples by `lib.data.training_set.sample_id`."""
@@ -52,6 +54,11 @@ class Objective(Protocol[BatchT_contra]):
         ...
 
     @property
+    def network(self) -> nn.Module:
+        """What a step runs and `losses` calls: the model, or a part of it with a forward of its own."""
+        ...
+
+    @property
     def score_trained(self) -> bool:
         """True when the checkpoints' score module is a trained one."""
         ...
@@ -64,7 +71,7 @@ class Objective(Protocol[BatchT_contra]):
         """Return what a batch costs.
 
         Args:
-            network: `model`, or what distributes it over processes.
+            network: `network`, or what distributes it over processes.
             batch: on the network's device.
             generator: source of the masks.
         """
@@ -81,7 +88,7 @@ class TrackingObjective:
     score_trained = False
 
     def __init__(self, model: MMG, weights: Loss) -> None:
-        self.model = model
+        self.model = self.network = model
         self._weights = weights
         if model.score is not None:
             model.score.requires_grad_(False)

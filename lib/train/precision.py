@@ -25,7 +25,7 @@ def build_scaler(autocast_dtype: torch.dtype | None, device: torch.device) -> to
     return torch.amp.GradScaler(device.type, enabled=autocast_dtype is torch.float16)
 
 
-def scale_may_still_fall(scaler: torch.amp.GradScaler) -> bool:
+def scale_may_fall(scaler: torch.amp.GradScaler) -> bool:
     """Return True where a gradient that is not finite may only mean that the scale was too large.
 
     The scaler then leaves the step out and halves its scale, which is float16's normal life. Below a scale of 1 the

@@ -23,7 +23,7 @@ class RefineObjective:
     score_trained = False
 
     def __init__(self, model: AlphaRefineNet, weights: RefineLoss) -> None:
-        self.model = model
+        self.model = self.network = model
         self._weights = weights
 
     def train(self) -> None:

@@ -1,46 +1,59 @@
 """Training from the first step to the last, resumable at any step with the same result."""
 
+import contextlib
 import signal
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Generic, cast
+from typing import Any, Generic
 
-import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from lib.config.load import experiment_to_dict, flatten
+from lib.config.load import experiment_to_dict
+from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.data.training_set import sample_id
 from lib.models.attention import set_fused_attention
+from lib.models.compiling import compile_parts
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
-from lib.train.checkpoint import load_newest, save_checkpoint
+from lib.train.average import WeightAverage
+from lib.train.batching import advice, learning_rate_scale, plan_batching
+from lib.train.checkpoint import remove_remains, save_checkpoint
+from lib.train.loading import StepSampler, open_loader
 from lib.train.log import RunLog
-from lib.train.losses import Losses
+from lib.train.losses import Losses, mean_losses
+from lib.train.meter import Meter, describe
+from lib.train.nonfinite import Statistics, dump_step, nonfinite_terms
 from lib.train.objective import BatchT, Objective, Samples, SampleT
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
+from lib.train.precision import build_scaler, resolve_precision, scale_may_fall
+from lib.train.resume import read_state
+from lib.train.step_noise import StepNoise
+from lib.train.stopping import Interrupted, StopSignals
+from lib.train.validation import VALIDATION_EPOCH, validation_share
 
-_VALIDATION_EPOCH = 10**6  # an epoch number that training never reaches, so validation noise is its own
 _PICTURED = 4  # samples in a TensorBoard picture
 
 
 @dataclass
 class Progress:
-    """Where a run stands: the number of finished steps."""
+    """Where a run stands.
+
+    Attributes:
+        step: number of finished steps.
+        epochs: number of epochs that are over, validation included.
+        left_out: number of steps that were not finite and changed nothing.
+    """
 
     step: int = 0
-
-
-class Interrupted(Exception):  # noqa: N818 - it reports no fault
-    """SIGTERM or Ctrl-C arrived; the state is saved."""
+    epochs: int = 0
+    left_out: int = 0
 
 
 class Trainer(Generic[SampleT, BatchT]):
@@ -48,7 +61,7 @@ class Trainer(Generic[SampleT, BatchT]):
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: Experiment | RefineExperiment,
         objective: Objective[BatchT],
         training_set: Samples[SampleT, BatchT],
         validation_set: Samples[SampleT, BatchT] | None,
@@ -67,33 +80,39 @@ class Trainer(Generic[SampleT, BatchT]):
         Raises:
             ValueError: the folder holds another experiment, or a checkpoint that cannot be read.
         """
+        train = experiment.train
         self.experiment = experiment
         self.run = run
         self.device = device
         self.objective = objective
         self.model = objective.model.to(device)
-        self.optimizer = build_optimizer(self.model, experiment.train)
+        self._training_set = training_set
+        self._validation_set = validation_set
+
+        self.batching = plan_batching(train, distributed.world_size())
+        self.steps_per_epoch = max(1, experiment.data.samples_per_epoch // self.batching.total)
+        self.num_steps = self.steps_per_epoch * train.epochs
+        if (said := advice(train, self.batching)) is not None and distributed.is_main():
+            warnings.warn(said, stacklevel=2)
+
+        self._autocast_dtype = resolve_precision(train.precision, device)
+        self.scaler = build_scaler(self._autocast_dtype, device)
+        self.optimizer = build_optimizer(self.model, train)
+        self.average = WeightAverage(self.model, train.ema_decay) if train.ema_decay else None
         self.progress = Progress()
         self._resume()
 
-        train, world = experiment.train, distributed.world_size()
-        self.steps_per_epoch = max(1, experiment.data.samples_per_epoch // (train.batch_size * world))
-        self.num_steps = self.steps_per_epoch * train.epochs
-        total = train.batch_size * world
-        if total != train.total_batch and distributed.is_main():
-            warnings.warn(
-                f"{world} x {train.batch_size} samples make {total} a step, and the learning rates are set for "
-                f"train.total_batch: {train.total_batch}; scale train.lr and train.encoder_lr with it",
-                stacklevel=2,
-            )
-        self._parallel: nn.Module = DistributedDataParallel(self.model) if world > 1 else self.model
-        self._autocast_dtype = resolve_precision(train.precision, device)
         # On CPUs the fused attention's bfloat16 backward pass is slower than the plain products; measured in LOG.md.
         set_fused_attention(self.model, device.type != "cpu")
-        self._training_set = training_set
-        self._validation_set = validation_set
-        self._generator = torch.Generator(device=device)
-        self._stop_signal = 0
+        self._noise = StepNoise(self.model, train.seed, self.batching.total, device)
+        self._statistics = Statistics(self.model)
+        if train.compile:
+            compile_parts(self.model)
+        # Each process normalises by its own samples, as the trackers of this line do: 20 samples give every channel of
+        # the head thousands of values. The running statistics are those of rank 0.
+        self._parallel = _share_gradients(objective.network, device)
+        self._stops = StopSignals()
+        self._agreed_stop = 0
         self.log = RunLog(run, start_step=self.progress.step, enabled=distributed.is_main())
 
     def fit(self) -> None:
@@ -102,260 +121,266 @@ class Trainer(Generic[SampleT, BatchT]):
         Raises:
             Interrupted: after SIGTERM or Ctrl-C, with the state saved.
             FloatingPointError: a loss is not finite; the last checkpoint is intact.
+            OSError: the last state cannot be written.
         """
-        train = self.experiment.train
-        stops = (signal.SIGINT, signal.SIGTERM)
-        previous_handlers = {number: signal.signal(number, self._on_signal) for number in stops}
+        if distributed.is_main():
+            remove_remains(self.run)
+        steps = StepSampler(self.progress.step, self.num_steps, self.steps_per_epoch, self.batching, distributed.rank())
         try:
-            batches = iter(self._loader(self._training_set, StepSampler(self)))
-            while self.progress.step < self.num_steps:
-                self._train_epoch(batches)
-                epoch = self.progress.step // self.steps_per_epoch
-                last = epoch == train.epochs
-                if self._validation_set is not None and (last or epoch % train.validate_every == 0):
-                    self.validate(epoch)
-                if skipped := self._training_set.num_skipped:
-                    self.log.say(f"epoch {epoch}: {skipped} draws have met an unreadable frame so far")
-                if train.picture_every and (last or epoch % train.picture_every == 0) and distributed.is_main():
-                    self._record_pictures()
-                if last or epoch % train.checkpoint_every == 0:
-                    self.save()
+            with self._stops:
+                workers = self.experiment.data.workers
+                batches = iter(open_loader(self._training_set, steps, workers, self.device))
+                for epoch in range(self.progress.epochs, self.experiment.train.epochs):
+                    self._train_epoch(epoch, batches)
+                    self._close_epoch(epoch + 1)
+        except Interrupted:
+            self.save()
+            distributed.wait_for_all()  # torchrun ends the others as soon as one has gone
+            raise
         finally:
-            for number, handler in previous_handlers.items():
-                signal.signal(number, handler)
             self.log.close()
 
-    def _train_epoch(self, batches: Iterator[BatchT]) -> None:
-        """Run the steps that are left of the current epoch."""
-        train = self.experiment.train
-        epoch = self.progress.step // self.steps_per_epoch
-        done = self.progress.step % self.steps_per_epoch
-        bar = tqdm(
-            total=self.steps_per_epoch,
+    def _train_epoch(self, epoch: int, batches: Iterator[BatchT]) -> None:
+        """Run the steps that are left of an epoch."""
+        train, steps = self.experiment.train, self.steps_per_epoch
+        done = self.progress.step - epoch * steps
+        meter = Meter()
+        self.objective.train()
+        with tqdm(
+            total=steps,
             initial=done,
             desc=f"epoch {epoch + 1}/{train.epochs}",
             unit="step",
-            disable=not distributed.is_main(),
+            disable=None if distributed.is_main() else True,  # None: shown on a terminal only
             mininterval=1.0,
-        )
-        meter = _Meter()
-        self.objective.train()
-        with bar:
-            for _ in range(self.steps_per_epoch - done):
-                waited = time.perf_counter()
-                batch = next(batches).to(self.device)
-                waited = time.perf_counter() - waited
-                losses, gradient_norm = self.train_step(batch)
-                meter.add(losses, gradient_norm, waited, batch.num_samples * distributed.world_size())
+        ) as bar:
+            for _ in range(steps - done):
+                started = time.perf_counter()
+                self._report("loading data")
+                passes = [next(batches).to(self.device) for _ in range(self.batching.passes)]
+                waited = time.perf_counter() - started
+                losses, gradient_norm = self.train_step(*passes)
+                values = {**losses.terms, "total": losses.total, **losses.measures, "gradient_norm": gradient_norm}
+                meter.add(values, waited, self.batching.total)
                 bar.update()
-                if self.progress.step % train.log_every == 0 or self.progress.step % self.steps_per_epoch == 0:
-                    values = meter.read_and_reset()
-                    values["lr"] = self.optimizer.param_groups[-1]["lr"]
-                    self.log.scalars("train", self.progress.step, values, epoch=epoch + 1)
-                    shown = ("total", *losses.measures)
-                    bar.set_postfix_str(" ".join(f"{name} {values[name]:.3f}" for name in shown))
-                if self._stop_signal:
-                    self.save()
-                    raise Interrupted(signal.Signals(self._stop_signal).name)
+                if self.progress.step % train.log_every == 0 or self.progress.step % steps == 0:
+                    self._log_step(meter, epoch)
+                self._stop_if(self._agreed_stop or (self._stops.number if distributed.world_size() == 1 else 0))
 
-    def train_step(self, batch: BatchT) -> tuple[Losses, torch.Tensor]:
-        """Take one step and return the losses and the gradient norm before clipping.
+    def train_step(self, *batches: BatchT) -> tuple[Losses, Tensor]:
+        """Take one step over one batch a pass; return the mean losses and the gradient norm before clipping.
 
-        Masks and drop-path are functions of (seed, step, rank), so a resumed run takes the same step.
+        Masks and drop-path are functions of (seed, step) and of a sample's place in the step, so a resumed run takes
+        the same step, and so do several processes or passes with small batches and one with a large batch.
         """
-        train = self.experiment.train
-        self._seed_step(self.progress.step)
-        set_learning_rate(self.optimizer, learning_rate_factor(train, self.progress.step / self.steps_per_epoch))
-        losses = self._forward(self._parallel, batch)
-        if not torch.isfinite(losses.total):
-            bad = [name for name, term in losses.terms.items() if not torch.isfinite(term)]
-            raise FloatingPointError(f"step {self.progress.step}: loss terms {bad or ['total']} are not finite")
+        train, step = self.experiment.train, self.progress.step
+        factor = learning_rate_factor(train, step / self.steps_per_epoch)
+        set_learning_rate(self.optimizer, factor * learning_rate_scale(train, self.batching.total))
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        if train.on_nonfinite == "skip":
+            self._statistics.remember()
+        passes: list[Losses] = []
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            with contextlib.nullcontext() if last else self._keep_gradients():
+                self._report("computing")
+                losses = self.forward(batch, step, self.batching.first_row(number, distributed.rank()))
+                self._report("waiting for the other ranks" if last else "computing")
+                self.scaler.scale(losses.total / len(batches)).backward()
+            passes.append(losses)
+        losses = mean_losses(passes)
+        self.scaler.unscale_(self.optimizer)
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
-        if not torch.isfinite(gradient_norm):
-            raise FloatingPointError(f"step {self.progress.step}: the gradient is not finite")
-        self.optimizer.step()
+        if self._agree_on_finite(losses, gradient_norm):
+            self.scaler.step(self.optimizer)
+            if self.average is not None:
+                self.average.update(self.model, step + 1)
+        else:
+            self._leave_out(batches, passes)
+        self.scaler.update()
         self.progress.step += 1
         return losses, gradient_norm
 
+    def forward(self, batch: BatchT, step: int, first_row: int) -> Losses:
+        """Return what a batch costs, whose samples are number `first_row` and on of a step."""
+        self._noise.begin_pass(step, first_row, batch.num_samples)
+        with self._autocast():
+            return self.objective.losses(self._parallel, batch, self._noise.generator)
+
     @torch.no_grad()
     def validate(self, epoch: int) -> dict[str, float]:
-        """Return and record the mean losses and IoU over the validation samples, the same ones every time."""
+        """Return and record the mean losses and measures over the validation samples, the same ones every time.
+
+        A running average of the weights is validated in their place, since it is what a tracker uses.
+        """
         assert self._validation_set is not None
-        data, world, rank = self.experiment.data, distributed.world_size(), distributed.rank()
-        batch_size = self.experiment.train.batch_size
-        ids = [sample_id(_VALIDATION_EPOCH, index) for index in range(data.validation_samples)]
-        groups = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)][rank::world]
+        data = self.experiment.data
+        share = validation_share(
+            data.validation_samples, self.batching.batch_size, distributed.rank(), distributed.world_size()
+        )
+        loader = open_loader(self._validation_set, [group.ids for group in share], data.workers, self.device)
+        generator = torch.Generator(device=self.device)
+        sums = {"samples": 0.0}
+        measures: list[str] = []
         self.model.eval()
-        sums: dict[str, float] = {}
-        measures: dict[str, Tensor] = {}
-        count = 0
-        for number, batch in enumerate(self._loader(self._validation_set, groups)):
-            batch = batch.to(self.device)
-            self._generator.manual_seed(number)
-            losses = self._forward(self.model, batch)
-            measures = losses.measures
-            values = {**losses.terms, "total": losses.total, **losses.measures}
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * batch.num_samples
-            count += batch.num_samples
-        means = torch.tensor([value / max(count, 1) for value in sums.values()], dtype=torch.float64)
-        results = dict(zip(sums, distributed.mean_over_ranks(means).tolist(), strict=True))
+        with self._averaged():
+            for group, batch in zip(share, loader, strict=True):
+                self._report("waiting for the other ranks")
+                self._stop_if(self._stops.agreed(self.device))
+                self._report("recording")
+                batch = batch.to(self.device)
+                generator.manual_seed(group.number)
+                with self._autocast():
+                    losses = self.objective.losses(self.objective.network, batch, generator)
+                measures = list(losses.measures)
+                samples = 0 if group.repeated else batch.num_samples
+                sums["samples"] += samples
+                for name, value in {**losses.terms, "total": losses.total, **losses.measures}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * samples
+        self._report("waiting for the other ranks")
+        totals = torch.tensor(list(sums.values()), dtype=torch.float64, device=self.device)
+        num_samples, *values = distributed.sum_over_ranks(totals).tolist()
+        results = {name: value / num_samples for name, value in zip(list(sums)[1:], values, strict=True)}
         self.log.scalars("validation", self.progress.step, results, epoch=epoch)
         shown = ", ".join(f"{name} {results[name]:.4f}" for name in ("total", *measures))
         self.log.say(f"epoch {epoch}: validation {shown}")
         self.objective.train()
         return results
 
-    def _forward(self, network: nn.Module, batch: BatchT) -> Losses:
-        with torch.autocast(self.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
-            return self.objective.losses(network, batch, self._generator)
-
-    def _record_pictures(self) -> None:
-        """Show what becomes of the same few samples every time."""
-        samples = self._validation_set or self._training_set
-        batch = samples.collate([samples[sample_id(_VALIDATION_EPOCH, index)] for index in range(_PICTURED)]).to(
-            self.device
-        )
-        for name, picture in self.objective.pictures(batch, self._generator):
-            self.log.picture(name, self.progress.step, picture)
-
     def save(self) -> None:
-        """Write the state of the run; in the main process only."""
-        if not distributed.is_main():
-            return
+        """Write the state of the run; in the main process only.
+
+        Raises:
+            OSError: it cannot be written; what was saved before is intact.
+        """
+        if distributed.is_main():
+            train = self.experiment.train
+            keep_every = train.keep_every * self.steps_per_epoch
+            save_checkpoint(self.run, self.progress.step, self._state(), train.keep_checkpoints, keep_every)
+
+    def _close_epoch(self, epoch: int) -> None:
+        """Validate, draw and save, as the experiment wants after `epoch` epochs."""
+        train = self.experiment.train
+        last = epoch == train.epochs
+        self._report("recording")
+        if self._validation_set is not None and (last or epoch % train.validate_every == 0):
+            self.validate(epoch)
+        if skipped := self._training_set.num_skipped:
+            self.log.say(f"epoch {epoch}: {skipped} draws have met an unreadable frame so far")
+        if train.picture_every and (last or epoch % train.picture_every == 0) and distributed.is_main():
+            self._record_pictures()
+        self.progress.epochs = epoch
+        if last:
+            self.save()
+        elif epoch % train.checkpoint_every == 0 or (train.keep_every and epoch % train.keep_every == 0):
+            try:
+                self.save()
+            except OSError as error:  # a full disk, perhaps not for long: the next epoch tries again
+                self.log.warn(f"the checkpoint of epoch {epoch} could not be written, training goes on: {error}")
+
+    def _state(self) -> dict[str, Any]:
+        """Return all that a run needs to go on as if it had not stopped; tensors and plain values."""
         state = {
             "config": experiment_to_dict(self.experiment),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "score_trained": self.objective.score_trained,
             "step": self.progress.step,
-            "samples": self.progress.step * self.experiment.train.batch_size * distributed.world_size(),
+            "epochs": self.progress.epochs,
+            "left_out": self.progress.left_out,
+            "samples": self.progress.step * self.batching.total,
         }
-        save_checkpoint(self.run, self.progress.step, state, self.experiment.train.keep_checkpoints)
+        if self.average is not None:
+            state["average"] = self.average.state
+        return state
 
     def _resume(self) -> None:
-        state = load_newest(self.run)
-        if state is None:
-            return
-        missing = {"config", "model", "optimizer", "step"} - state.keys()
-        if missing:
-            raise ValueError(
-                f"{self.run} holds a checkpoint that is none of this trainer's: it lacks {sorted(missing)}"
+        state = read_state(self.run, self.experiment, self.batching.total)
+        if state is not None:
+            load_model_state(self.model, state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.scaler.is_enabled():
+                self.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                self.average.load(state["average"])
+            step = state["step"]
+            self.progress = Progress(step, state.get("epochs", step // self.steps_per_epoch), state.get("left_out", 0))
+        own = torch.tensor([self.progress.step, -self.progress.step], device=self.device)
+        latest, earliest = distributed.largest_over_ranks(own).tolist()
+        if latest != -earliest:
+            raise ValueError(f"one process continues {self.run} at step {latest} and another at {-earliest}: the "
+                             "folder has to be one that all machines share")  # fmt: skip
+
+    def _agree_on_finite(self, losses: Losses, gradient_norm: Tensor) -> bool:
+        """Return whether the step may be taken, the same in all processes; learn whether one of them has to stop."""
+        bad = torch.stack([~torch.isfinite(losses.total.detach()), ~torch.isfinite(gradient_norm)])
+        own = torch.cat([bad.long(), torch.tensor([self._stops.number], device=self.device)])
+        bad_loss, bad_gradient, self._agreed_stop = distributed.largest_over_ranks(own).tolist()
+        return not bad_loss and (not bad_gradient or scale_may_fall(self.scaler))
+
+    def _leave_out(self, batches: tuple[BatchT, ...], passes: list[Losses]) -> None:
+        """Record a step that is not finite, and stop unless the experiment wants to go on without it.
+
+        Raises:
+            FloatingPointError: to stop.
+        """
+        train, step, rank = self.experiment.train, self.progress.step, distributed.rank()
+        self._statistics.restore()
+        terms = list(dict.fromkeys(name for losses in passes for name in nonfinite_terms(losses)))
+        what = f"loss terms {terms} are not finite" if terms else "a gradient or another process's loss is not finite"
+        first_rows = [self.batching.first_row(number, rank) for number in range(len(batches))]
+        kept = dump_step(self.run, self._state(), rank, first_rows, [batch._asdict() for batch in batches])
+        how = f"; to see where it arises: python tracking/train.py --replay {kept}" if kept else ""
+        self.progress.left_out += 1
+        if train.on_nonfinite == "stop":
+            raise FloatingPointError(
+                f"step {step}: {what}{how}; to go on without such steps: --set train.on_nonfinite=skip"
             )
-        changed = changed_keys(state["config"], experiment_to_dict(self.experiment))
-        if changed:
-            raise ValueError(
-                f"{self.run} holds a run of another config; these keys differ: {', '.join(changed)}. Choose another "
-                "--run folder, restore the keys, or remove the folder to start anew"
-            )
-        load_model_state(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress.step = state["step"]
+        if self.progress.left_out > train.max_nonfinite:
+            raise FloatingPointError(f"step {step}: {what}, after {train.max_nonfinite} others that were left out "
+                                     f"(train.max_nonfinite){how}")  # fmt: skip
+        self.log.warn(f"step {step} is left out: {what}{how}")
 
-    def _loader(self, samples: Samples[SampleT, BatchT], batches: Any) -> DataLoader:
-        workers = self.experiment.data.workers
-        # Before the workers are forked: OpenCV's own threads do not survive a fork, and a worker that then calls it
-        # waits for them for ever. The workers are the parallelism.
-        cv2.setNumThreads(0)
-        return DataLoader(
-            cast(Dataset[SampleT], samples),
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=samples.collate,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=_leave_interrupts_to_the_trainer,
-            prefetch_factor=4 if workers else None,
-        )
+    def _log_step(self, meter: Meter, epoch: int) -> None:
+        self._report("waiting for the other ranks")
+        values = meter.read_and_reset(self.device)
+        self._report("recording")
+        values["lr"] = self.optimizer.param_groups[-1]["lr"]
+        if self.scaler.is_enabled():
+            values["scale"] = self.scaler.get_scale()
+        self.log.scalars("train", self.progress.step, values, epoch=epoch + 1)
+        self.log.say(f"step {self.progress.step}/{self.num_steps}  {describe(values)}")
 
-    def _seed_step(self, step: int) -> None:
-        seed = (self.experiment.train.seed * 1_000_003 + step) * 4096 + distributed.rank()
-        torch.manual_seed(seed)  # drop-path draws from the default generator
-        self._generator.manual_seed(seed)
+    def _record_pictures(self) -> None:
+        """Show what becomes of the same few samples every time."""
+        samples = self._validation_set or self._training_set
+        batch = samples.collate([samples[sample_id(VALIDATION_EPOCH, index)] for index in range(_PICTURED)])
+        with self._averaged():
+            for name, picture in self.objective.pictures(batch.to(self.device), torch.Generator(self.device)):
+                self.log.picture(name, self.progress.step, picture)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop_signal = number
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None)
 
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.average is None else self.average.applied(self.model)
 
-class StepSampler(Sampler[list[int]]):
-    """Yields the sample ids of this rank for each step from the trainer's position to the end of training."""
+    def _keep_gradients(self) -> contextlib.AbstractContextManager[None]:
+        """Leave the gradients of a pass in this process, to be added up with the next pass's."""
+        parallel = self._parallel
+        return parallel.no_sync() if isinstance(parallel, DistributedDataParallel) else contextlib.nullcontext()
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._start, self._stop = trainer.progress.step, trainer.num_steps
-        self._steps_per_epoch = trainer.steps_per_epoch
-        self._batch_size = trainer.experiment.train.batch_size
+    def _report(self, doing: str) -> None:
+        distributed.report(self.progress.step, doing)
 
-    def __len__(self) -> int:
-        return self._stop - self._start
-
-    def __iter__(self) -> Iterator[list[int]]:
-        world, rank = distributed.world_size(), distributed.rank()
-        for step in range(self._start, self._stop):
-            epoch, step_in_epoch = divmod(step, self._steps_per_epoch)
-            first = (step_in_epoch * world + rank) * self._batch_size
-            yield [sample_id(epoch, index) for index in range(first, first + self._batch_size)]
+    def _stop_if(self, number: int) -> None:
+        if number:
+            raise Interrupted(signal.Signals(number).name)
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """Return the autocast type for a precision of the schema, or None for plain float32.
-
-    `auto` chooses bfloat16 where matrix units multiply it: CUDA devices from Ampere on, CPUs with AMX.
-    """
-    if name == "fp32":
-        return None
-    if name == "bf16":
-        return torch.bfloat16
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else None
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16", False) else None
-
-
-# A run may be continued with other values of these: they do not change what is computed.
-_FREE_KEYS = (
-    "name",
-    "data.workers",
-    "data.on_bad_frame",
-    "train.log_every",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.picture_every",
-    "train.validate_every",
-    "track.",
-)
-
-
-def changed_keys(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return the dotted keys that differ between two configs and that change what training computes."""
-    one, other = flatten(stored), flatten(wanted)
-    differing = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
-    return [key for key in differing if not key.startswith(_FREE_KEYS)]
-
-
-class _Meter:
-    """Means of what happened since the last log line; keeps tensors, so a GPU is waited for once a line."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._rows: list[dict[str, torch.Tensor]] = []
-        self._waited = 0.0
-        self._samples = 0
-
-    def add(self, losses: Losses, gradient_norm: torch.Tensor, waited: float, samples: int) -> None:
-        row = {**losses.terms, "total": losses.total, **losses.measures, "gradient_norm": gradient_norm}
-        self._rows.append({name: value.detach() for name, value in row.items()})
-        self._waited += waited
-        self._samples += samples
-
-    def read_and_reset(self) -> dict[str, float]:
-        values = {name: float(torch.stack([row[name].float() for row in self._rows]).mean()) for name in self._rows[0]}
-        elapsed = time.perf_counter() - self._started
-        values |= {"samples_per_second": self._samples / elapsed, "data_wait": self._waited / elapsed}
-        self._started, self._rows, self._waited, self._samples = time.perf_counter(), [], 0.0, 0
-        return values
-
-
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """A terminal sends Ctrl-C to the loaders too; they must live until the trainer has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _share_gradients(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return what averages the gradients of all processes; with one process the network itself."""
+    if distributed.world_size() == 1:
+        return network
+    return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)

@@ -1,0 +1,96 @@
+"""What a run was computed with: code, packages, devices and data, kept in `environment.json` beside its checkpoints."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from lib.data.sequence import SceneDataset, SequenceDataset
+from lib.train import distributed
+
+FILE = "environment.json"
+_PACKAGES = ("torch", "timm", "numpy", "simplejpeg")
+_VIDEOS_READ = 16  # whose boxes enter a data set's fingerprint; reading all of them may take minutes
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe_environment(
+    device: torch.device, datasets: Mapping[str, SequenceDataset | SceneDataset]
+) -> dict[str, str]:
+    """Return short texts by dotted name: code, packages, device, processes, and a fingerprint of each data set.
+
+    Args:
+        device: of this process.
+        datasets: by `dataset:split`.
+    """
+    found = {"code": code_version(), "python": platform.python_version(), "machine": platform.machine()}
+    found["processes"] = str(distributed.world_size())
+    found |= {f"packages.{name}": _package_version(name) for name in _PACKAGES} | {"packages.opencv": cv2.__version__}
+    found["cuda"] = str(torch.version.cuda)
+    found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"
+    return found | {f"data.{name}": fingerprint(dataset) for name, dataset in datasets.items()}
+
+
+def record_environment(run: Path, step: int, found: Mapping[str, str]) -> list[str]:
+    """Add the environment to the run's record if it is the first or another than before.
+
+    Returns:
+        One line for each thing that is not as it was when the run last started; none when all is.
+    """
+    path = run / FILE
+    starts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    before: dict[str, str] = starts[-1]["environment"] if starts else dict(found)
+    changes = [
+        f"{name} was {before.get(name, 'absent')}, and is {found.get(name, 'absent')} now"
+        for name in sorted(before.keys() | found.keys())
+        if before.get(name) != found.get(name)
+    ]
+    if changes or not starts:
+        starts.append({"from_step": step, "environment": dict(found)})
+        temporary = path.with_name(f".{FILE}")
+        temporary.write_text(json.dumps(starts, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    return changes
+
+
+def code_version() -> str:
+    """Return what git calls this code, with `-dirty` where files differ; without git, the package's version."""
+    if (_ROOT / ".git").exists():
+        command = ["git", "-C", str(_ROOT), "describe", "--always", "--tags", "--dirty"]
+        try:
+            described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            return described.stdout.strip()
+        except (OSError, subprocess.SubprocessError):  # no git, or another user's repository
+            pass
+    return f"{_package_version('mmg-tracker')} without git"
+
+
+def fingerprint(dataset: SequenceDataset | SceneDataset) -> str:
+    """Return the number of videos and a hash of their names and of a few of their boxes."""
+    digest = hashlib.sha256()
+    chosen = np.linspace(0, len(dataset) - 1, num=min(_VIDEOS_READ, len(dataset)), dtype=int).tolist()
+    if isinstance(dataset, SceneDataset):
+        boxes = [dataset.scene(index, difficulty=1.0).label(0).box_xywh for index in chosen]
+    else:
+        boxes = [dataset[index].boxes_xywh for index in chosen]
+        for name in dataset.names:
+            digest.update(name.encode() + b"\n")
+    for array in boxes:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return f"{len(dataset)} videos, {digest.hexdigest()[:16]}"
+
+
+def _package_version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,83 @@
+"""One command for several processes: start the same command once a GPU, under torchrun's agent."""
+
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+_SECONDS_TO_SAVE = 600  # from SIGTERM until the processes are killed
+
+
+def is_launched() -> bool:
+    """Return True in a process that torchrun or `launch` started."""
+    return "LOCAL_RANK" in os.environ
+
+
+def launch(num_processes: int, device: str, script: Path, arguments: Sequence[str]) -> int:
+    """Run `script` in several processes on this machine and return their common exit code.
+
+    When one fails, the others are ended and its traceback is printed. SIGTERM and Ctrl-C are passed on to all of them,
+    which then save; the code is 143 or 130.
+
+    Raises:
+        ValueError: the machine does not have the GPUs.
+    """
+    check(num_processes, device)
+    # Each process gets its share of the cores, not all of them.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_processes,
+        run_id=str(uuid.uuid4()),
+        role="train",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-u", str(script), *arguments)
+    except SignalException as stopped:
+        return 128 + stopped.sigval
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode in (2, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+            return failure.exitcode  # the process has said it all in a line of its own
+        # The process itself has printed its traceback; under torchrun's own command the agent does so again.
+        recorded = failure.error_file_data["message"]
+        what = recorded["message"] if isinstance(recorded, dict) else failure.message
+        print(f"error: rank {rank} ended{_cause(failure.exitcode)}, and the others were ended: {what}", file=sys.stderr)
+        return failure.exitcode if failure.exitcode > 0 else 1
+    return 0
+
+
+def check(num_processes: int, device: str) -> None:
+    """Refuse what this machine cannot do.
+
+    Raises:
+        ValueError: fewer GPUs than processes, or one GPU for all of them.
+    """
+    if num_processes < 1:
+        raise ValueError(f"--gpus {num_processes}: at least one process has to train")
+    if num_processes > 1 and ":" in device:
+        raise ValueError(f"--device {device} names one GPU for {num_processes} processes: leave it out, and choose "
+                         "GPUs by the environment variable CUDA_VISIBLE_DEVICES")  # fmt: skip
+    available = torch.cuda.device_count()
+    if device != "cpu" and (available or device == "cuda") and num_processes > available:
+        raise ValueError(f"--gpus {num_processes}, and PyTorch sees {available} CUDA devices here; with --device cpu "
+                         "each process trains on the CPU")  # fmt: skip
+
+
+def _cause(exit_code: int) -> str:
+    if exit_code < 0:
+        return f" by signal {signal.Signals(-exit_code).name}"
+    return f" with exit code {exit_code}"

@@ -1,0 +1,65 @@
+"""Steps whose loss or gradient is not a finite number: what they leave behind, and how many a run may have."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lib.train.checkpoint import write_atomically
+from lib.train.losses import Losses
+
+
+class Statistics:
+    """The running statistics of BatchNorm, which a forward pass changes, and which a step left out must not change."""
+
+    def __init__(self, model: nn.Module) -> None:
+        layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        self._now = [buffer for layer in layers for buffer in layer.buffers()]
+        self._before: list[Tensor] = []
+
+    def remember(self) -> None:
+        """Keep the statistics as they are."""
+        self._before = [buffer.clone() for buffer in self._now]
+
+    def restore(self) -> None:
+        """Put back what was remembered, if anything was."""
+        for buffer, before in zip(self._now, self._before, strict=bool(self._before)):
+            buffer.copy_(before)
+
+
+def nonfinite_terms(losses: Losses) -> list[str]:
+    """Return the names of the terms that are not finite; `total` where only the sum is not."""
+    bad = [name for name, term in losses.terms.items() if not term.isfinite()]
+    return bad if bad or losses.total.isfinite() else ["total"]
+
+
+def dump_step(
+    run: Path, state: Mapping[str, Any], rank: int, first_rows: Sequence[int], batches: Sequence[Mapping[str, Tensor]]
+) -> Path | None:
+    """Write what is needed to take a step again: the run's state before it, and the batches of this process.
+
+    Args:
+        run: folder of the run.
+        state: as a checkpoint holds it, `step` included.
+        rank: of this process.
+        first_rows: place of each batch's first sample in the step.
+        batches: tensors by name.
+
+    Returns:
+        The file, or None when it could not be written, which is said and is no reason to fail.
+    """
+    path = run / f"nonfinite_step_{state['step']:08d}{f'_rank_{rank}' if rank else ''}.pth"
+    content = {
+        **{name: value for name, value in state.items() if name not in ("optimizer", "average")},
+        "first_rows": list(first_rows),
+        "batches": [{name: tensor.cpu() for name, tensor in batch.items()} for batch in batches],
+    }
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        print(f"warning: the batch of the non-finite step could not be kept: {error}", file=sys.stderr)
+        return None
+    return path

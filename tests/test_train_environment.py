@@ -1,0 +1,78 @@
+"""The record of what a run was computed with, and what is said when it changes."""
+
+import json
+import subprocess
+
+import numpy as np
+import torch
+
+from lib.data.frames import ArrayFrames
+from lib.data.sequence import Sequence
+from lib.train import environment
+from lib.train.environment import code_version, describe_environment, fingerprint, record_environment
+
+
+class Videos:
+    """A data set of drawn-up boxes."""
+
+    images_only = False
+
+    def __init__(self, names: list[str], shift: float = 0.0) -> None:
+        self.names = names
+        self._shift = shift
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        boxes = np.full((3, 4), index + self._shift)
+        return Sequence(
+            self.names[index],
+            ArrayFrames([np.zeros((4, 4, 3), np.uint8)] * 3),
+            boxes,
+            np.ones(3, bool),
+            np.zeros(3, bool),
+        )
+
+
+NAMES = [f"video-{number}" for number in range(100)]
+
+
+def test_a_fingerprint_tells_data_sets_apart_by_names_and_boxes():
+    whole = fingerprint(Videos(NAMES))
+    assert whole.startswith("100 videos, ") and fingerprint(Videos(list(NAMES))) == whole
+    others = [Videos(NAMES[:99]), Videos([*NAMES[:50], "other", *NAMES[51:]]), Videos(NAMES, shift=0.5)]
+    assert len({whole, *map(fingerprint, others)}) == 4
+
+
+def test_an_environment_is_recorded_once_and_each_change_said(tmp_path):
+    found = describe_environment(torch.device("cpu"), {"folder:train": Videos(NAMES)})
+    assert record_environment(tmp_path, 0, found) == []
+    assert record_environment(tmp_path, 10, found) == []
+    changed = {**found, "packages.torch": "9.9", "data.folder:train": "99 videos, 0123"}
+    said = record_environment(tmp_path, 20, changed)
+    assert said == [
+        f"data.folder:train was {found['data.folder:train']}, and is 99 videos, 0123 now",
+        f"packages.torch was {found['packages.torch']}, and is 9.9 now",
+    ]
+    starts = json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))
+    assert [start["from_step"] for start in starts] == [0, 20]
+    assert starts[0]["environment"]["code"] == code_version()
+    assert record_environment(tmp_path, 30, changed) == []
+
+
+def test_the_code_version_names_the_commit_and_says_when_files_differ(tmp_path, monkeypatch):
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(environment, "_ROOT", tmp_path)
+    assert code_version().endswith("without git")
+    git("init")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "one")
+    commit = git("rev-parse", "--short", "HEAD")
+    assert code_version() == commit
+    (tmp_path / "file").write_text("two")
+    assert code_version() == f"{commit}-dirty"
