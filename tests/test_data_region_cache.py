@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,12 +11,15 @@ import numpy as np
 import pytest
 
 from lib.config.load import load
+from lib.data.augment import jitter_box
 from lib.data.crop import CropWindow
-from lib.data.cut_regions import cut_regions
+from lib.data.cut_regions import cut_region, cut_regions
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
+from lib.data.frames import ArrayFrames
+from lib.data.image import decode_image
 from lib.data.packed import PackWriter
-from lib.data.picture import cut_picture, open_picture
+from lib.data.picture import EncodedImage, cut_decoded, cut_picture, open_picture
 from lib.data.region_cache import Reach, RegionDataset
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
@@ -70,7 +75,7 @@ def test_reach_by_hand() -> None:
     assert reach == Reach((4 + 3) / 2, 64.0)  # half a window and half of the centre's range; 256 px for 4 sides
     spread = 0.25 / math.sqrt(2)
     assert pytest.approx(3.5 * math.exp(3 * spread)) == REACH.half_side
-    assert pytest.approx(64 * math.exp(2 * spread)) == REACH.target_side
+    assert pytest.approx(64 * math.exp(spread)) == REACH.target_side
 
 
 def test_boxes_and_visibility_are_kept(videos: Path, regions: Path) -> None:
@@ -91,14 +96,46 @@ def samples(dataset: FolderDataset | RegionDataset, count: int) -> list[Sample]:
 
 
 def test_samples_are_those_from_the_whole_frames(videos: Path, regions: Path) -> None:
-    """Tolerance: two grey levels of 255 on average over a crop, for a second JPEG and a second interpolation."""
+    """Tolerance: three grey levels of 255 on average over a crop, for a second JPEG and a second interpolation."""
     ours, theirs = samples(opened(regions), 30), samples(FolderDataset(videos), 30)
     errors = []
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a.search_crop_box_xyxy, b.search_crop_box_xyxy)
         errors += [np.abs(x.astype(float) - y).mean() for x, y in zip(a[:3], b[:3], strict=True)]
-    assert np.mean(errors) < 1.0
-    assert np.max(errors) < 2.0
+    assert np.mean(errors) < 1.5
+    assert np.max(errors) < 3.0
+
+
+@pytest.mark.parametrize("side", [180.0, 300.0])
+def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
+    """Tolerance: half as much again as crops from the frame as it is and from it reduced by the decoder differ."""
+    differences, errors = [], []
+    rng = np.random.default_rng(2)
+    for _ in range(2):
+        # As in photographs, fine detail is of brightness more than of colour.
+        noises = [rng.random((HEIGHT // cell + 2, WIDTH // cell + 2, 3 if cell == 40 else 1)) for cell in (40, 12, 4)]
+        layers = [np.atleast_3d(cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)) for noise in noises]
+        image = (255 * np.clip(0.4 * layers[0] + 0.3 * layers[1] + 0.3 * layers[2], 0, 1)).astype(np.uint8)
+        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+        whole = decode_image(data)
+        box = np.array((400.0, 200.0, side, side))
+        video = Sequence("a", ArrayFrames([whole]), box[None], np.array([True]), np.array([False]))
+        region, stored, _ = cut_region(video, 0, REACH, quality=85)
+        for _ in range(6):
+            jittered = jitter_box(box, rng, EXPERIMENT.data.search_center_jitter, EXPERIMENT.data.search_scale_jitter)
+            window = CropWindow.around(jittered, 4.0, 256)
+            if window.reduction() == 1:
+                continue
+            reduced = cut_encoded(data, window)
+            differences.append(np.abs(reduced - window.cut(whole)).mean())
+            errors.append(np.abs(reduced - cut_encoded(stored, region.place(window))).mean())
+    assert np.mean(errors) < 1.5 * np.mean(differences)
+
+
+def cut_encoded(data: bytes, window: CropWindow) -> np.ndarray:
+    decoded = EncodedImage(data).decode(window)
+    assert decoded is not None
+    return cut_decoded(*decoded).astype(float)
 
 
 def test_crops_lie_where_the_label_says(tmp_path: Path) -> None:
@@ -166,6 +203,75 @@ def test_interrupted_cutting_is_resumed(videos: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(PackWriter, "add", add)
     assert cut_regions(dataset, "train", tmp_path, REACH, "videos", progress=False).kept == 1
     assert len(samples(opened(tmp_path), 3)) == 3
+
+
+@pytest.fixture
+def own_videos(tmp_path: Path) -> Path:
+    """Own data that a test may change."""
+    image = cv2.imencode(".jpg", picture(0)[:200, :300])[1].tobytes()
+    for name in ("first", "second"):
+        (tmp_path / "own" / name / "img").mkdir(parents=True)
+        for index in range(4):
+            (tmp_path / "own" / name / "img" / f"{index}.jpg").write_bytes(image)
+        (tmp_path / "own" / name / "groundtruth.txt").write_text("100,80,50,40\n" * 4)
+    return tmp_path / "own"
+
+
+def recut(videos: Path, out: Path) -> tuple[int, int]:
+    """Return how many sequences were kept, and how many regions were written."""
+    report = cut_regions(FolderDataset(videos), "train", out, REACH, "own", root=videos, progress=False)
+    return report.kept, report.frames
+
+
+def test_changed_boxes_are_cut_again(own_videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert recut(own_videos, out) == (0, 8)
+    assert recut(own_videos, out) == (2, 0)
+    (own_videos / "second" / "groundtruth.txt").write_text("100,80,50,41\n" * 4)  # of the same length
+    assert recut(own_videos, out) == (1, 4)
+    np.testing.assert_array_equal(opened(out)[1].boxes_xywh[:, 3], 41)
+    assert recut(own_videos, out) == (2, 0)
+
+
+def test_changed_visibility_is_cut_again_and_nothing_is_left_behind(own_videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recut(own_videos, out)
+    (own_videos / "second" / "absent.txt").write_text("0\n1\n0\n1\n")
+    assert recut(own_videos, out) == (1, 2)
+    sequence = opened(out)[1]
+    np.testing.assert_array_equal(sequence.visible, [True, False, True, False])
+    assert sorted(path.name for path in (open_tree(out) / "train" / "second").iterdir() if path.suffix == ".jpg") == [
+        "00000000.jpg", "00000002.jpg"]  # fmt: skip
+
+
+def test_changed_picture_is_cut_again(own_videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recut(own_videos, out)
+    path = own_videos / "first" / "img" / "2.jpg"
+    before, times = path.read_bytes(), path.stat()
+    path.write_bytes(before.replace(b"JFIF", b"JFIG"))  # of the same size
+    os.utime(path, (times.st_atime, times.st_mtime + 1))
+    assert recut(own_videos, out) == (1, 4)
+
+
+def test_sequence_that_is_gone_is_removed(own_videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recut(own_videos, out)
+    shutil.rmtree(own_videos / "first")
+    assert recut(own_videos, out) == (1, 0)
+    assert list(opened(out).names) == ["second"]
+    assert not (open_tree(out) / "train" / "first").exists()
+
+
+def test_another_folder_or_one_inside_is_refused(own_videos: Path, tmp_path: Path) -> None:
+    recut(own_videos, tmp_path / "out")
+    other = shutil.copytree(own_videos, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"holds regions of own in .*/own, .*not regions of own in .*/other"):
+        recut(other, tmp_path / "out")
+    with pytest.raises(ValueError, match="choose a folder outside"):
+        recut(own_videos, own_videos / "crops")
+    with pytest.raises(ValueError, match="holds regions already"):
+        cut_regions(opened(tmp_path / "out"), "train", tmp_path / "again", REACH, "own", progress=False)
 
 
 def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:

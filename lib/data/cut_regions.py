@@ -1,5 +1,6 @@
 """Write the regions that `region_cache.py` reads."""
 
+import hashlib
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,20 @@ from tqdm import tqdm
 from lib.data.frames import ImageFiles, VideoFile
 from lib.data.image import decode_image
 from lib.data.packed import PackWriter
-from lib.data.region_cache import MANIFEST, Reach, Region, encode_manifest, encode_region_table, region_name
+from lib.data.region_cache import (
+    MANIFEST,
+    Reach,
+    Region,
+    RegionDataset,
+    encode_manifest,
+    encode_region_table,
+    region_name,
+)
 from lib.data.sequence import Frames, SceneDataset, Sequence, SequenceDataset
 
-_STEPS = 4  # factors are multiples of a quarter, so that a region of whole pixels shrinks to whole pixels
+_STEPS = 8  # factors are multiples of an eighth, so that a region of whole pixels shrinks to whole pixels
 _LARGEST_FACTOR = 8.0
+_TABLE, _DIGEST = "table.npy", "source.sha256"
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,8 @@ class CutReport:
 
     Attributes:
         sequences: of the split.
-        kept: how many were there already.
+        kept: how many were there already, cut from the same pictures and boxes.
+        removed: files of sequences that have changed or are gone, or were not complete.
         frames: regions written now.
         size: their bytes.
         source_size: bytes of the image files that they were cut from, as far as they are files.
@@ -34,6 +45,7 @@ class CutReport:
 
     sequences: int
     kept: int
+    removed: int
     frames: int
     size: int
     source_size: int
@@ -46,11 +58,15 @@ def cut_regions(
     reach: Reach,
     source: str,
     *,
-    quality: int = 90,
+    root: Path | None = None,
+    quality: int = 85,
     workers: int = 2,
     progress: bool = True,
 ) -> CutReport:
-    """Cut the region of every visible target and store it in an LMDB. The same call resumes what was interrupted.
+    """Cut the region of every visible target and store it in an LMDB.
+
+    The same call resumes what was interrupted and follows what has changed: a sequence whose boxes, visibility or
+    pictures are not those it was cut from is cut again.
 
     Args:
         dataset: what to cut.
@@ -58,30 +74,46 @@ def cut_regions(
         out: folder of the LMDB; may hold other splits already.
         reach: how large and sharp the regions must be.
         source: says what the data set is; another one may not be added to the same LMDB.
+        root: the data set's folder, as far as it has one; neither may another folder.
         quality: of the JPEG that is written, 1 to 100.
         workers: threads that decode and encode.
         progress: show a progress bar.
 
     Raises:
-        ValueError: `out` holds something else, or the data set draws its frames, or one cannot be read.
+        ValueError: `out` holds something else, or lies in the data set, or the data set draws its frames or holds
+            regions already, or a frame cannot be read.
         OSError: something cannot be read or written.
     """
     if isinstance(dataset, SceneDataset):
         raise ValueError("this data set draws its frames; there is nothing to be gained by storing regions of them")
+    if isinstance(dataset, RegionDataset):
+        raise ValueError(f"{source} holds regions already: name the folder of the whole frames by --root")
     if not 1 <= quality <= 100:
         raise ValueError(f"the quality of a JPEG lies in 1 to 100, not {quality}")
-    title = f"regions of {source}, {json.dumps(asdict(reach))}, quality {quality}"
-    kept = frames = size = source_size = 0
+    if root is not None and out.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{out} lies in the data set {root} that is to be cut: choose a folder outside")
+    origin = source if root is None else f"{source} in {root.resolve()}"
+    title = f"regions of {origin}, {json.dumps(asdict(reach))}, quality {quality}"
+    names = dataset.names
+    kept = removed = frames = size = source_size = 0
     with PackWriter(out, title) as writer, ThreadPoolExecutor(workers) as pool:
-        writer.add("regions.json", json.dumps({"source": source}).encode())
-        names = dataset.names
+        writer.add("regions.json", json.dumps({"source": origin}).encode())
+        for name in _names_before(writer, split) - set(names):
+            gone = writer.keys(f"{split}/{name}")
+            writer.remove(gone)
+            removed += len(gone)
         for index in tqdm(range(len(dataset)), desc=f"cutting to {out}", unit="sequence", disable=not progress):
+            sequence = dataset[index]
             folder = f"{split}/{names[index]}"
-            if writer.size(f"{folder}/table.npy") is not None:
+            digest = _digest(sequence)
+            if writer.read(f"{folder}/{_DIGEST}") == digest:
                 kept += 1
                 continue
-            sequence = dataset[index]
             visible = [int(frame) for frame in np.flatnonzero(sequence.visible)]
+            before = writer.keys(folder)
+            if before:
+                writer.remove(before)
+                removed += len(before)
             # The decoder of a video file has a position, which threads would move under each other.
             in_order = isinstance(sequence.frames, VideoFile)
             cuts = (map if in_order else pool.map)(
@@ -94,11 +126,33 @@ def cut_regions(
                 size += len(data)
                 source_size += source_bytes
                 frames += 1
-            # Written last: a sequence with a table is complete.
-            writer.add(f"{folder}/table.npy", encode_region_table(sequence, regions))
+            writer.add(f"{folder}/{_TABLE}", encode_region_table(sequence, regions))
+            # Written last: a sequence with a digest is complete.
+            writer.add(f"{folder}/{_DIGEST}", digest)
         writer.add(f"{split}/{MANIFEST}", encode_manifest(names, dataset.images_only, reach))
         writer.finish()
-    return CutReport(len(dataset), kept, frames, size, source_size)
+    return CutReport(len(dataset), kept, removed, frames, size, source_size)
+
+
+def _names_before(writer: PackWriter, split: str) -> set[str]:
+    """Return the sequences that an earlier call stored."""
+    manifest = writer.read(f"{split}/{MANIFEST}")
+    return set() if manifest is None else set(json.loads(manifest)["names"])
+
+
+def _digest(sequence: Sequence) -> bytes:
+    """Return what changes when boxes, visibility or the files of the pictures do."""
+    digest = hashlib.sha256()
+    for array in (sequence.boxes_xywh, sequence.visible, sequence.absent):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    frames = sequence.frames
+    paths = frames.paths if isinstance(frames, ImageFiles) else [frames.path] if isinstance(frames, VideoFile) else []
+    for path in paths:
+        digest.update(path.name.encode())
+        if isinstance(path, Path):  # in an LMDB, nothing but the name can be had without reading
+            status = path.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest().encode()
 
 
 def cut_region(sequence: Sequence, frame: int, reach: Reach, quality: int) -> tuple[Region, bytes, int]:
@@ -109,7 +163,9 @@ def cut_region(sequence: Sequence, frame: int, reach: Reach, quality: int) -> tu
     data, image = _read(sequence.frames, frame)
     height, width = image.shape[:2]
     region, stored = _cut(image, sequence.boxes_xywh[frame], reach)
-    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(stored, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    # Huffman tables made for the picture save some percent, and nothing is lost.
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(stored, cv2.COLOR_RGB2BGR), options)
     assert ok
     if data and len(data) <= len(encoded):
         return Region(0.0, 0.0, 1.0, width, height), data, len(data)
@@ -132,16 +188,16 @@ def _cut(image: np.ndarray, box_xywh: np.ndarray, reach: Reach) -> tuple[Region,
     height, width = image.shape[:2]
     left, top, box_width, box_height = (float(value) for value in box_xywh)
     side = math.sqrt(box_width * box_height)
-    quarters = int(_STEPS * min(max(side / reach.target_side, 1.0), _LARGEST_FACTOR))
-    factor = quarters / _STEPS
+    steps = int(_STEPS * min(max(side / reach.target_side, 1.0), _LARGEST_FACTOR))
+    factor = steps / _STEPS
     # Interpolation reaches a pixel of the stored picture beyond the window.
     half = reach.half_side * side + 2 * factor
     spans = []
     for center, length in ((left + box_width / 2, width), (top + box_height / 2, height)):
         start = min(max(0, math.floor(center - half)), length - 1)
         stop = max(min(length, math.ceil(center + half)), start + 1)
-        blocks = -(-(stop - start) // quarters)
-        spans.append((start, start + blocks * quarters, _STEPS * blocks))
+        blocks = -(-(stop - start) // steps)
+        spans.append((start, start + blocks * steps, _STEPS * blocks))
     (x0, x1, stored_width), (y0, y1, stored_height) = spans
     part = image[y0:y1, x0:x1]
     region = Region(float(x0), float(y0), factor, float(width), float(height))

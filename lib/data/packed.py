@@ -166,8 +166,7 @@ class PackWriter:
             return transaction.get(key.encode())
 
     def keys(self, folder: str = "") -> list[str]:
-        """Return the paths of all files in a folder, and below it."""
-        self.flush()
+        """Return the paths of all files in a folder, and below it, but for those added since the last `flush`."""
         prefix = f"{folder}/".encode() if folder else b""
         found = []
         with self._environment.begin() as transaction:
