@@ -180,6 +180,10 @@ class Optimization:
 class Train(Optimization):
     """Optimisation of a tracker."""
 
+    stage: Literal["tracker", "score"] = knob("what learns. tracker: all but the score module; score: the score module "
+                                              "alone, the second stage", default="tracker")  # fmt: skip
+    start_from: str | None = knob("weights to start from, which the second stage needs: a checkpoint's file, or the "
+                                  "config whose run in runs/ has it", default=None)  # fmt: skip
     loss: Loss
 
 

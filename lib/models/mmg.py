@@ -100,6 +100,13 @@ class MMG(nn.Module):
         score_logits = self._score_logits(encoded) if predict_score else None
         return MMGOutput(self.head(encoded.search), reconstruction, score_logits)
 
+    def score_logits(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> Tensor:
+        """Return the (B,) logits of the score alone, for images as in `forward`; the encoder gets no gradient."""
+        online_image = None if online_template is None else self.normalize(online_template)
+        with torch.no_grad():
+            encoded = self.encoder(self.normalize(template), self.normalize(search), online_image)
+        return self._score_logits(encoded)
+
     @torch.inference_mode()
     def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
         """Locate the target in (B, 3, S, S) uint8 search crops, and score them where there is a score module."""

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -108,7 +108,7 @@ def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
     experiment = experiment_from_dict(stored, str(path))
     if config is not None:
         asked = load(config)
-        differing = _differing_keys(experiment_to_dict(experiment), experiment_to_dict(asked))
+        differing = differing_model_keys(experiment, asked)
         if differing:
             raise ValueError(f"{path} holds the weights of another model than config {config} (trained as "
                              f"{experiment.name}); these keys differ: {', '.join(differing)}")  # fmt: skip
@@ -133,13 +133,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _differing_keys(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Return the dotted keys of `crop` and `model` in which two configs differ."""
-    one, other = flatten(stored), flatten(asked)
+def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
+    """Return the dotted keys of `crop` and `model` in which two experiments differ, as far as weights care."""
+    ones, others = flatten(experiment_to_dict(one)), flatten(experiment_to_dict(other))
     return sorted(
         key
-        for key in one.keys() | other.keys()
-        if key.startswith(("crop.", "model.")) and key not in _FREE_KEYS and one.get(key) != other.get(key)
+        for key in ones.keys() | others.keys()
+        if key.startswith(("crop.", "model.")) and key not in _FREE_KEYS and ones.get(key) != others.get(key)
     )
 
 

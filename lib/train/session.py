@@ -14,11 +14,13 @@ from lib.config.schema import Experiment, Source
 from lib.data.datasets import open_dataset
 from lib.data.mask_set import MaskSet
 from lib.data.training_set import MixedSource, TrainingSet
-from lib.models.build import build_model
 from lib.models.refine_build import build_refine_model
 from lib.train import distributed
+from lib.train.environment import describe_environment, record_environment
 from lib.train.objective import TrackingObjective
 from lib.train.refine_objective import RefineObjective
+from lib.train.score_objective import ScoreObjective
+from lib.train.start import build_starting_model, check_stage
 from lib.train.trainer import Interrupted, Trainer
 
 
@@ -30,30 +32,35 @@ def train(
     Raises:
         ValueError, OSError: something that the user supplied is wrong; nothing was written over.
     """
-    distributed.start()
+    distributed.start(experiment.train.timeout_minutes)
+    code = _train(open_trainer(experiment, run, device=device, paths_file=paths_file))
+    # After an error there is no orderly end: the others may wait for this process for ever, and torchrun ends them.
+    distributed.stop()
+    return code
+
+
+def _train(trainer: Trainer) -> int:
+    log, run = trainer.log, trainer.run
+    if trainer.progress.step:
+        log.say(f"continuing {run} at step {trainer.progress.step} of {trainer.num_steps}")
     try:
-        trainer = open_trainer(experiment, run, device=device, paths_file=paths_file)
-        if trainer.progress.step:
-            trainer.log.say(f"continuing {run} at step {trainer.progress.step} of {trainer.num_steps}")
-        try:
-            trainer.fit()
-        except Interrupted as interrupted:
-            print(f"{interrupted}: saved {run} at step {trainer.progress.step}; run the same command to continue")
-            return 143 if str(interrupted) == "SIGTERM" else 130
-        except FloatingPointError as error:
-            print(f"error: {error}; the last checkpoint in {run} is intact", file=sys.stderr)
-            return 1
-        if distributed.is_main():
-            print(f"trained {experiment.name}: {run / 'latest.pth'}")
-        return 0
-    finally:
-        distributed.stop()
+        trainer.fit()
+    except Interrupted as interrupted:
+        log.say(f"{interrupted}: saved {run} at step {trainer.progress.step}; run the same command to continue")
+        return 143 if str(interrupted) == "SIGTERM" else 130
+    except FloatingPointError as error:
+        print(f"error: {error}; the last checkpoint in {run} is intact", file=sys.stderr)
+        return 1
+    log.say(f"trained {trainer.experiment.name}: {run / 'latest.pth'}")
+    return 0
 
 
 def open_trainer(
     experiment: Experiment | RefineExperiment, run: Path, *, device: str = "auto", paths_file: Path | None = None
 ) -> Trainer:
     """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
+    if isinstance(experiment, Experiment):
+        check_stage(experiment)
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
     if torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
@@ -69,6 +76,13 @@ def open_trainer(
     if distributed.is_main():
         text = yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False)
         (run / "config.yaml").write_text(text, encoding="utf-8")
+        used = [source for source in (*data.sources, *(data.validation if validation else ())) if source.ratio > 0]
+        datasets = {
+            f"{source.dataset}:{source.split}": mixed.dataset
+            for source, mixed in zip(used, (*sources, *validation), strict=True)
+        }
+        for change in record_environment(run, trainer.progress.step, describe_environment(torch_device, datasets)):
+            trainer.log.warn(f"{run} continues in another environment: {change}")
     return trainer
 
 
@@ -78,7 +92,8 @@ def _open_tracking(
     data, crop, train = experiment.data, experiment.crop, experiment.train
     training_set = TrainingSet(sources, data, crop, train.seed)
     validation_set = TrainingSet(validation, data, crop, train.seed) if validation else None
-    objective = TrackingObjective(build_model(experiment), train.loss)
+    model = build_starting_model(experiment, run)
+    objective = ScoreObjective(model) if train.stage == "score" else TrackingObjective(model, train.loss)
     run.mkdir(parents=True, exist_ok=True)
     return Trainer(experiment, objective, training_set, validation_set, run, device)
 

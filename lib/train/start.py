@@ -1,0 +1,78 @@
+"""What weights a run begins with: pre-trained ones, or those of another run."""
+
+from pathlib import Path
+
+from lib.config.schema import Experiment
+from lib.models.build import build_model
+from lib.models.mmg import MMG
+from lib.models.pretrained import load_model_state
+from lib.tracker.build import RUNS, differing_model_keys, read_trained_model
+from lib.train.checkpoint import LATEST, checkpoints
+
+
+def check_stage(experiment: Experiment) -> None:
+    """Refuse an experiment whose sections do not fit its stage.
+
+    Raises:
+        ValueError: what does not fit, and the cure.
+    """
+    train = experiment.train
+    if train.stage == "tracker":
+        if experiment.data.negatives:
+            raise ValueError(f"data.negatives is {experiment.data.negatives}, and train.stage: tracker learns boxes, "
+                             "which negatives have not; set it to 0, or train.stage to score")  # fmt: skip
+        return
+    if not experiment.model.score.enabled:
+        raise ValueError("train.stage: score trains the score module, and model.score.enabled is false")
+    if not experiment.data.negatives:
+        raise ValueError("train.stage: score needs samples without the target: set data.negatives, to 0.5 by custom")
+    if train.start_from is None:
+        raise ValueError("train.stage: score starts from the weights of a finished first stage: set train.start_from "
+                         "to its checkpoint, or to the config whose run in runs/ has it")  # fmt: skip
+
+
+def build_starting_model(experiment: Experiment, run: Path) -> MMG:
+    """Build the network of an experiment with the weights that `run` begins with.
+
+    A run that has checkpoints loads them next, and needs nothing here. The score module of the second stage always
+    starts anew: the first stage has not trained it.
+
+    Raises:
+        FileNotFoundError: the weights to start from are not there.
+        ValueError: they are of another model, or the file is damaged.
+    """
+    start_from = experiment.train.start_from
+    if checkpoints(run):
+        return build_model(experiment, pretrained=False)
+    if start_from is None:
+        return build_model(experiment)
+    path = find_start(start_from)
+    trained = read_trained_model(path)
+    differing = differing_model_keys(trained.experiment, experiment)
+    if differing:
+        raise ValueError(f"train.start_from: {path} holds the weights of another model (trained as "
+                         f"{trained.experiment.name}); these keys differ: {', '.join(differing)}")  # fmt: skip
+    model = build_model(experiment, pretrained=False)
+    state = {name: value for name, value in trained.state.items() if not name.startswith("score.")}
+    load_model_state(model, state, allow_missing=("score.",), source=str(path))
+    return model
+
+
+def find_start(start_from: str) -> Path:
+    """Return the file that `train.start_from` means.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    path = Path(start_from)
+    if path.is_file():
+        return path
+    if path.suffix == ".pth" or len(path.parts) > 1:
+        raise FileNotFoundError(f"train.start_from: there is no checkpoint {start_from}")
+    newest = RUNS / start_from / LATEST
+    if not newest.is_file():
+        raise FileNotFoundError(
+            f"train.start_from: {start_from} means its newest checkpoint, and there is no {newest}. Train that first, "
+            f"`python tracking/train.py --config {start_from}`, or name a file: --set train.start_from=FILE.pth"
+        )
+    return newest
