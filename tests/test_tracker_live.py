@@ -1,5 +1,8 @@
 """A tracked video on disk: complete or not there, its boxes exact; windows only where there is a screen."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -67,7 +70,7 @@ def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         raise RuntimeError("the tracker failed")
     assert not list(tmp_path.iterdir())
 
-    # A full disk: OpenCV drops frames and says nothing.
+    # OpenCV drops frames and says nothing.
     open_writer = mp4._open_writer
 
     class Dropping:
@@ -84,7 +87,7 @@ def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
             self._writer.release()
 
     monkeypatch.setattr(mp4, "_open_writer", Dropping)
-    complaint = pytest.raises(OSError, match=r"1 of its 2 frames.*disk may be full")
+    complaint = pytest.raises(OSError, match=r"video\.mp4: 1 of its 2 frames can be read back")
     with complaint, Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
         writer.write(smooth(0, 96, 128))
         writer.write(smooth(1, 96, 128))
@@ -92,8 +95,33 @@ def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="cannot write a video into"):
+    with pytest.raises(OSError, match=r"No such file or directory; could not write: .*missing/video\.mp4"):
         Mp4Writer(tmp_path / "missing" / "video.mp4", 96, 128, 25.0)
+
+
+@contextmanager
+def files_no_longer_than(number: int) -> Iterator[None]:
+    """Let the system refuse what goes beyond, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(("room", "num_frames"), [(1000, 2), (100_000, 30)])
+def test_a_full_disk_is_named_and_earlier_files_stay(tmp_path: Path, room: int, num_frames: int) -> None:
+    for suffix in ("mp4", "txt"):
+        (tmp_path / f"clip.{suffix}").write_text("yesterday's")
+    noise = np.random.default_rng(0).integers(0, 256, (num_frames, 96, 128, 3), dtype=np.uint8)
+    complaint = pytest.raises(OSError, match=r"could not write: .*clip\.mp4")
+    with complaint, files_no_longer_than(room):
+        track_video(Drift(), ArrayFrames(noise), BOX, tmp_path, name="clip", label="")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "clip.mp4": "yesterday's",
+        "clip.txt": "yesterday's",
+    }
 
 
 def test_a_tracked_video_has_its_boxes_beside_it(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """The demo command, from its command line to its files."""
 
 import runpy
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from lib.config.load import experiment_to_dict
+from lib.config.schema import Experiment
 from lib.data.frames import VideoFile
+from lib.models.build import build_model
 from lib.tracker.mp4 import Mp4Writer
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "demo.py"
@@ -78,6 +84,32 @@ def test_a_damaged_frame_is_named_and_leaves_no_files(folder: Path, tmp_path: Pa
     with pytest.raises(ValueError, match=r"3\.png"):
         demo(str(folder), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(
+    folder: Path,
+    tmp_path: Path,
+    small_experiment: Callable[..., Experiment],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    experiment = small_experiment("track.update=none")
+    state = build_model(experiment, pretrained=False).state_dict()
+    name = next(name for name in state if name.startswith("head.") and name.endswith("bias"))
+    state[name].fill_(float("nan"))
+    weights = tmp_path / "nan.pth"
+    torch.save({"config": experiment_to_dict(experiment), "model": state}, weights)
+    assert demo(str(folder), "--box", "40,30,20,16", "--checkpoint", str(weights), "--out", str(tmp_path / "out")) == 1
+    captured = capsys.readouterr()
+    assert "error: the tracker's output was not finite on 5 frames" in captured.err and "error" not in captured.out
+    assert (tmp_path / "out" / "pictures_mmg.txt").read_text() == "40.0000,30.0000,20.0000,16.0000\n" * 6
+
+
+def test_folders_that_differ_after_a_dot_do_not_share_files(folder: Path, tmp_path: Path) -> None:
+    for name in ("clip.1", "clip.2"):
+        shutil.copytree(folder, tmp_path / name)
+        demo(str(tmp_path / name), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
+    names = ["clip.1_static.mp4", "clip.1_static.txt", "clip.2_static.mp4", "clip.2_static.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
 def test_a_box_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

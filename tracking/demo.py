@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from lib.config.cli import run
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         frames,
         box_xywh,
         arguments.out,
-        name=f"{arguments.video.resolve().stem}_{arguments.tracker}",
+        name=f"{_name(arguments.video.resolve())}_{arguments.tracker}",
         label=arguments.tracker,
         rate=rate,
         in_window=arguments.show,
@@ -57,9 +58,17 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{result.num_frames} frames, {result.fps:.1f} per second (tracker alone)")
     print(f"video  {result.video}\nboxes  {result.boxes}")
     if result.num_non_finite:
-        print(f"error: the tracker's output was not finite on {result.num_non_finite} frames; they repeat the last box")
+        print(
+            f"error: the tracker's output was not finite on {result.num_non_finite} frames; they repeat the last box",
+            file=sys.stderr,
+        )
         return 1
     return 0
+
+
+def _name(video: Path) -> str:
+    """Return a folder's name, or a file's without what says its kind."""
+    return video.name if video.is_dir() else video.stem
 
 
 if __name__ == "__main__":

@@ -104,26 +104,40 @@ def track_video(
     rows: list[str] = []
     seconds, num_non_finite = 0.0, 0
     height, width = frames[0].shape[:2]
-    with Mp4Writer(video, height, width, rate) as writer:
-        for index in tqdm(range(len(frames)), desc=name, unit="frame"):
-            image = frames[index]
-            started = time.perf_counter()
-            if index == 0:
-                tracker.initialize(image, box_xywh)
-                prediction = Prediction(box_xywh)
-            else:
-                prediction = tracker.track(image)
-            seconds += time.perf_counter() - started
-            num_non_finite += not prediction.finite
-            rows.append(",".join(f"{value:.4f}" for value in prediction.box_xywh) + "\n")
-            picture = annotate(image, prediction, label, index)
-            writer.write(picture)
-            if in_window and show(picture, name):
-                break
-    temporary = boxes.with_name(f".{boxes.name}.{os.getpid()}")
-    temporary.write_text("".join(rows), encoding="utf-8")
-    temporary.replace(boxes)
-    return LiveRun(video, boxes, len(rows), num_non_finite, len(rows) / seconds)
+    aside = boxes.with_name(f".{boxes.name}.{os.getpid()}")
+    try:
+        with Mp4Writer(video, height, width, rate) as writer:
+            for index in tqdm(range(len(frames)), desc=name, unit="frame"):
+                image = frames[index]
+                started = time.perf_counter()
+                if index == 0:
+                    tracker.initialize(image, box_xywh)
+                    prediction = Prediction(box_xywh)
+                else:
+                    prediction = tracker.track(image)
+                seconds += time.perf_counter() - started
+                num_non_finite += not prediction.finite
+                rows.append(",".join(f"{value:.4f}" for value in prediction.box_xywh) + "\n")
+                picture = annotate(image, prediction, label, index)
+                writer.write(picture)
+                if in_window and show(picture, name):
+                    break
+            _write(aside, "".join(rows), boxes)
+        aside.replace(boxes)
+    finally:
+        aside.unlink(missing_ok=True)
+    return LiveRun(video, boxes, len(rows), num_non_finite, len(rows) / max(seconds, 1e-9))
+
+
+def _write(aside: Path, text: str, path: Path) -> None:
+    """Write a text to the disk; an OSError names the file that it will be."""
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; could not write", str(path)) from error
 
 
 def annotate(image: np.ndarray, prediction: Prediction, label: str, index: int) -> np.ndarray:

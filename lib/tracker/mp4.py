@@ -9,6 +9,8 @@ import numpy as np
 from lib.data.frames import VideoFile
 from lib.draw import fit_into
 
+_PROBE = 1 << 16  # bytes
+
 
 class Mp4Writer:
     """A context manager that writes frames to a temporary file, which takes its name when all can be read back."""
@@ -22,7 +24,7 @@ class Mp4Writer:
             rate: frames per second.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or not at that size.
         """
         self._path = path
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
@@ -30,7 +32,12 @@ class Mp4Writer:
         self._written = 0
         # Some encoders want even sides: the last row and column are repeated where they are odd.
         self._padding = height % 2, width % 2
-        self._writer = _open_writer(self._partial, height + height % 2, width + width % 2, rate)
+        try:
+            _append_zeros(self._partial, path)
+            self._writer = _open_writer(self._partial, height + height % 2, width + width % 2, rate)
+        except OSError:
+            self._partial.unlink(missing_ok=True)
+            raise
 
     def write(self, image: np.ndarray) -> None:
         """Append an (H, W, 3) uint8 RGB frame."""
@@ -38,7 +45,9 @@ class Mp4Writer:
             image, _, _ = fit_into(image, self._width, self._height)
         below, beside = self._padding
         image = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+        level = _set_log_level(0)  # A full disk would be told once a frame; it is told at the end.
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        _set_log_level(level)
         self._written += 1
 
     def __enter__(self) -> "Mp4Writer":
@@ -59,14 +68,27 @@ class Mp4Writer:
             self._partial.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        # OpenCV says nothing when the disk is full.
+        # OpenCV says nothing when a frame cannot be written.
         try:
             readable = len(VideoFile(self._partial))
         except (FileNotFoundError, ValueError):
             readable = 0
-        if readable != self._written:
-            raise OSError(f"could not write {self._path}: {readable} of its {self._written} frames can be read back; "
-                          "the disk may be full")  # fmt: skip
+        if readable == self._written:
+            return
+        _append_zeros(self._partial, self._path)
+        raise OSError(f"could not write {self._path}: {readable} of its {self._written} frames can be read back; the "
+                      "disk was full for a while, or the codec refused them")  # fmt: skip
+
+
+def _append_zeros(partial: Path, path: Path) -> None:
+    """Write to the end of a file; raise the OSError that OpenCV keeps to itself, with the name the file will have."""
+    try:
+        with partial.open("ab") as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; could not write", str(path)) from error
 
 
 def _open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoWriter:
@@ -79,7 +101,7 @@ def _open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoW
                 return writer
     finally:
         _set_log_level(level)
-    raise OSError(f"cannot write a video into {path.parent}: no permission there, or no mp4 codec in OpenCV")
+    raise OSError(f"no mp4 codec in this build of OpenCV takes frames of {width} x {height} pixels")
 
 
 def _set_log_level(level: int) -> int:
