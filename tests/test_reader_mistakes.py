@@ -15,8 +15,8 @@ from lib.eval.film import open_film
 from lib.eval.session import run_test
 from lib.tracker import TrackerSpec
 from lib.train.distributed import choose_device
-from lib.train.session import open_trainer
 from lib.train.loading import leave_signals_to_the_trainer
+from lib.train.session import open_trainer
 
 
 def write_sequence(folder: Path) -> None:

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from lib.data.training_set import collate, sample_id
-from lib.train.session import open_trainer
-from lib.train.loading import StepSampler
 from lib.train.precision import resolve_precision
+from lib.train.session import open_trainer
 from lib.train.stopping import Interrupted
 
 

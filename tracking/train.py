@@ -6,19 +6,30 @@ from pathlib import Path
 from lib.config.cli import run
 from lib.config.load import describe, load_any
 from lib.config.schema import Experiment
+from lib.train.launch import is_launched, launch, record
+from lib.train.replay import replay
 from lib.train.session import train
 
 EPILOG = """examples:
   python tracking/train.py --config mmg_tiny                      a small model on the embedded data, minutes on a CPU
-  python tracking/train.py --config mmg_vitb --set train.batch_size=8
+  python tracking/train.py --config mmg_vitb --gpus 4             on four GPUs of this machine
+  python tracking/train.py --config mmg_vitb --set train.batch_size=10 --set train.accumulate_to=80
+  python tracking/train.py --config mmg_tiny --gpus 2 --device cpu      two processes on the CPU
   python tracking/train.py --config refine_tiny                   a small Alpha-Refine, which makes masks of boxes
   python tracking/train.py --keys                                 every config key, its type and where its value is from
   python tracking/train.py --keys --config refine_tiny            the same of a mask network
 
-Checkpoints, log.jsonl and TensorBoard files go to runs/<config>/; look at them with `tensorboard --logdir runs`."""
+Several machines, the same command on each (with -- before it, or torchrun takes --run for an option of its own):
+  torchrun --nnodes 2 --nproc_per_node 4 --rdzv_backend c10d --rdzv_endpoint HOST:29500 -- \\
+      tracking/train.py --config mmg_vitb --run /shared/runs/mmg_vitb
+
+Checkpoints, log.jsonl and TensorBoard files go to runs/<config>/; look at them with `tensorboard --logdir runs`.
+SIGTERM and Ctrl-C save first; the same command continues a run, with the same result as if it had not stopped."""
 
 
+@record
 def main(argv: list[str]) -> int:
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,16 +39,29 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--gpus", type=int, default=1, metavar="N", help="processes on this machine, each with a GPU; default: 1"
+    )
     parser.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="take the non-finite step of a nonfinite_step_*.pth again, explained",
+    )
     parser.add_argument("--keys", action="store_true", help="list every config key and stop")
     arguments = parser.parse_args(argv)
     if arguments.keys:
         kind = type(load_any(arguments.config, arguments.overrides)) if arguments.config else Experiment
         print("\n".join(describe(kind)))
         return 0
+    if arguments.replay is not None:
+        return replay(arguments.replay, device=arguments.device, paths_file=arguments.paths)
     if arguments.config is None:
         parser.error("--config is required; see --help")
     experiment = load_any(arguments.config, arguments.overrides)
+    if arguments.gpus != 1 and not is_launched():
+        return launch(arguments.gpus, arguments.device, Path(__file__), argv)
     folder = arguments.run or Path("runs") / experiment.name
     return train(experiment, folder, device=arguments.device, paths_file=arguments.paths)
 

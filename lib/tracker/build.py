@@ -25,7 +25,7 @@ class TrainedModel(NamedTuple):
 
     Attributes:
         experiment: what the weights were trained as; its `track` section is the asked config's where one was given.
-        state: the model's weights by name.
+        state: the model's weights by name; their running average where training kept one (train.ema_decay).
         score_trained: True when the second stage has trained the score module.
     """
 
@@ -102,7 +102,7 @@ def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
         ValueError: the checkpoint is damaged, lacks its config or weights, or was trained as another model.
     """
     content = read_checkpoint(path)
-    stored, state = content.get("config"), content.get("model")
+    stored, state = content.get("config"), content.get("average", content.get("model"))
     if not isinstance(stored, dict) or not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint of tracking/train.py: it lacks its config or its weights")
     experiment = experiment_from_dict(stored, str(path))

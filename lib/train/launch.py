@@ -1,15 +1,16 @@
 """One command for several processes: start the same command once a GPU, under torchrun's agent."""
 
+import functools
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 _SECONDS_TO_SAVE = 600  # from SIGTERM until the processes are killed
@@ -18,6 +19,21 @@ _SECONDS_TO_SAVE = 600  # from SIGTERM until the processes are killed
 def is_launched() -> bool:
     """Return True in a process that torchrun or `launch` started."""
     return "LOCAL_RANK" in os.environ
+
+
+def record(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """Leave the traceback of an error in a command for the report of torchrun, or of `launch`."""
+
+    @functools.wraps(main)
+    def recorded(argv: list[str]) -> int:
+        try:
+            return main(argv)
+        except Exception as error:
+            if is_launched():
+                get_error_handler().record_exception(error)
+            raise
+
+    return recorded
 
 
 def launch(num_processes: int, device: str, script: Path, arguments: Sequence[str]) -> int:

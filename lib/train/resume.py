@@ -55,7 +55,7 @@ def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int)
             f"{run} holds a run of another config; these keys differ: {', '.join(changed)}. Choose another "
             "--run folder, restore the keys, or remove the folder to start anew"
         )
-    before = state["samples"] // state["step"] if state["step"] else total
+    before = state.get("total", state["samples"] // max(state["step"], 1) or total)
     if before != total:
         cure = f"give --set train.accumulate_to={before} (a multiple of processes x train.batch_size)"
         raise ValueError(f"{run} was trained with {before} samples a step, and there would be {total} now: train with "

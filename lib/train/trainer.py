@@ -290,6 +290,7 @@ class Trainer(Generic[SampleT, BatchT]):
             "epochs": self.progress.epochs,
             "left_out": self.progress.left_out,
             "samples": self.progress.step * self.batching.total,
+            "total": self.batching.total,
         }
         if self.average is not None:
             state["average"] = self.average.state

@@ -1,0 +1,123 @@
+"""Take a step again that was not finite, and say where in the network that begins."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib.config.load import experiment_from_dict, refine_from_dict
+from lib.config.refine_schema import RefineExperiment
+from lib.config.schema import Experiment
+from lib.data.mask_set import MaskBatch
+from lib.data.training_set import Batch
+from lib.models.pretrained import load_model_state, read_checkpoint
+from lib.train.nonfinite import nonfinite_terms
+from lib.train.session import open_trainer
+
+_LISTED = 8  # parameters whose gradient is not finite
+
+
+def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) -> int:
+    """Print the losses of a dumped step, the first layer with an output that is not finite, and such gradients.
+
+    Args:
+        path: a `nonfinite_step_NNNNNNNN.pth` of a run.
+        device: to compute on; the fault may need the kind of device on which it arose.
+        paths_file: where data sets lie, which are opened as in training.
+
+    Returns:
+        1 when the step is not finite here either, 0 when it is.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is not there, or no such dump.
+    """
+    dump = read_checkpoint(path)
+    if not {"config", "model", "step", "first_rows", "batches", "total"} <= dump.keys():
+        raise ValueError(f"{path} is no dump of a step: it is made beside the checkpoints when a loss is not finite")
+    experiment = _experiment(dump, path)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = open_trainer(experiment, Path(folder), device=device, paths_file=paths_file)
+        load_model_state(trainer.model, dump["model"], source=str(path))
+        print(f"step {dump['step']} of {experiment.name}, {len(dump['batches'])} passes")
+        finite = True
+        trainer.objective.train()
+        for first_row, stored in zip(dump["first_rows"], dump["batches"], strict=True):
+            batch = (Batch if stored.keys() == set(Batch._fields) else MaskBatch)(**stored).to(trainer.device)
+            with _FirstFault(trainer.model) as fault:
+                losses = trainer.forward(batch, dump["step"], first_row)
+            shown = {**losses.terms, "total": losses.total, **losses.measures}
+            print("  ".join(f"{name} {float(value.detach()):.6g}" for name, value in shown.items()))
+            inputs = [name for name, tensor in stored.items() if not torch.isfinite(tensor.float()).all()]
+            trainer.model.zero_grad(set_to_none=True)
+            trainer.scaler.scale(losses.total).backward()
+            gradients = [
+                name
+                for name, parameter in trainer.model.named_parameters()
+                if parameter.grad is not None and not parameter.grad.isfinite().all()
+            ]
+            terms = nonfinite_terms(losses)
+            _print_fault("inputs", inputs)
+            _print_fault("first layer", fault.names)
+            _print_fault("loss terms", terms)
+            _print_fault("gradients", gradients)
+            finite = finite and not (inputs or fault.names or terms or gradients)
+        trainer.log.close()
+    if finite:
+        print("all is finite here: the fault may need the device or the precision of the run")
+    return 0 if finite else 1
+
+
+class _FirstFault:
+    """Watches a network while it is entered as a context; `names` then holds the first layer with a bad output."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self.names: list[str] = []
+
+    def __enter__(self) -> "_FirstFault":
+        for name, module in self._model.named_modules():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Any:
+        def look(module: nn.Module, inputs: object, output: object) -> None:
+            # Layers finish from the inside out, so the first one that is met is the innermost.
+            if not self.names and any(not tensor.isfinite().all() for tensor in _tensors(output)):
+                self.names.append(f"{name} ({type(module).__name__})")
+
+        return look
+
+
+def _tensors(output: object) -> Iterable[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, tuple | list):
+        for item in output:
+            yield from _tensors(item)
+
+
+def _print_fault(what: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        print(f"not finite: {what} {', '.join(names[:_LISTED])}{more}")
+
+
+def _experiment(dump: dict[str, Any], path: Path) -> Experiment | RefineExperiment:
+    """Return the dump's experiment, to be computed by one process, in as many passes as make the same step."""
+    is_refine = dump["config"].get("kind") == "refine"
+    experiment = (refine_from_dict if is_refine else experiment_from_dict)(dump["config"], str(path))
+    return dataclasses.replace(
+        experiment,
+        train=dataclasses.replace(
+            experiment.train, accumulate_to=dump["total"], total_batch=dump["total"], compile=False
+        ),
+    )
