@@ -27,5 +27,7 @@ setup(
         "browser": ["selenium>=4.20"],
         # The same OpenCV with the contributed modules: CSRT and KCF.
         "classical": ["opencv-contrib-python>=4.10"],
+        # The VOT challenge's toolkit. 0.8.0 to 0.9.0 fail on multi-start experiments, attributee 0.1.10 on import.
+        "vot": ["vot-toolkit==0.7.4", "attributee==0.1.9", "vot-trax==4.0.2"],
     },
 )

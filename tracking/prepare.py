@@ -1,6 +1,7 @@
-"""Prepare data: check the data sets, pack or cut them for speed, write a drawn one as image files."""
+"""Prepare data: check the data sets, pack or cut them for speed, write a drawn one as image files or for VOT."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from lib.config.cli import run
@@ -12,12 +13,14 @@ from lib.data.datasets.synthetic import SPLITS
 from lib.data.pack import pack_folder
 from lib.data.region_cache import Reach
 from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
+from lib.eval.vot_workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 
 _EXAMPLES = """examples:
   python tracking/prepare.py check
   python tracking/prepare.py render synthetic --out data/synthetic
   python tracking/prepare.py lmdb got10k --out /fast/got10k
   python tracking/prepare.py crops got10k:train --out /fast/got10k_crops
+  python tracking/prepare.py vot-workspace votwork --tracker mmg --config mmg_tiny
 
 python tracking/prepare.py COMMAND --help says more about each command.
 """
@@ -66,6 +69,23 @@ train as before; samples are the same but for interpolation and a second JPEG. F
 again to resume, or with another split to add it.
 """
 
+_VOT_EXAMPLES = """examples:
+  python tracking/prepare.py vot-workspace votwork --tracker mmg --config mmg_tiny        drawn videos, box masks
+  python tracking/prepare.py vot-workspace votwork --tracker static                       one tracker more in it
+  python tracking/prepare.py vot-workspace vot2020 --stack vot2020/shortterm --tracker mmg --config mmg_vitb \\
+      --masks alpha_refine --refine-checkpoint refine.pth
+
+Needs pip install -e '.[vot]'. Then the VOT toolkit does the rest:
+  vot evaluate --workspace votwork mmg_tiny static
+  vot analysis --workspace votwork --format json
+  vot report --workspace votwork
+  vot pack --workspace votwork mmg_tiny
+
+Run the command again to add a tracker; what is there is kept. The tracker `oracle` answers the ground truth: it must
+score an EAO and A near 1. The toolkit downloads the videos of vot2020/shortterm, unless --sequences-dir has them. It
+keeps results by the tracker's name; so weights that change afterwards are refused, and need another --name.
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and prepare what it names."""
@@ -77,6 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_render(commands)
     _add_lmdb(commands)
     _add_crops(commands)
+    _add_vot_workspace(commands)
     arguments = parser.parse_args(argv)
     return arguments.execute(arguments)
 
@@ -204,6 +225,63 @@ def _crops(arguments: argparse.Namespace) -> int:
     )
     print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; {report.frames} "
           f"regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB")  # fmt: skip
+    return 0
+
+
+def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    local = LocalData()
+    parser = commands.add_parser(
+        "vot-workspace",
+        help="write a workspace of the VOT toolkit, or add a tracker to one",
+        description="Write a workspace of the VOT toolkit, or add a tracker to one.",
+        epilog=_VOT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the workspace")
+    parser.add_argument("--tracker", required=True, help="a name of tracking/test.py, or oracle")
+    parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
+    parser.add_argument("--masks", default="box", help="how boxes become masks: box (default) or alpha_refine")
+    parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
+    parser.add_argument("--mask-threshold", type=float, metavar="P", help="of alpha_refine; default: its config's")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument("--name", help="the toolkit's name for the tracker; default: its own or its config's")
+    parser.add_argument("--stack", choices=("drawn", VOT2020), help="default: what is there, else drawn: a few videos")
+    parser.add_argument("--sequences", type=int, metavar="N", help=f"drawn videos; default: {local.sequences}")
+    parser.add_argument("--frames", type=int, metavar="N", help=f"length of a drawn video; default: {local.frames}")
+    parser.add_argument("--anchors", type=int, metavar="N",
+                        help=f"frames between the runs' starts in a drawn video; default: {local.spacing}")  # fmt: skip
+    parser.add_argument("--sequences-dir", type=Path, metavar="DIR", help=f"folder of the videos of {VOT2020}")
+    parser.set_defaults(execute=_vot_workspace)
+
+
+def _vot_workspace(arguments: argparse.Namespace) -> int:
+    # Loaded here: the other commands of this file do without PyTorch.
+    from lib.eval.vot_registry import ORACLE, add_tracker, describe_oracle, describe_tracker
+    from lib.tracker import TrackerSpec
+    from lib.tracker.refine import MaskSpec
+
+    sizes = {"sequences": arguments.sequences, "frames": arguments.frames, "spacing": arguments.anchors}
+    stated = {name: size for name, size in sizes.items() if size is not None}
+    genuine = arguments.stack == VOT2020
+    if (stated and genuine) or (arguments.sequences_dir is not None and not genuine):
+        raise ValueError(f"--sequences, --frames and --anchors are for drawn videos, --sequences-dir for {VOT2020}")
+    program = Path(__file__).with_name("vot.py")
+    if arguments.tracker == ORACLE:
+        entry = describe_oracle(program, arguments.name)
+    else:
+        tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, "vot2020")
+        masks = MaskSpec(arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
+        entry = describe_tracker(program, tracker, masks, arguments.name)
+    if genuine:
+        write_genuine_workspace(arguments.folder, arguments.sequences_dir)
+    elif stated or arguments.stack or not is_workspace(arguments.folder):
+        write_local_workspace(arguments.folder, LocalData(**stated))
+    added = add_tracker(arguments.folder, entry)
+    print(f"{arguments.folder}: {'added' if added else 'has'} the tracker {entry.name}")
+    for path in entry.weights:
+        if not path.is_file():
+            print(f"note: there is no {path} yet; the tracker cannot start without it", file=sys.stderr)
     return 0
 
 

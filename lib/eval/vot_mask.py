@@ -1,0 +1,69 @@
+"""Masks as the VOT toolkit's files write them: a box and the lengths of runs."""
+
+import cv2
+import numpy as np
+
+
+def encode_mask(mask: np.ndarray) -> str:
+    """Write a mask as `m<x>,<y>,<width>,<height>,<run>,<run>...`.
+
+    The runs count pixels of the box row by row, in turn outside and on the target; the first may be 0.
+
+    Args:
+        mask: (H, W) bool; an empty one has a box without area.
+    """
+    left, top, width, height = (int(value) for value in box_of_mask(mask))
+    pixels = mask[top : top + height, left : left + width].ravel()
+    changes = np.flatnonzero(np.diff(pixels, prepend=False)) if pixels.size else np.zeros(0, dtype=int)
+    runs = np.diff(changes, prepend=0, append=pixels.size)
+    return "m" + ",".join(str(value) for value in (left, top, width, height, *runs))
+
+
+def decode_mask(text: str, height: int, width: int) -> np.ndarray:
+    """Read what `encode_mask` wrote.
+
+    Args:
+        text: one line of a ground truth.
+        height, width: of the picture; parts of the mask beyond it are dropped.
+
+    Returns:
+        (height, width) bool.
+
+    Raises:
+        ValueError: the text is no mask.
+    """
+    words = text.strip()[1:].split(",")
+    if not text.startswith("m") or len(words) < 4 or not all(word.lstrip("-").isdecimal() for word in words):
+        raise ValueError(f"{text.strip()[:40]!r} is no mask of the VOT toolkit: m<x>,<y>,<width>,<height>,<runs>")
+    left, top, box_width, box_height, *runs = (int(word) for word in words)
+    on_target = np.arange(len(runs)) % 2 == 1
+    pixels = np.repeat(on_target, runs)
+    area = box_width * box_height
+    if len(pixels) > area:
+        raise ValueError(f"{text.strip()[:40]!r}: the runs have {len(pixels)} pixels, the box has {area}")
+    box = np.pad(pixels, (0, area - len(pixels))).reshape(box_height, box_width)
+    return place_mask(box, left, top, height, width)
+
+
+def place_mask(mask: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
+    """Put a part of a mask where it belongs in a picture.
+
+    Args:
+        mask: (h, w) bool, may reach beyond the picture.
+        left, top: where its corner is, in pixels of the picture; may be negative.
+        height, width: of the picture.
+
+    Returns:
+        (height, width) bool.
+    """
+    whole = np.zeros((height, width), dtype=bool)
+    near = max(top, 0), max(left, 0)
+    far = min(top + mask.shape[0], height), min(left + mask.shape[1], width)
+    if near[0] < far[0] and near[1] < far[1]:
+        whole[near[0] : far[0], near[1] : far[1]] = mask[near[0] - top : far[0] - top, near[1] - left : far[1] - left]
+    return whole
+
+
+def box_of_mask(mask: np.ndarray) -> np.ndarray:
+    """Return the tight box around a mask, (4,) float64 left, top, width, height; zeros for an empty one."""
+    return np.array(cv2.boundingRect(np.ascontiguousarray(mask, dtype=np.uint8)), dtype=np.float64)

@@ -1,0 +1,127 @@
+"""The VOT toolkit's list of trackers: how each is started."""
+
+import configparser
+import hashlib
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.config.load import find_experiment
+from lib.eval.fingerprint import file_sha256
+from lib.tracker import TrackerSpec
+from lib.tracker.build import RUNS
+from lib.tracker.refine import MaskSpec
+
+ORACLE = "oracle"  # answers the ground truth
+_TIMEOUT = 300  # seconds for one answer, the loading of the weights included; the toolkit's own 30 may be too few
+
+
+@dataclass(frozen=True)
+class VotEntry:
+    """A tracker as the toolkit knows it.
+
+    Attributes:
+        name: letters, digits, - and _.
+        command: starts it, from any folder.
+        weights: files that it will read.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    weights: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that the toolkit would pass over."""
+        if not re.fullmatch("[a-zA-Z0-9_-]+", self.name):
+            raise ValueError(f"the toolkit takes no tracker called {self.name!r}: give --name letters, digits, - and _")
+
+
+def describe_oracle(program: Path, name: str | None = None) -> VotEntry:
+    """Return the entry of the tracker that answers the ground truth; `program` is `tracking/vot.py`."""
+    return VotEntry(name or ORACLE, (sys.executable, str(program.resolve()), ORACLE))
+
+
+def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name: str | None = None) -> VotEntry:
+    """Return the entry of a tracker.
+
+    Args:
+        program: `tracking/vot.py`.
+        tracker: any; where it names no checkpoint, the newest of `runs/<config>` below the current folder.
+        masks: the backend.
+        name: by default that of the config or else of the tracker, with the backend's unless that is `box`.
+
+    Raises:
+        ValueError, FileNotFoundError: no such config, or the name is not one.
+    """
+    words = [sys.executable, str(program.resolve()), tracker.name]
+    weights = []
+    if tracker.trained:
+        if tracker.config is not None:
+            is_path = Path(tracker.config).suffix in {".yaml", ".yml"}
+            words += ["--config", str(find_experiment(tracker.config).resolve()) if is_path else tracker.config]
+        weights.append((tracker.checkpoint or RUNS / tracker.config_name / "latest.pth").resolve())
+        words += ["--checkpoint", str(weights[-1])]
+    if masks.name != "box":
+        words += ["--masks", masks.name]
+    if masks.checkpoint is not None:
+        weights.append(masks.checkpoint.resolve())
+        words += ["--refine-checkpoint", str(weights[-1])]
+    if masks.threshold is not None:
+        words += ["--mask-threshold", str(masks.threshold)]
+    if tracker.device != "auto":
+        words += ["--device", tracker.device]
+    if all(path.is_file() for path in weights) and weights:
+        words += ["--weights-digest", weights_digest(weights)]
+    own = tracker.config_name if tracker.trained else tracker.name
+    return VotEntry(name or (own if masks.name == "box" else f"{own}_{masks.name}"), tuple(words), tuple(weights))
+
+
+def weights_digest(paths: Iterable[Path]) -> str:
+    """Return what stands for the contents of weight files: the first digits of a SHA-256 over theirs."""
+    return hashlib.sha256("".join(file_sha256(path) for path in paths).encode()).hexdigest()[:16]
+
+
+def add_tracker(folder: Path, entry: VotEntry) -> bool:
+    """Add a tracker to a workspace's `trackers.ini`, or replace one of the same name that has no results yet.
+
+    What else is written in the file stays as it is.
+
+    Returns:
+        False when the same tracker was there already.
+
+    Raises:
+        ValueError: another tracker has the name, and results.
+        OSError: the file cannot be read or written.
+    """
+    path = folder / "trackers.ini"
+    settings = {
+        "label": entry.name,
+        "protocol": "trax",
+        "command": shlex.join(entry.command),
+        "timeout": str(_TIMEOUT),
+        # The toolkit reads its tracker's output byte by byte, and loses the connection over a letter of two.
+        "env_PYTHONIOENCODING": "ascii:backslashreplace",
+    }
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = configparser.ConfigParser()
+    known.read_string(text, str(path))
+    if known.has_section(entry.name):
+        command = known.get(entry.name, "command", fallback="")
+        if command == settings["command"]:
+            return False
+        results = folder / "results" / entry.name
+        if any(item.is_file() for item in results.rglob("*")):
+            raise ValueError(f"the tracker {entry.name} of {path} has results, made by {command!r}: choose a --name, "
+                             f"or remove {results} and {folder / 'cache'}")  # fmt: skip
+        text = re.sub(rf"^\[{entry.name}\]\n(?:(?!\[).*(?:\n|\Z))*", "", text, flags=re.MULTILINE)
+    if text and not text.endswith("\n"):
+        text += "\n"
+    # A percent sign would refer to another key.
+    lines = [f"[{entry.name}]", *(f"{key} = {value.replace('%', '%%')}" for key, value in settings.items()), "\n"]
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text + "\n".join(lines), encoding="utf-8")
+    partial.replace(path)
+    return True
