@@ -9,6 +9,7 @@ from lib.eval.ablations import summarize_ablations
 from lib.eval.analysis import Result, analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
 from lib.eval.comparison import find_compared
+from lib.eval.mask_scores import format_masks, score_masks
 from lib.eval.metrics import PROTOCOLS
 from lib.eval.outputs import Outputs, write_ablations, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
@@ -35,6 +36,7 @@ The numbers are those of one-pass evaluation: frame 1 is given, frames without t
   P_norm   the same with the error in units of the true box's sides, at most .2
   AO, SR   mean overlap, and share above .5 and .75, of the visible frames of all sequences together
   FPS      frames per second of the tracker alone
+  J        mean overlap (IoU) of masks with the true masks, where both are there: see test.py --masks
 
 A file for --rows holds numbers from elsewhere, such as an evaluation server:
   source: GOT-10k server, 2026-01-31
@@ -77,6 +79,8 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
     analysis = analyze(benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing)
     seconds = time.perf_counter() - started
     write_outputs(analysis, published, outputs)
+    if mask_scores := score_masks(dataset, results):
+        print(f"\n{format_masks(mask_scores)}")
     if outputs.report:
         from lib.eval.report import write_report  # draws frames, for which it loads much that a table does not need
 

@@ -5,17 +5,23 @@ from pathlib import Path
 
 from lib.config.cli import run
 from lib.eval.benchmarks import BENCHMARKS
+from lib.eval.mask_session import run_masks
 from lib.eval.session import run_test
 from lib.tracker import TRACKERS, TrackerSpec
+from lib.tracker.refine import MASK_BACKENDS, MaskSpec
 
 _EXAMPLES = """examples:
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
+  python tracking/test.py mmg folder --root DIR --config mmg_tiny --masks alpha_refine \\
+      --refine-checkpoint runs/refine_tiny/latest.pth                  boxes, then a mask in each
   torchrun --nproc_per_node 4 tracking/test.py mmg lasot --config mmg_vitb      four processes share the sequences
 
 Boxes go to results/<tracker>/<config>/<benchmark>/<sequence>.txt as x,y,w,h, times to <sequence>_time.txt. The same
-command continues an interrupted run. Score the results by `python tracking/analyze.py BENCHMARK TRACKER/CONFIG`.
+command continues an interrupted run. --masks makes a mask of each box afterwards, as PNG in
+results/<tracker>/<config>/<benchmark>/masks/<name>/<sequence>/; boxes that are there are not tracked again. Score the
+results by `python tracking/analyze.py BENCHMARK TRACKER/CONFIG`.
 """
 
 
@@ -50,9 +56,30 @@ def main(argv: list[str] | None = None) -> int:
         help="CPU threads of each worker; default: 1, and boxes may differ in the last digit with another number",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument(
+        "--masks", metavar="BACKEND", help=f"also make masks of the boxes: one of {', '.join(MASK_BACKENDS)}"
+    )
+    parser.add_argument(
+        "--refine-checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="weights of alpha_refine: of a run such as runs/refine_tiny/latest.pth, or the published file",
+    )
+    parser.add_argument(
+        "--mask-threshold",
+        type=float,
+        metavar="P",
+        help="least probability of a mask's pixel; default: the weights' own",
+    )
     arguments = parser.parse_args(argv)
-    return run_test(
-        TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, arguments.benchmark),
+    spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, arguments.benchmark)
+    masks = MaskSpec.from_options(
+        arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
+    )
+    if masks is not None:
+        masks.build()  # weights that do not fit are found before hours of tracking
+    code = run_test(
+        spec,
         root=arguments.root,
         paths_file=arguments.paths,
         choices=arguments.sequences,
@@ -61,6 +88,20 @@ def main(argv: list[str] | None = None) -> int:
         num_threads=arguments.threads,
         overwrite=arguments.overwrite,
     )
+    if masks is None:
+        return code
+    mask_code = run_masks(
+        spec,
+        masks,
+        root=arguments.root,
+        paths_file=arguments.paths,
+        choices=arguments.sequences,
+        results_dir=arguments.results_dir,
+        num_workers=arguments.workers,
+        num_threads=arguments.threads,
+        overwrite=arguments.overwrite,
+    )
+    return code or mask_code
 
 
 if __name__ == "__main__":

@@ -97,9 +97,15 @@ def build_alpha_refine(checkpoint: Path, device: str = "auto", threshold: float 
     )
 
 
+def name_of_weights(checkpoint: Path) -> str:
+    """Return the name of the experiment that a checkpoint is of, or `alpha_refine` for the published file."""
+    return _read_network(checkpoint).name
+
+
 class _Trained(NamedTuple):
     """A trained network and what it was trained for."""
 
+    name: str
     network: AlphaRefineNet
     factor: float
     threshold: float
@@ -110,7 +116,7 @@ def _read_network(checkpoint: Path) -> _Trained:
     if is_published(content):
         network = AlphaRefineNet(size=PUBLISHED_SIZE)
         load_published(network, content["net"], str(checkpoint))
-        return _Trained(network, PUBLISHED_FACTOR, PUBLISHED_THRESHOLD)
+        return _Trained("alpha_refine", network, PUBLISHED_FACTOR, PUBLISHED_THRESHOLD)
     stored, state = content.get("config"), content.get("model")
     if not isinstance(stored, dict) or not isinstance(state, dict):
         held = ", ".join(sorted(map(str, content))[:6]) or "nothing"
@@ -119,4 +125,4 @@ def _read_network(checkpoint: Path) -> _Trained:
     experiment = refine_from_dict(stored, str(checkpoint))
     network = build_refine_model(experiment, pretrained=False)
     load_model_state(network, state, source=str(checkpoint))
-    return _Trained(network, experiment.crop.factor, experiment.track.threshold)
+    return _Trained(experiment.name, network, experiment.crop.factor, experiment.track.threshold)

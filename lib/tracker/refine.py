@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from lib.config.suggest import suggest
-from lib.tracker.alpha_refine import AlphaRefine, build_alpha_refine
+from lib.tracker.alpha_refine import AlphaRefine, build_alpha_refine, name_of_weights
 from lib.tracker.base import checked_box
 
 
@@ -83,6 +83,32 @@ class MaskSpec:
     def trained(self) -> bool:
         """True for a backend with weights."""
         return self.name == "alpha_refine"
+
+    @classmethod
+    def from_options(
+        cls, name: str | None, checkpoint: Path | None, device: str, threshold: float | None
+    ) -> "MaskSpec | None":
+        """Return what the options --masks, --refine-checkpoint and --mask-threshold ask for, or None without --masks.
+
+        Raises:
+            ValueError: as the class, and for the latter two without --masks.
+        """
+        if name is not None:
+            return cls(name, checkpoint, device, threshold)
+        if checkpoint is not None or threshold is not None:
+            raise ValueError(
+                "--refine-checkpoint and --mask-threshold say how masks are made: give --masks alpha_refine"
+            )
+        return None
+
+    @property
+    def label(self) -> str:
+        """What the masks are called in folders and tables: the backend, or the experiment that its weights are of.
+
+        Raises:
+            FileNotFoundError, ValueError: the weights are missing or damaged.
+        """
+        return self.name if self.checkpoint is None else name_of_weights(self.checkpoint)
 
     def build(self) -> MaskBackend:
         """Make the backend.

@@ -1,0 +1,125 @@
+"""Masks beside the boxes they were made from: `masks/<name>/<sequence>/00000001.png`, 255 on the target.
+
+A sequence's folder that exists is complete: it is written aside and renamed.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lib.data.frames import MaskFiles
+from lib.eval.results import ResultFiles, write_whole
+
+MASKS = "masks"  # folder within a folder of results
+_BOXES = "boxes.txt"
+_RECORD = "masks.json"
+
+
+@dataclass(frozen=True)
+class MaskRecord:
+    """Whose masks a folder holds.
+
+    Attributes:
+        backend: a key of `lib.tracker.refine.MASK_BACKENDS`.
+        checkpoint_sha256: of the weights; None for a backend without.
+        threshold: asked for instead of the checkpoint's own; None where it was not.
+        code_sha256: of the code that makes masks.
+    """
+
+    backend: str
+    checkpoint_sha256: str | None
+    threshold: float | None
+    code_sha256: str
+
+
+@dataclass(frozen=True)
+class SequenceMasks:
+    """The masks of one result on one sequence.
+
+    Attributes:
+        results: folder of the boxes.
+        name: of the masks, which is that of their folder.
+        sequence: its name.
+    """
+
+    results: Path
+    name: str
+    sequence: str
+
+    @property
+    def folder(self) -> Path:
+        return self.results / MASKS / self.name / self.sequence
+
+    def is_complete(self, num_frames: int) -> bool:
+        """Tell whether there is a mask per frame, and they were made from the boxes that are there now."""
+        if not self.folder.is_dir() or len(list(self.folder.glob("*.png"))) != num_frames:
+            return False
+        boxes = ResultFiles(self.results, self.sequence).boxes
+        return boxes.is_file() and (self.folder / _BOXES).read_bytes() == boxes.read_bytes()
+
+    def write(self, masks: Iterable[np.ndarray]) -> None:
+        """Write (H, W) bool masks, one per frame, and the boxes that they were made from; replaces what is there.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        partial = self.folder.with_name(f".{self.sequence}.partial")
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        for number, mask in enumerate(masks, start=1):
+            # Not cv2.imwrite: it gives no reason when it fails.
+            _, data = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+            (partial / f"{number:08d}.png").write_bytes(data.tobytes())
+        (partial / _BOXES).write_bytes(ResultFiles(self.results, self.sequence).boxes.read_bytes())
+        self.remove()
+        partial.rename(self.folder)
+
+    def remove(self) -> None:
+        """Remove what is there."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def open(self) -> MaskFiles:
+        """Return the masks, read when asked for."""
+        return MaskFiles(sorted(self.folder.glob("*.png")))
+
+
+def mask_names(results: Path) -> list[str]:
+    """Return the names of the masks in a folder of results, sorted."""
+    folder = results / MASKS
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -> None:
+    """Make `masks/<name>` ready for masks of `record`, never mixing them with another's.
+
+    Args:
+        results: folder of the boxes.
+        name: of the masks.
+        record: of the run that starts now.
+        overwrite: remove another's masks instead of refusing.
+
+    Raises:
+        ValueError: the folder holds masks of another backend, checkpoint, threshold or code.
+    """
+    folder = results / MASKS / name
+    file = folder / _RECORD
+    wanted = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
+    if folder.is_dir() and any(_folders(folder)) and (not file.is_file() or file.read_text("utf-8") != wanted):
+        if not overwrite:
+            raise ValueError(f"{folder} holds masks of other weights, another threshold or older code: give "
+                             "--overwrite to replace them, or another --results-dir to keep both")  # fmt: skip
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole({file: wanted})
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_dir())

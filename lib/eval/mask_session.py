@@ -1,0 +1,200 @@
+"""Masks for the boxes of a test: what `tracking/test.py --masks` does once the boxes are there.
+
+The masks never act on the tracker, so they are made afterwards, from the result files: a tracker that is tested without
+masks first is not run again for them.
+"""
+
+import dataclasses
+import functools
+import multiprocessing
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from lib.data.sequence import SequenceDataset
+from lib.eval.benchmarks import choose_sequences, find_benchmark
+from lib.eval.fingerprint import code_sha256, file_sha256
+from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
+from lib.eval.ranks import join_ranks
+from lib.eval.results import ResultFiles, read_boxes
+from lib.eval.session import spread_over
+from lib.eval.tracking import cpu_threads
+from lib.tracker import TrackerSpec
+from lib.tracker.build import choose_device
+from lib.tracker.refine import MaskBackend, MaskSpec
+
+
+class MaskOutcome(NamedTuple):
+    """What became of one sequence; `failure` is a traceback, or None when its masks are on the disk."""
+
+    sequence: str
+    num_frames: int = 0
+    seconds: float = 0.0
+    failure: str | None = None
+
+
+def run_masks(
+    spec: TrackerSpec,
+    masks: MaskSpec,
+    *,
+    root: Path | None = None,
+    paths_file: Path | None = None,
+    choices: list[str] | None = None,
+    results_dir: Path = Path("results"),
+    num_workers: int = 1,
+    num_threads: int = 1,
+    overwrite: bool = False,
+) -> int:
+    """Make a mask of every box that the tracker's result files hold, and print what became of it.
+
+    Args:
+        spec: the tracker whose results are there.
+        masks: the backend.
+        root, paths_file, choices, results_dir, num_workers, num_threads: as in `session.run_test`.
+        overwrite: make masks again that are there.
+
+    Returns:
+        The exit code, the same on all ranks: 1 when a sequence failed.
+
+    Raises:
+        ValueError, OSError: what was asked for does not exist or does not fit.
+    """
+    dataset = find_benchmark(spec.benchmark).open(root, paths_file)
+    indices = choose_sequences(dataset, choices or [])
+    results = results_dir / spec.name / spec.config_name / spec.benchmark
+    name = masks.label
+    with join_ranks() as ranks:
+        ranks.from_main(lambda: claim_masks(results, name, _describe(masks), overwrite))
+        waiting = []
+        for index in indices[ranks.rank :: ranks.count]:
+            files = SequenceMasks(results, name, dataset.names[index])
+            if overwrite:
+                files.remove()
+            if not files.is_complete(len(dataset[index])):
+                waiting.append(index)
+        devices = spread_over(_visible_devices(masks.device), num_workers, ranks.local_rank)
+        specs = [dataclasses.replace(masks, device=device) for device in devices]
+        outcomes = _run(specs, dataset, results, name, waiting, num_threads, ranks.is_main)
+        parts = ranks.gather((outcomes, len(indices[ranks.rank :: ranks.count]) - len(waiting)))
+        if ranks.is_main:
+            _report([outcome for part, _ in parts for outcome in part], sum(done for _, done in parts), results, name)
+    return 1 if any(outcome.failure for part, _ in parts for outcome in part) else 0
+
+
+def make_masks(backend: MaskBackend, dataset: SequenceDataset, index: int, results: Path, name: str) -> MaskOutcome:
+    """Segment one sequence around its result's boxes and write the masks; a failure is returned, not raised."""
+    sequence_name = dataset.names[index]
+    started = time.perf_counter()
+    try:
+        sequence = dataset[index]
+        boxes_file = ResultFiles(results, sequence_name).boxes
+        boxes_xywh = read_boxes(boxes_file)
+        if len(boxes_xywh) != len(sequence):
+            raise ValueError(f"{boxes_file} has {len(boxes_xywh)} boxes for {len(sequence)} frames")
+
+        def segment() -> Iterator[np.ndarray]:
+            for frame, box_xywh in enumerate(boxes_xywh):
+                image = sequence.frames[frame]
+                if frame == 0:
+                    backend.initialize(image, box_xywh)
+                yield backend.segment(image, box_xywh)
+
+        SequenceMasks(results, name, sequence_name).write(segment())
+    except Exception:  # as in `tracking`: the other sequences are finished, then the run fails
+        return MaskOutcome(sequence_name, failure=traceback.format_exc())
+    return MaskOutcome(sequence_name, len(boxes_xywh), time.perf_counter() - started)
+
+
+def _run(
+    specs: list[MaskSpec],
+    dataset: SequenceDataset,
+    results: Path,
+    name: str,
+    waiting: list[int],
+    num_threads: int,
+    show_progress: bool,
+) -> list[MaskOutcome]:
+    """Make the masks of the waiting sequences, in this process for one worker, in processes of their own for more."""
+    if not waiting:
+        return []
+    bar = tqdm(total=len(waiting), desc=f"masks {name}", unit="sequence", disable=not show_progress)
+    outcomes: list[MaskOutcome] = []
+    with bar:
+        if len(specs) == 1 or len(waiting) == 1:
+            with cpu_threads(num_threads):
+                backend = specs[0].build()
+                for index in waiting:
+                    outcomes.append(make_masks(backend, dataset, index, results, name))
+                    bar.update()
+            return outcomes
+        specs[0].build()  # so that weights that do not fit are one error, not one a sequence
+        # Spawned, because CUDA does not survive a fork.
+        pool = ProcessPoolExecutor(min(len(specs), len(waiting)), multiprocessing.get_context("spawn"))
+        try:
+            futures = {
+                index: pool.submit(
+                    _make_in_worker, specs[number % len(specs)], dataset, index, results, name, num_threads
+                )
+                for number, index in enumerate(waiting)
+            }
+            for index, future in futures.items():
+                try:
+                    outcomes.append(future.result())
+                except BrokenProcessPool:
+                    outcomes.append(MaskOutcome(dataset.names[index], failure="a worker process has died"))
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return outcomes
+
+
+def _make_in_worker(
+    spec: MaskSpec, dataset: SequenceDataset, index: int, results: Path, name: str, num_threads: int
+) -> MaskOutcome:
+    with cpu_threads(num_threads):
+        return make_masks(_built(spec), dataset, index, results, name)
+
+
+@functools.cache
+def _built(spec: MaskSpec) -> MaskBackend:
+    """Return this process's backend, built once."""
+    return spec.build()
+
+
+def _visible_devices(asked: str) -> list[str]:
+    """Return all GPUs when a GPU is asked for without its number, else the one device."""
+    device = choose_device(asked)
+    if device.type != "cuda" or device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
+def _describe(masks: MaskSpec) -> MaskRecord:
+    checkpoint = None if masks.checkpoint is None else file_sha256(masks.checkpoint)
+    return MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256())
+
+
+def _report(outcomes: list[MaskOutcome], num_complete: int, results: Path, name: str) -> None:
+    done = [outcome for outcome in outcomes if outcome.failure is None]
+    if done:
+        rate = sum(outcome.num_frames for outcome in done) / sum(outcome.seconds for outcome in done)
+        print(
+            f"{len(done)} sequences segmented at {rate:.1f} frames per second and worker (reading and writing included)"
+        )
+    if num_complete:
+        print(f"{num_complete} sequences had complete masks; --overwrite makes them again")
+    print(f"masks in {results / MASKS / name}")
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            print(f"\nFAILED {outcome.sequence}\n{outcome.failure}", file=sys.stderr)
+    if len(done) < len(outcomes):
+        print(f"error: {len(outcomes) - len(done)} sequences have no masks", file=sys.stderr)
