@@ -2,8 +2,7 @@
 
 import json
 import re
-import subprocess
-import sys
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -296,17 +295,17 @@ def test_selections_are_checked_by_name() -> None:
         parse_selection("got10k:vall")
 
 
-def test_on_the_command_line(tmp_path: Path) -> None:
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_sequence(tmp_path / "walk")
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "tracking/prepare.py", "check", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
-
-    good = run("folder", "--root", str(tmp_path), "--workers", "1")
-    assert good.returncode == 0, good.stderr
-    assert good.stdout.startswith("folder:train")
+    main = runpy.run_path(str(ROOT / "tracking" / "prepare.py"))["main"]
+    arguments = ["check", "folder", "--root", str(tmp_path), "--workers", "1"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("folder:train")
     (tmp_path / "walk" / "img" / "00000000.png").write_bytes(b"")
-    bad = run("folder", "--root", str(tmp_path), "--workers", "1")
-    assert bad.returncode == 1
-    assert "BROKEN" in bad.stdout
+    assert main(arguments) == 1
+    assert "BROKEN" in capsys.readouterr().out
+    assert main(["check", "nfs", "--root", str(tmp_path)]) == 1
+    assert main(["check", "synthetic", "--root", str(tmp_path)]) == 1
+    assert "drawn, nothing of it is stored" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="one data set"):
+        main(["check", "--root", str(tmp_path)])

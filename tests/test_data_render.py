@@ -1,5 +1,6 @@
 """What is written to disk reads back as it was, and interrupted writing resumes."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -144,22 +145,19 @@ def test_what_is_drawn_from_nothing_takes_no_folder_and_stills_need_one(tmp_path
         open_drawn("stills", "test", 1, 5, root=tmp_path / "nowhere")
 
 
-def _prepare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PREPARE), "render", "synthetic", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
-def test_the_command_renders_once(tmp_path: Path) -> None:
-    arguments = ("--out", str(tmp_path / "a"), "--split", "val", "--sequences", "2", "--frames", "3")
-    first, second = _prepare(*arguments), _prepare(*arguments)
-    assert first.returncode == second.returncode == 0
-    assert "wrote 2 sequences" in first.stdout and "wrote 0 sequences" in second.stdout
+def test_the_command_renders_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(PREPARE))["main"]
+    arguments = ["--out", str(tmp_path / "a"), "--split", "val", "--sequences", "2", "--frames", "3"]
+    for count in (2, 0):
+        assert main(["render", "synthetic", *arguments]) == 0
+        assert f"wrote {count} sequences" in capsys.readouterr().out
     stored = FolderDataset(tmp_path / "a")
     assert list(stored.names) == ["val-0000", "val-0001"]
     np.testing.assert_array_equal(stored[1].boxes_xywh, SyntheticDataset("val", 2, 3)[1].boxes_xywh)
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
-    wrong = _prepare("--out", str(tmp_path), "--difficulty", "7")
+    command = [sys.executable, str(PREPARE), "render", "synthetic", "--out", str(tmp_path), "--difficulty", "7"]
+    wrong = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: ") and "difficulty = 7" in wrong.stderr and "Traceback" not in wrong.stderr

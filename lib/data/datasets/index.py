@@ -82,6 +82,7 @@ def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
+        Path(temporary).chmod(0o644)  # people may share the folder
         Path(temporary).replace(file)
     except OSError:
         Path(temporary).unlink(missing_ok=True)
