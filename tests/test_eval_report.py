@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import runpy
 from pathlib import Path
@@ -15,11 +16,13 @@ from lib.data.sequence import Sequence
 from lib.eval.analysis import Result, analyze
 from lib.eval.benchmarks import find_benchmark
 from lib.eval.metrics import frame_overlap
+from lib.eval.published import MARK, PublishedRow, PublishedTable
 from lib.eval.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "lib" / "eval" / "report_page"
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \u2028 \''
+LOST = "lost " + HOSTILE
 TRUE = np.array([[100.0, 60, 40, 20]] * 3 + [[100.0, 60, 40, 20]] * 2)
 ABSENT = np.array([0, 0, 0, 1, 0], bool)
 # Perfect, one third, nothing, absent, one half.
@@ -56,19 +59,24 @@ class Videos:
 
 
 def report_on(
-    dataset: Videos, folder: Path, num_pictures: int = 8, lacking: str | None = None, out: Path | None = None
+    dataset: Videos,
+    folder: Path,
+    num_pictures: int = 8,
+    lacking: tuple[str, ...] = (),
+    out: Path | None = None,
+    published: tuple[PublishedTable, ...] = (),
 ) -> Path:
     """Write the report of one tracker that answers PREDICTED on every sequence but one, and of one without fault."""
     results = []
-    for tracker, boxes_xywh in (("lost " + HOSTILE, PREDICTED), ("good", TRUE)):
+    for tracker, boxes_xywh in ((LOST, PREDICTED), ("good", TRUE)):
         result = Result(tracker, folder / f"result{len(results)}")
         result.folder.mkdir(parents=True)
         for name in dataset.names:
-            if name != lacking:
+            if name not in lacking:
                 np.savetxt(result.folder / f"{name}.txt", boxes_xywh, delimiter=",")
         results.append(result)
     analysis = analyze(find_benchmark("folder"), dataset, results, allow_missing=True)
-    return write_report(analysis, dataset, results, out or folder / "report", num_pictures)
+    return write_report(analysis, dataset, results, out or folder / "report", num_pictures, published)
 
 
 def page_data(page: Path) -> dict[str, Any]:
@@ -146,10 +154,37 @@ def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
 
 
 def test_missing_sequences_are_said_on_the_page(tmp_path: Path) -> None:
-    data = page_data(report_on(Videos(["walk", "run"]), tmp_path, lacking="run"))
+    data = page_data(report_on(Videos(["walk", "run"]), tmp_path, lacking=("run",)))
     assert [sequence["name"] for sequence in data["sequences"]] == ["walk"]
-    assert len(data["remarks"]) == 1 and "good lacks 1 sequences: run" in data["remarks"][0]
-    assert "1 of 2" in data["description"]
+    assert data["missing"] == [{"tracker": tracker, "sequences": ["run"]} for tracker in (LOST, "good")]
+    assert data["left_out"] == ["run"] and "1 of 2" in data["description"]
+
+
+def test_every_missing_sequence_is_named(tmp_path: Path) -> None:
+    names = [f"s{number}" for number in range(40)]
+    data = page_data(report_on(Videos(names), tmp_path, lacking=tuple(names[1:])))
+    assert data["left_out"] == names[1:] and [each["sequences"] for each in data["missing"]] == [names[1:]] * 2
+
+
+def test_intervals_and_published_rows_stand_beside_the_scores(tmp_path: Path) -> None:
+    rows = (
+        PublishedRow("Them <b>", (0.615, math.nan), fps=30.0, device="an old card"),
+        PublishedRow("Others", (0.7, 0.8)),
+    )
+    published = PublishedTable("A paper", "Table 9", "folder", ("auc", "norm_precision"), True, rows)
+    page = report_on(Videos(["walk", "run"]), tmp_path, published=(published,))
+    data = page_data(page)
+    keys = [column["key"] for column in data["columns"]]
+    assert keys[:2] == ["auc", "interval"]
+    for tracker in data["trackers"]:
+        low, high = tracker["numbers"]["interval"]
+        assert low == high == tracker["numbers"]["auc"], "two sequences with the same score"
+    (group,) = data["published"]
+    assert group["mark"] == f"{MARK}: A paper, Table 9"
+    them, others = group["rows"]
+    assert (them["numbers"]["auc"], them["numbers"]["norm_precision"], them["numbers"]["fps"]) == (0.615, None, 30)
+    assert others["numbers"]["op50"] is None and "interval" not in others["numbers"]
+    assert "<b>" not in page.read_text().split('id="report-data">')[1].split("</script>")[0]
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:

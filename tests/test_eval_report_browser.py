@@ -11,6 +11,7 @@ import pytest
 from lib.data.sequence import Sequence
 from lib.eval.analysis import Result, analyze
 from lib.eval.benchmarks import find_benchmark
+from lib.eval.published import PublishedRow, PublishedTable
 from lib.eval.report import write_report
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             np.savetxt(result.folder / f"{sequence}.txt", boxes_xywh, delimiter=",")
         results.append(result)
     analysis = analyze(find_benchmark("folder"), dataset, results)
-    return write_report(analysis, dataset, results, folder / "report", num_pictures=4)
+    rows = (PublishedRow("Weak", (0.1,)), PublishedRow("Strong", (0.99,), fps=30.0, device="an old card"))
+    published = PublishedTable("A paper", "Table 9", "folder", ("auc",), True, rows)
+    return write_report(analysis, dataset, results, folder / "report", 4, (published,))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,7 @@ def open_sequence(session: Any, name: str) -> None:
 
 
 def test_tables_sort_by_their_headers(opened: Any) -> None:
-    rows = "#overview-table tbody th"
+    rows = "#overview-table tbody:first-of-type th"
     assert texts(opened, rows) == ["steady", HOSTILE, "lost"], "the best AUC first"
     header = "#overview-table thead th:nth-child(2)"
     assert find(opened, header).get_attribute("aria-sort") == "descending"
@@ -182,9 +185,56 @@ def test_a_tracker_is_switched_off_and_on_everywhere(opened: Any) -> None:
     chip.click()
     assert chip.get_attribute("aria-pressed") == "false"
     assert {name: count() for name, count in everywhere.items()} == dict.fromkeys(everywhere, 2)
-    assert "off" in find(opened, "#overview-table tbody tr:last-child").get_attribute("class")
+    assert "off" in find(opened, "#overview-table tbody:first-of-type tr:last-child").get_attribute("class")
     chip.send_keys(" ")
     assert {name: count() for name, count in everywhere.items()} == dict.fromkeys(everywhere, 3)
+
+
+def test_published_rows_stay_below_and_can_be_hidden(opened: Any) -> None:
+    group = "#overview-table tbody:nth-of-type(2) th"
+    heading = "published, not measured here: A paper, Table 9"
+    assert texts(opened, group) == [heading, "Strongspeed: an old card", "Weak"]
+    assert texts(opened, "#overview-table tbody:first-of-type .best")[0] == "89.9", "never beaten by a published number"
+    find(opened, "#overview-table thead th:nth-child(2) button").click()
+    assert texts(opened, group) == [heading, "Weak", "Strongspeed: an old card"]
+    assert len(texts(opened, "#overview-table tbody:first-of-type tr")) == 3
+    find(opened, "#show-published").click()
+    assert texts(opened, group) == []
+
+
+def shown_frames(session: Any) -> list[int]:
+    return [int(word) for word in texts(session, ".zoom output")[0].split() if word.isdecimal()]
+
+
+def test_the_overlap_plot_zooms_by_button_key_and_mouse(opened: Any) -> None:
+    chains = pytest.importorskip("selenium.webdriver").ActionChains
+    open_sequence(opened, "beta")
+    plot = find(opened, ".overlap")
+    assert shown_frames(opened) == [0, 59]
+    find(opened, ".zoom button[aria-label='fewer frames']").click()
+    assert shown_frames(opened) == [15, 44]
+    find(opened, ".zoom button[aria-label='later frames']").click()
+    assert shown_frames(opened) == [30, 59]
+    assert not find(opened, ".zoom button[aria-label='later frames']").is_enabled()
+    plot.send_keys("\ue011")  # home: the plot follows the chosen frame
+    assert plot.get_attribute("aria-valuenow") == "0" and shown_frames(opened)[0] == 0
+    plot.send_keys("-")
+    assert shown_frames(opened) == [0, 59]
+    # Drag over the middle third of the frames.
+    canvas = find(opened, ".overlap canvas")
+    inner = canvas.size["width"] - 34 - 8
+    third = round(inner / 3)
+    offset = 34 - canvas.size["width"] // 2
+    chains(opened).move_to_element_with_offset(canvas, offset + third, 0).click_and_hold().move_by_offset(
+        third // 2, 0
+    ).move_by_offset(third - third // 2, 0).release().perform()
+    first, last = shown_frames(opened)
+    assert abs(first - 20) <= 1 and abs(last - 39) <= 1
+    # The left border of the plot is the first frame now: its overlap is read there.
+    chains(opened).move_to_element_with_offset(canvas, offset + 1, 20).perform()
+    assert plot.get_attribute("aria-valuenow") == str(first)
+    find(opened, ".zoom button:last-of-type").click()
+    assert shown_frames(opened) == [0, 59]
 
 
 def test_the_list_is_filtered_and_stepped_through(opened: Any) -> None:
@@ -218,6 +268,18 @@ def test_narrow_and_wide_light_and_dark(opened: Any, width: int, scheme: str) ->
     assert opened.execute_script(overflow) == 0, "only tables scroll sideways"
     ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (min(ground) > 200) == (scheme == "light") and (max(ground) < 60) == (scheme == "dark")
+
+
+def test_left_out_sequences_are_listed(chromium: Any, tmp_path: Path) -> None:
+    dataset = Videos()
+    result = Result("partial", tmp_path / "partial")
+    result.folder.mkdir()
+    np.savetxt(result.folder / "alpha.txt", dataset[0].boxes_xywh, delimiter=",")
+    analysis = analyze(find_benchmark("folder"), dataset, [result], allow_missing=True)
+    chromium.get(write_report(analysis, dataset, [result], tmp_path / "report", 0).as_uri())
+    assert find(chromium, "#missing summary").text.startswith("Incomplete: 2 sequences are left out")
+    assert texts(chromium, "#missing li") == [f"partial lacks 2: beta, {HOSTILE}"]
+    assert chromium.get_log("browser") == []
 
 
 def test_a_lost_data_file_is_said(chromium: Any, page: Path, tmp_path: Path) -> None:

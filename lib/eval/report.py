@@ -18,21 +18,26 @@ from tqdm import tqdm
 
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.draw import fit_into
-from lib.eval.analysis import Analysis, Result, describe_missing
+from lib.eval.analysis import Analysis, Result
+from lib.eval.bootstrap import auc_interval
 from lib.eval.film import read_result, true_box
+from lib.eval.measures import MEASURES
 from lib.eval.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS, frame_overlap
 from lib.eval.moments import Moment, choose_moments, fill_evenly, find_moments
-from lib.eval.published import PublishedTable
+from lib.eval.published import PublishedRow, PublishedTable
 from lib.eval.results import write_whole
 from lib.eval.scores import BenchmarkScores
 from lib.eval.tables import describe
 
 _PAGE = Path(__file__).with_name("report_page")
-_SCRIPTS = ("dom", "trackers", "table", "curves", "attributes", "overlap", "sequence", "page")
+_SCRIPTS = ("dom", "trackers", "table", "overview", "curves", "attributes", "overlap", "zoom", "sequence", "page")
 
 # An overlap is one byte: its 250th parts, or this where the frame has no true box. `overlap.js` reads it.
 _OVERLAP_STEPS = 250
 _NO_TRUTH = 255
+
+# How a column of the overview is written, where it is not a share in percent.
+_KINDS = {"interval": "interval", "fps": "speed"}
 
 _PICTURE_WIDTH = 320
 _JPEG_QUALITY = 80
@@ -94,34 +99,46 @@ def write_report(
                 "scores": [_sequence_scores(tracker, number) for tracker in analysis.scores],
             }
         )
-    write_whole({page: _fill_page(_report_data(analysis, sequences))})
+    write_whole({page: _fill_page(_report_data(analysis, sequences, published))})
     return page
 
 
-def _report_data(analysis: Analysis, sequences: list[dict[str, object]]) -> dict[str, object]:
+def _report_data(
+    analysis: Analysis, sequences: list[dict[str, object]], published: Indexed[PublishedTable]
+) -> dict[str, object]:
     remarks = [
         f"{num_non_finite} boxes of {scores.name} were not finite; each repeats the one before it"
         for scores in analysis.scores
         if (num_non_finite := sum(sequence.num_non_finite for sequence in scores.sequences))
     ]
-    if analysis.missing:
-        remarks.insert(0, f"Incomplete: {describe_missing(analysis.missing, limit=5)}. Those are left out for all.")
     columns = (
-        ("auc", "AUC"), ("op50", "OP50"), ("op75", "OP75"), ("precision", "P"), ("norm_precision", "P_norm"),
-        ("ao", "AO"), ("sr50", "SR0.5"), ("sr75", "SR0.75"), ("fps", "FPS"),
+        ("auc", "AUC"), ("interval", "95 %"), ("op50", "OP50"), ("op75", "OP75"), ("precision", "P"),
+        ("norm_precision", "P_norm"), ("ao", "AO"), ("sr50", "SR0.5"), ("sr75", "SR0.75"), ("fps", "FPS"),
     )  # fmt: skip
     return {
         "title": f"{analysis.benchmark.title}: tracking results",
         "description": describe(analysis),
         "remarks": remarks,
-        "columns": [{"key": key, "label": label, "is_share": key != "fps"} for key, label in columns],
+        "left_out": list(analysis.left_out),
+        "missing": [{"tracker": each.result, "sequences": list(each.sequences)} for each in analysis.missing],
+        "columns": [{"key": key, "label": label, "kind": _KINDS.get(key, "share")} for key, label in columns],
         "trackers": [{"name": scores.name, "numbers": _numbers(scores)} for scores in analysis.scores],
+        "published": [
+            {"mark": table.mark, "rows": [_published_row(table, row) for row in table.rows]} for table in published
+        ],
         "plots": _plots(analysis.scores),
         "sequences": sequences,
     }
 
 
-def _numbers(scores: BenchmarkScores) -> dict[str, float | None]:
+def _published_row(table: PublishedTable, row: PublishedRow) -> dict[str, object]:
+    """Describe a row like a tracker's; `interval` is not among its numbers, because nobody prints one."""
+    numbers = {key: row.value(table, key) for key in MEASURES}
+    return {"name": row.tracker, "device": row.device, "numbers": _known({**numbers, "fps": row.fps})}
+
+
+def _numbers(scores: BenchmarkScores) -> dict[str, object]:
+    interval = auc_interval(scores)
     numbers = {
         "auc": scores.auc,
         "op50": scores.op50,
@@ -133,6 +150,10 @@ def _numbers(scores: BenchmarkScores) -> dict[str, float | None]:
         "sr75": scores.sr75,
         "fps": scores.fps,
     }
+    return {**_known(numbers), "interval": [round(interval.low, 6), round(interval.high, 6)]}
+
+
+def _known(numbers: dict[str, float]) -> dict[str, float | None]:
     return {key: None if math.isnan(value) else round(value, 6) for key, value in numbers.items()}
 
 

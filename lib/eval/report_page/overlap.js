@@ -37,11 +37,13 @@ function countLost(bytes) {
   return bytes.reduce((count, byte) => count + isLost(byte), 0);
 }
 
-/** Return about `wanted` round numbers from 0 below `count`. */
-function ticks(count, wanted) {
+/** Return about `wanted` round numbers from `start` below `stop`. */
+function ticks(start, stop, wanted) {
+  const count = stop - start;
   const coarse = 10 ** Math.floor(Math.log10(count / Math.max(wanted, 1)));
   const step = Math.max(1, coarse * [1, 2, 5, 10].find((factor) => (coarse * factor * Math.max(wanted, 1)) >= count));
-  return Array.from({ length: Math.ceil(count / step) }, (_, index) => index * step);
+  const first = Math.ceil(start / step);
+  return Array.from({ length: Math.max(0, Math.ceil(stop / step) - first) }, (_, index) => (first + index) * step);
 }
 
 /** Return a canvas's context in CSS pixels, its width and its height, cleared. */
@@ -67,28 +69,31 @@ function forEachRun(bytes, holds, visit) {
   }
 }
 
-/** Return overlaps, each the mean over a window of frames that have a true box; null where the frame has none. */
+/** Return overlaps, each the mean over a window of frames that have a true box; nan where the frame has none. */
 function smooth(bytes, window) {
   const [sums, numbers] = [new Float64Array(bytes.length + 1), new Uint32Array(bytes.length + 1)];
-  bytes.forEach((byte, index) => {
-    sums[index + 1] = sums[index] + (byte === NO_TRUTH ? 0 : byte);
-    numbers[index + 1] = numbers[index] + (byte === NO_TRUTH ? 0 : 1);
-  });
+  for (let index = 0; index < bytes.length; index++) {
+    const known = bytes[index] !== NO_TRUTH;
+    sums[index + 1] = sums[index] + (known ? bytes[index] : 0);
+    numbers[index + 1] = numbers[index] + (known ? 1 : 0);
+  }
   const reach = Math.floor(window / 2);
-  return Array.from(bytes, (byte, index) => {
-    if (byte === NO_TRUTH) return null;
+  return Float32Array.from(bytes, (byte, index) => {
+    if (byte === NO_TRUTH) return NaN;
     const [start, stop] = [Math.max(0, index - reach), Math.min(bytes.length, index + reach + 1)];
     return (sums[stop] - sums[start]) / (numbers[stop] - numbers[start]) / OVERLAP_STEPS;
   });
 }
 
-function strokeOverlap(context, overlaps, x, y) {
+/** Draw the overlaps of the frames start ... stop-1; lines break where a frame has none. */
+function strokeOverlap(context, overlaps, start, stop, x, y) {
   context.beginPath();
   let inLine = false;
-  overlaps.forEach((overlap, index) => {
-    if (overlap !== null && inLine) context.lineTo(x(index), y(overlap));
-    else if (overlap !== null) context.moveTo(x(index), y(overlap));
-    inLine = overlap !== null;
-  });
+  for (let index = start; index < stop; index++) {
+    const known = !Number.isNaN(overlaps[index]);
+    if (known && inLine) context.lineTo(x(index), y(overlaps[index]));
+    else if (known) context.moveTo(x(index), y(overlaps[index]));
+    inLine = known;
+  }
   context.stroke();
 }

@@ -10,6 +10,7 @@ function start() {
   const remarks = document.getElementById("remarks");
   remarks.hidden = report.remarks.length === 0;
   remarks.append(...report.remarks.map((remark) => element("li", {}, remark)));
+  drawMissing(report);
   drawChips(document.getElementById("trackers"), trackers);
   const bar = document.querySelector(".trackers"); // it stays in view, so what is scrolled to must stop below it
   new ResizeObserver(() => (document.documentElement.style.scrollPaddingTop = `${bar.offsetHeight + 8}px`)).observe(bar);
@@ -26,24 +27,6 @@ function start() {
   };
   addEventListener("hashchange", follow);
   if (indexInAddress(report) !== null) follow();
-}
-
-function drawOverview(report, trackers) {
-  const table = new SortableTable(document.getElementById("overview-table"), "Overview", { key: "auc", descending: true });
-  table.rows = [...report.trackers.keys()];
-  table.rowClass = (index) => (trackers.isShown(index) ? "" : "off");
-  table.columns = [
-    { key: "name", label: "Tracker", value: (index) => trackers.names[index], cell: (index) => element("span", { class: "named" }, trackers.swatch(index), trackers.names[index]) },
-    ...report.columns.map(({ key, label, is_share: isShare }) => ({
-      key,
-      label,
-      value: (index) => report.trackers[index].numbers[key],
-      cell: (index) => (isShare ? percent : speed)(report.trackers[index].numbers[key]),
-      best: true,
-    })),
-  ];
-  table.draw();
-  trackers.onChange(() => table.draw());
 }
 
 class SequenceList {

@@ -64,7 +64,13 @@ class SequenceView {
     const strips = element("div", { class: "strips" });
     const smoothing = element("select", { onchange: () => this.#redraw() }, ...[1, 5, 25, 101].filter((width) => width < sequence.frames).map((width) =>
       element("option", { value: width }, width === 1 ? "every frame" : `mean of ${width} frames`)));
-    if (sequence.frames > 600) smoothing.value = "25";
+    if (sequence.frames > 25) smoothing.prepend(element("option", { value: 0, selected: "" }, "by the frames shown"));
+    const view = new FrameView(sequence.frames);
+    const shareAt = (event) => {
+      const box = canvas.getBoundingClientRect();
+      return (event.clientX - box.left - PLOT.left) / (box.width - PLOT.left - PLOT.right);
+    };
+    const zoom = makeZoomable(plot, view, { shareAt, cursor: () => this.#open?.frame ?? null, onchange: () => this.#drawCanvases() });
     const order = element("select", { onchange: () => this.#drawFilm() }, element("option", { value: "worst" }, "worst first"), element("option", { value: "time" }, "in order of time"));
     const film = element("ol", { class: "film" });
     const tags = element("div", { class: "tags" }, ...sequence.attributes.map((attribute) => element("span", {}, attribute)));
@@ -74,20 +80,21 @@ class SequenceView {
       : [element("p", { class: "quiet" }, "The frames were not at hand when this report was written.")];
     this.#panel.replaceChildren(
       this.#head(index), tags,
-      element("div", { class: "controls" }, element("strong", {}, "Overlap over time"), element("label", {}, "Line ", smoothing), element("span", { class: "quiet" }, data.overlap[0].includes(NO_TRUTH) ? "Grey: no true box, which counts as a miss." : "")),
-      plot, heading, strips, element("h4", {}, unfailing ? "Frames (no tracker loses the target)" : "Worst moments"), ...pictures);
+      element("div", { class: "controls" }, element("strong", {}, "Overlap over time"), element("label", {}, "Line ", smoothing), element("span", { class: "quiet" }, "Drag over the plot to see fewer frames."), element("span", { class: "quiet" }, data.overlap[0].includes(NO_TRUTH) ? "Grey: no true box, which counts as a miss." : "")),
+      plot, zoom.controls, heading, strips, element("h4", {}, unfailing ? "Frames (no tracker loses the target)" : "Worst moments"), ...pictures);
     this.#panel.hidden = false;
-    this.#open = { sequence, data, canvas, now, heading, strips, smoothing, order, film, frame: null, pinned: null };
+    this.#open = { sequence, data, canvas, now, heading, strips, smoothing, order, film, view, zoom, frame: null, pinned: null };
     this.#open.slider = makeSlider(plot, {
       label: `Overlap over time, ${sequence.name}`,
       count: sequence.frames,
-      indexAt: (event) => {
-        const box = canvas.getBoundingClientRect();
-        return Math.round(((event.clientX - box.left - PLOT.left) / (box.width - PLOT.left - PLOT.right)) * (sequence.frames - 1));
-      },
+      indexAt: (event) => view.frameAt(shareAt(event)),
       choose: (frame) => {
         if (!this.#open) return;
         this.#open.frame = frame ?? this.#open.pinned;
+        if (frame !== null && view.reveal(frame)) {
+          zoom.update();
+          this.#drawPlot();
+        }
         this.#drawCursor();
       },
       describe: (frame) => `frame ${frame}: ` + this.#trackers.shown.map((tracker) => `${this.#trackers.names[tracker]} ${this.#overlapText(data, tracker, frame)}`).join(", "),
@@ -118,12 +125,9 @@ class SequenceView {
 
   /** Mark the chosen frame in the plot and show each tracker's overlap on it, or its scores when none is chosen. */
   #drawCursor() {
-    const { canvas, data, sequence, frame, heading, now, strips } = this.#open;
-    now.hidden = frame === null;
-    if (frame !== null) {
-      const inner = canvas.clientWidth - PLOT.left - PLOT.right;
-      now.style.left = `${PLOT.left + (frame / Math.max(1, sequence.frames - 1)) * inner}px`;
-    }
+    const { canvas, data, sequence, frame, heading, now, strips, view } = this.#open;
+    now.hidden = frame === null || frame < view.start || frame >= view.stop;
+    if (!now.hidden) now.style.left = `${PLOT.left + view.share(frame) * (canvas.clientWidth - PLOT.left - PLOT.right)}px`;
     heading.textContent = frame === null ? `AUC in percent, and frames of ${sequence.frames} with an overlap below one half` : `Overlap on frame ${frame} of ${sequence.frames}`;
     for (const text of strips.querySelectorAll(".scores")) {
       const tracker = Number(text.dataset.tracker);
@@ -132,17 +136,21 @@ class SequenceView {
   }
 
   #drawPlot() {
-    const { canvas, data, sequence, smoothing } = this.#open;
+    const { canvas, data, smoothing, view } = this.#open;
     const [context, width, height] = prepareCanvas(canvas);
     const style = getComputedStyle(canvas);
     const colour = (name) => style.getPropertyValue(name);
     const [inner, base] = [width - PLOT.left - PLOT.right, height - PLOT.bottom];
-    const last = Math.max(1, sequence.frames - 1);
-    const x = (index) => PLOT.left + (index / last) * inner;
+    const x = (index) => PLOT.left + view.share(index) * inner;
     const y = (overlap) => base - overlap * (base - PLOT.top);
 
+    context.save();
+    context.beginPath();
+    context.rect(PLOT.left, 0, inner, base + 1);
+    context.clip();
     context.fillStyle = colour("--gap");
     forEachRun(data.overlap[0], (byte) => byte === NO_TRUTH, (start, stop) => context.fillRect(x(start - 0.5), PLOT.top, Math.max(1, x(stop - 0.5) - x(start - 0.5)), base - PLOT.top));
+    context.restore();
     context.font = `11px ${style.fontFamily}`;
     context.lineWidth = 1;
     for (const overlap of [0, 0.25, 0.5, 0.75, 1]) {
@@ -156,13 +164,18 @@ class SequenceView {
       context.fillText(overlap.toFixed(2), PLOT.left - 5, y(overlap) + 4);
     }
     context.textAlign = "center";
-    for (const index of ticks(sequence.frames, Math.floor(inner / 70))) context.fillText(String(index), x(index), height - 6);
+    for (const index of ticks(view.start, view.stop, Math.floor(inner / 70))) context.fillText(String(index), x(index), height - 6);
+    context.beginPath();
+    context.rect(PLOT.left - 1, 0, inner + 2, base + 2);
+    context.clip();
     context.lineWidth = 1.5;
     context.lineJoin = "round";
+    const window = Number(smoothing.value) || (view.length > 3000 ? 25 : view.length > 600 ? 5 : 1);
     for (const tracker of this.#trackers.shown) {
       context.strokeStyle = colour(`--tracker-${tracker % NUM_COLOURS}`);
       context.setLineDash(this.#trackers.dash(tracker).split(" ").filter(Boolean).map(Number));
-      strokeOverlap(context, smooth(data.overlap[tracker], Number(smoothing.value)), x, y);
+      // One frame more on either side, so that lines reach the border.
+      strokeOverlap(context, smooth(data.overlap[tracker], window), Math.max(0, view.start - 1), Math.min(view.count, view.stop + 1), x, y);
     }
     context.setLineDash([]);
   }
@@ -180,7 +193,7 @@ class SequenceView {
 
   /** Draw a tracker's overlap as a strip of colour: full where it holds the target, empty where it is lost. */
   #drawStrip(canvas) {
-    const { data, sequence } = this.#open;
+    const { data, sequence, view } = this.#open;
     const [context, width, height] = prepareCanvas(canvas);
     const style = getComputedStyle(canvas);
     const bytes = data.overlap[Number(canvas.dataset.tracker)];
@@ -195,7 +208,8 @@ class SequenceView {
       for (let frame = start; frame < stop; frame++) {
         if (bytes[frame] !== NO_TRUTH) [sum, number] = [sum + bytes[frame], number + 1];
       }
-      context.globalAlpha = number ? sum / number / OVERLAP_STEPS : 1;
+      const inView = stop > view.start && start < view.stop; // the rest of the video stays, but faint
+      context.globalAlpha = (number ? sum / number / OVERLAP_STEPS : 1) * (inView ? 1 : 0.3);
       context.fillStyle = number ? full : none;
       context.fillRect(column, number ? 0 : height / 3, 1, number ? height : height / 3);
     }
