@@ -55,8 +55,8 @@ _LMDB_EXAMPLES = """examples:
   python tracking/prepare.py lmdb folder --root data/my_videos --out /fast/my_videos
 
 Files are stored with their own bytes, so nothing is lost. State DIR in experiments/paths.yaml (or --root) in place of
-the data set's folder, and the same readers read it. Run the same command again to resume what was interrupted, or with
-another --only to add to it.
+the data set's folder, and the same readers read it. Run the same command again to resume what was interrupted or to
+follow what was changed, added or removed since, or with another --only to add to it.
 """
 
 _CROPS_EXAMPLES = """examples:
@@ -66,7 +66,7 @@ _CROPS_EXAMPLES = """examples:
 Keeps of each frame what training can ever need: the surroundings of the target, as far as the jittered crops of
 --config reach and as sharp as they need. State DIR in experiments/paths.yaml in place of the data set's folder and
 train as before; samples are the same but for interpolation and a second JPEG. For training only. Run the same command
-again to resume, or with another split to add it.
+again to resume, or when boxes or pictures have changed: what is old is cut again. Or run it with another split.
 """
 
 _VOT_EXAMPLES = """examples:
@@ -192,7 +192,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
         raise FileNotFoundError(f"where is {arguments.dataset}? Give --root DIR, or state it in experiments/paths.yaml")
     report = pack_folder(root, arguments.out, arguments.only, compare_all=arguments.full)
     print(f"{arguments.out}: {report.files} files, {report.size / 1e9:.2f} GB; {report.kept} were there already, "
-          f"{report.compared} compared byte by byte")  # fmt: skip
+          f"{report.removed} removed that are gone, {report.compared} compared byte by byte")  # fmt: skip
     return 0
 
 
@@ -209,7 +209,7 @@ def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
     parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
     parser.add_argument("--config", default="mmg_vitb", help="whose crops and jitter; default: mmg_vitb")
-    parser.add_argument("--quality", type=int, default=90, metavar="N", help="of the JPEG written; default: 90")
+    parser.add_argument("--quality", type=int, default=85, metavar="N", help="of the JPEG written; default: 85")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads; default: 2")
     parser.set_defaults(execute=_crops)
 
@@ -219,12 +219,14 @@ def _crops(arguments: argparse.Namespace) -> int:
     split = split or "train"
     experiment = load(arguments.config)
     dataset = open_dataset(name, split, arguments.root, arguments.paths)
+    root = (arguments.root or stated_root(name, arguments.paths)) if DATASETS[name].stored else None
     reach = Reach.of(experiment.data, experiment.crop)
     report = cut_regions(
-        dataset, split, arguments.out, reach, name, quality=arguments.quality, workers=arguments.workers
+        dataset, split, arguments.out, reach, name, root=root, quality=arguments.quality, workers=arguments.workers
     )
     print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; {report.frames} "
-          f"regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB")  # fmt: skip
+          f"regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB; {report.removed} "
+          "files removed that were old")  # fmt: skip
     return 0
 
 

@@ -14,6 +14,8 @@ EPILOG = """examples:
   python tracking/profile.py analysis                           280 sequences x 4 trackers, 2.7 million boxes
   python tracking/profile.py data                               a training triplet, from drawn 1280 x 720 JPEG frames
   python tracking/profile.py data --dataset got10k:train --config mmg_vitb --workers 8
+  python tracking/profile.py data --photographs DIR             the same, from frames pieced together from photographs
+  python tracking/profile.py data --crops                       frames against the cache of `prepare.py crops`, by size
   python tracking/profile.py data --memory 30000 --workers 8    memory of loader processes over so many sequences
 
 Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
@@ -37,6 +39,9 @@ def main(argv: list[str]) -> int:
     data.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
     data.add_argument("--samples", type=int, default=60, metavar="N", help="triplets to draw (default: 60)")
     data.add_argument("--workers", type=int, default=2, metavar="N", help="loader processes; 0 for none (default: 2)")
+    data.add_argument("--photographs", type=Path, metavar="DIR", help="instead of drawing frames, make them of these")
+    data.add_argument("--crops", action="store_true", help="instead: before and after `prepare.py crops`")
+    data.add_argument("--quality", type=int, default=82, metavar="N", help="of the JPEG frames drawn (default: 82)")
     data.add_argument("--memory", type=int, metavar="N", help="instead: memory over N sequences, on Linux")
     arguments = parser.parse_args(argv)
     # Each measurement loads only what it needs, so that one does not weigh on the other.
@@ -48,16 +53,22 @@ def main(argv: list[str]) -> int:
     from lib.config.load import load
 
     if arguments.command == "data":
-        from lib.data.benchmark import profile_data, profile_memory
-        from lib.data.datasets import open_dataset
+        from lib.data.benchmark import StoredSet, profile_data, profile_memory
+        from lib.data.benchmark_crops import profile_crops
 
         experiment = load(arguments.config)
         if arguments.memory is not None:
             print(profile_memory(experiment, arguments.memory, arguments.workers))
+        elif arguments.crops:
+            print(profile_crops(experiment, arguments.samples, arguments.photographs))
         else:
             name, _, split = (arguments.dataset or "").partition(":")
-            dataset = open_dataset(name, split or "train", arguments.root) if name else None
-            print(profile_data(experiment, dataset, arguments.samples, arguments.workers))
+            stored = StoredSet(name, split or "train", arguments.root) if name else None
+            print(
+                profile_data(
+                    experiment, stored, arguments.samples, arguments.workers, arguments.photographs, arguments.quality
+                )
+            )
         return 0
     from lib.models.profile import profile_model
 
