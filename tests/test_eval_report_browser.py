@@ -193,10 +193,10 @@ def test_a_tracker_is_switched_off_and_on_everywhere(opened: Any) -> None:
 def test_published_rows_stay_below_and_can_be_hidden(opened: Any) -> None:
     group = "#overview-table tbody:nth-of-type(2) th"
     heading = "published, not measured here: A paper, Table 9"
-    assert texts(opened, group) == [heading, "Strongspeed: an old card", "Weak"]
+    assert texts(opened, group) == [heading, "Strong (speed: an old card)", "Weak"]
     assert texts(opened, "#overview-table tbody:first-of-type .best")[0] == "89.9", "never beaten by a published number"
     find(opened, "#overview-table thead th:nth-child(2) button").click()
-    assert texts(opened, group) == [heading, "Weak", "Strongspeed: an old card"]
+    assert texts(opened, group) == [heading, "Weak", "Strong (speed: an old card)"]
     assert len(texts(opened, "#overview-table tbody:first-of-type tr")) == 3
     find(opened, "#show-published").click()
     assert texts(opened, group) == []

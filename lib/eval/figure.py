@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 GREY = "#777777"
+_HEAD_WIDTH = 95  # characters of small print beside each other
 _SUFFIXES = (".png", ".pdf", ".svg")
 _STYLE = {
     "font.size": 10,
@@ -45,9 +47,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 def write_head(plot: Axes, title: str, subtitle: str) -> None:
     """Write a title and lines of small print above a plot."""
-    num_lines = 1 + subtitle.count("\n")
-    plot.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=9 + 13 * num_lines)
-    plot.text(0, 1.03, subtitle, transform=plot.transAxes, fontsize=9, color="#555555")
+    lines = [part for line in subtitle.split("\n") for part in wrap(line, _HEAD_WIDTH)]
+    plot.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=9 + 13 * len(lines))
+    plot.text(0, 1.03, "\n".join(lines), transform=plot.transAxes, fontsize=9, color="#555555")
 
 
 def save_as(draw: Callable[[], Figure], path: Path) -> Path:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence as Indexed
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -131,11 +132,12 @@ def draw_comparison(comparison: Comparison, subtitle: str) -> Figure:
     plot.set_axisbelow(True)
     plot.set_xlabel("difference of AUC [points]")
     interval = comparison.interval
-    figure.suptitle(
+    verdict = (
         f"{comparison.first} (to the right) against {comparison.second}: {100 * comparison.gain:+.1f} points, "
-        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}\n" + "\n".join((subtitle, *notes)),
-        fontsize=9,
+        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
     )
+    lines = [part for line in (verdict, *subtitle.split("\n"), *notes) for part in wrap(line, 100)]
+    figure.suptitle("\n".join(lines), fontsize=9)
     return figure
 
 

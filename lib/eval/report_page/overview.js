@@ -14,7 +14,7 @@ function drawOverview(report, trackers) {
   table.rows = [...report.trackers.keys()];
   table.rowClass = (index) => (trackers.isShown(index) ? "" : "off");
   table.columns = [
-    { key: "name", label: "Tracker", value: (row) => of(row).name, cell: (row) => overviewName(of(row), isOurs(row) ? trackers.swatch(row) : "") },
+    { key: "name", label: "Tracker", value: (row) => of(row).name, cell: (row) => (isOurs(row) ? element("span", { class: "named" }, trackers.swatch(row), trackers.names[row]) : publishedName(row)) },
     ...report.columns.map(({ key, label, kind }) => ({
       key,
       label,
@@ -35,9 +35,8 @@ function drawOverview(report, trackers) {
   update();
 }
 
-function overviewName({ name, device }, swatch) {
-  const remark = device ? element("span", { class: "quiet" }, `speed: ${device}`) : "";
-  return element("span", { class: "named" }, swatch, element("span", {}, name), remark);
+function publishedName({ name, device }) {
+  return element("span", {}, name, device ? element("span", { class: "quiet" }, ` (speed: ${device})`) : "");
 }
 
 /** Say which sequences were left out, and which tracker lacks them. */

@@ -56,6 +56,8 @@ class Trackers {
 }
 
 function drawChips(container, trackers) {
+  const longest = Math.max(...trackers.names.map((name) => name.length));
+  document.documentElement.style.setProperty("--longest-name", `${Math.min(longest, 40)}ch`);
   const chips = trackers.names.map((name, index) =>
     element("button", { class: "chip", type: "button", "aria-pressed": "true", onclick: () => trackers.toggle(index) }, trackers.swatch(index), name));
   const all = element("button", { class: "chip", type: "button", onclick: () => trackers.showAll(true) }, "show all");
