@@ -1,0 +1,69 @@
+"""Experiments of kind: refine go through the same strict checks, and are not mixed up with trackers'."""
+
+import pytest
+
+from lib.config.load import (
+    describe,
+    experiment_from_dict,
+    experiment_to_dict,
+    load,
+    load_any,
+    load_refine,
+    refine_from_dict,
+)
+from lib.config.refine_schema import RefineExperiment
+from lib.config.schema import Experiment
+
+
+def test_the_small_experiment_differs_from_the_recipe_only_in_what_it_says():
+    small, recipe = load_refine("refine_tiny"), load_refine("refine_r50")
+    assert small.kind == recipe.kind == "refine"
+    assert (small.crop.size, small.model.encoder.channels) == (96, (16, 32, 64, 96))
+    assert small.crop.factor == recipe.crop.factor == 2.0
+    assert small.train.loss == recipe.train.loss
+    assert [source.dataset for source in small.data.sources] == ["synthetic"]
+
+
+def test_overrides_reach_lists_of_numbers():
+    experiment = load_refine("refine_tiny", ["model.encoder.channels=[8, 8, 16, 16]", "train.lr=1e-4"])
+    assert experiment.model.encoder.channels == (8, 8, 16, 16)
+    assert experiment.train.lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("crop.size=100", "multiple of 32"),
+        ("crop.search_size=256", "unknown key crop.search_size"),
+        ("model.encoder.channels=[8, 8]", "four numbers"),
+        ("model.encoder.channels=[8, 8, 8, x]", r"channels\[3\] must be a whole number"),
+        ("model.encoder.name=resnet51", "did you mean 'resnet50'"),
+        ("train.loss={cross_entropy: 0, iou: 0}", "nothing would be learned"),
+        ("train.loss.l1=5", "unknown key train.loss.l1"),
+        ("kind=refin", "did you mean 'refine'"),
+        ("data.sources=[]", "data.sources must name"),
+    ],
+)
+def test_mistakes_are_named(override, message):
+    with pytest.raises(ValueError, match=message):
+        load_refine("refine_tiny", [override])
+
+
+def test_one_kind_is_not_taken_for_the_other():
+    with pytest.raises(ValueError, match="refine_tiny is of kind: refine"):
+        load("refine_tiny")
+    with pytest.raises(ValueError, match="mmg_tiny is a tracker's"):
+        load_refine("mmg_tiny")
+    with pytest.raises(ValueError, match=r"weights\.pth holds a mask network"):
+        experiment_from_dict(experiment_to_dict(load_refine("refine_tiny")), "weights.pth")
+    with pytest.raises(ValueError, match=r"weights\.pth holds a tracker"):
+        refine_from_dict(experiment_to_dict(load("mmg_tiny")), "weights.pth")
+    with pytest.raises(ValueError, match=r"unknown key crop\.template_size"):
+        load_any("mmg_tiny", ["kind=refine"])
+
+
+def test_keys_of_both_kinds_can_be_listed():
+    refine, tracker = describe(RefineExperiment), describe(Experiment)
+    assert any(line.startswith("train.loss.iou:") for line in refine)
+    assert any(line.startswith("train.epochs:") for line in refine)
+    assert not any(line.startswith("kind:") for line in tracker)

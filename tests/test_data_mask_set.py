@@ -1,0 +1,161 @@
+"""Mask samples: crop, mask and box agree, whatever the jitter and flip; a sample is a function of its number."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.config.refine_schema import RefineCrop, RefineData
+from lib.data.crop import CropWindow
+from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.frames import ArrayFrames
+from lib.data.mask_set import MaskSet
+from lib.data.sequence import Sequence
+from lib.data.stretched_window import StretchedWindow
+from lib.data.training_set import MixedSource, sample_id
+
+PLAIN = RefineData(
+    sources=(), validation=(), samples_per_epoch=10, validation_samples=0, max_gap=50, center_jitter=0.25,
+    scale_jitter=0.25, flip_probability=0.5, brightness=0.0, grayscale_probability=0.0, max_redraws=5,
+)  # fmt: skip
+CROP = RefineCrop(size=64, factor=2.0)
+
+
+class Painted:
+    """Videos whose pictures show nothing but the mask: white on the target, black elsewhere."""
+
+    images_only = False
+    names = ("painted",)
+
+    def __init__(self, masked: bool = True, num_frames: int = 30) -> None:
+        masks, boxes = [], []
+        for frame in range(num_frames):
+            mask = np.zeros((120, 160), dtype=bool)
+            mask[30 + frame : 60 + frame, 40:80] = True
+            mask[30 + frame : 45 + frame, 40:55] = False  # an L, so that a flip shows
+            masks.append(mask)
+            boxes.append((40.0, 30.0 + frame, 40.0, 30.0))
+        images = [np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2) for mask in masks]
+        visible = np.ones(num_frames, dtype=bool)
+        self._sequence = Sequence(
+            "painted", ArrayFrames(images), np.array(boxes), visible, ~visible, ArrayFrames(masks) if masked else None
+        )
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sequence:
+        return self._sequence
+
+
+def test_the_mask_is_where_the_picture_shows_it():
+    samples = MaskSet([MixedSource(Painted(), 1)], PLAIN, CROP, seed=4)
+    flips = 0
+    for index in range(12):
+        sample = samples[sample_id(0, index)]
+        assert np.array_equal(sample.mask, sample.search[..., 0] >= 128), index
+        assert 0.05 < sample.mask.mean() < 0.9
+        # The reference box is exact: in the middle, half as wide and high as the crop.
+        assert sample.reference_crop_box_xyxy == pytest.approx([0.25, 0.25, 0.75, 0.75])
+        left, top, right, bottom = (round(64 * value) for value in sample.reference_crop_box_xyxy)
+        assert not sample.reference[: top - 1, :, 0].any() and sample.reference[bottom - 2, left + 2 : right - 2].all()
+        corner = sample.reference[top + 4, [left + 4, right - 5], 0]
+        flips += corner[0] > corner[1]
+    assert 0 < flips < 12
+
+
+def test_a_sample_is_a_function_of_its_number_and_the_seed():
+    source = [MixedSource(SyntheticDataset("train"), 1)]
+    ids = [sample_id(2, 3), sample_id(2, 4)]
+    first, again, other = (MaskSet(source, PLAIN, CROP, seed) for seed in (1, 1, 2))
+    for number in reversed(ids):
+        assert all(np.array_equal(a, b) for a, b in zip(first[number], again[number], strict=True))
+    assert not np.array_equal(first[ids[0]].search, first[ids[1]].search)
+    assert not np.array_equal(first[ids[0]].search, other[ids[0]].search)
+
+
+def test_a_batch_has_channels_first_and_stays_uint8():
+    samples = MaskSet([MixedSource(Painted(), 1)], PLAIN, CROP, seed=4)
+    pair = [samples[sample_id(0, index)] for index in range(2)]
+    batch = samples.collate(pair)
+    assert batch.num_samples == 2
+    assert batch.search.shape == (2, 3, 64, 64) and str(batch.search.dtype) == "torch.uint8"
+    assert np.array_equal(batch.search[1].permute(1, 2, 0).numpy(), pair[1].search)
+    assert np.array_equal(batch.mask[1].numpy(), pair[1].mask)
+
+
+def test_videos_without_masks_are_passed_over_and_a_set_of_them_is_an_error():
+    mixed = MaskSet([MixedSource(Painted(masked=False), 1), MixedSource(Painted(), 1)], replace(PLAIN, max_redraws=50),
+                    CROP, seed=1)  # fmt: skip
+    assert mixed[sample_id(0, 0)].mask.any()
+    with pytest.raises(ValueError, match="mask/"):
+        MaskSet([MixedSource(Painted(masked=False), 1)], PLAIN, CROP, seed=1)[sample_id(0, 0)]
+
+
+def test_frames_of_a_sample_are_no_farther_apart_than_allowed():
+    # The target moves down a pixel a frame; in crops around its own boxes it stands still, so look at the draw itself.
+    from lib.data.mask_set import draw_masked_views
+
+    rng = np.random.default_rng(0)
+    gaps = []
+    for _ in range(40):
+        views = draw_masked_views(Painted(), rng, max_gap=5, difficulty=1.0)
+        assert views is not None
+        gaps.append(abs(views[0].box_xywh[1] - views[1].box_xywh[1]))
+    assert min(gaps) >= 1 and max(gaps) <= 5
+
+
+def test_unreadable_frames_are_an_error_or_counted(tmp_path: Path):
+    from lib.data.frames import ImageFiles
+
+    broken = Painted()
+    missing = ImageFiles([tmp_path / f"{frame}.png" for frame in range(30)])
+    broken._sequence = replace(broken[0], frames=missing)
+    with pytest.raises(ValueError, match=r"\.png does not exist"):
+        MaskSet([MixedSource(broken, 1)], PLAIN, CROP, seed=1)[sample_id(0, 0)]
+    sources = [MixedSource(broken, 1), MixedSource(Painted(), 1)]
+    samples = MaskSet(sources, replace(PLAIN, on_bad_frame="skip", max_redraws=50), CROP, seed=1)
+    with pytest.warns(UserWarning, match="drew another"):
+        for index in range(6):
+            assert samples[sample_id(0, index)].mask.any()
+    assert samples.num_skipped > 0
+
+
+# --- the window -------------------------------------------------------------------------------------------------------
+
+
+def test_a_square_box_gives_the_same_crop_as_the_trackers_window():
+    image = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    box = np.array([30.3, 20.7, 25.0, 25.0])
+    stretched, square = StretchedWindow.around(box, 2.0, 48), CropWindow.around(box, 2.0, 48)
+    assert np.array_equal(stretched.cut(image), square.cut(image))
+    assert stretched.to_crop(box) == pytest.approx(square.to_crop(box))
+
+
+def test_a_mask_comes_back_to_where_it_was_cut():
+    rng = np.random.default_rng(2)
+    for _ in range(8):
+        mask = np.zeros((100, 140), dtype=bool)
+        left, top, width, height = rng.uniform((-8, -8, 20, 20), (100, 70, 60, 50))
+        rows, columns = np.mgrid[:100, :140]
+        ellipse = ((columns + 0.5 - left - width / 2) / (width / 2)) ** 2 + (
+            (rows + 0.5 - top - height / 2) / (height / 2)
+        ) ** 2
+        mask = ellipse <= 1
+        window = StretchedWindow.around(np.array([left, top, width, height]), 2.0, 128)
+        back = window.paste(window.cut_mask(mask).astype(np.float32), 100, 140) >= 0.5
+        assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) > 0.97
+
+
+def test_nothing_is_pasted_outside_the_window_or_the_frame():
+    window = StretchedWindow(left=-20.0, top=10.0, width=30.0, height=8.0, size=16)
+    frame = window.paste(np.ones((16, 16), np.float32), 40, 50)
+    assert frame.shape == (40, 50)
+    assert (frame[11:17, :9] == 1).all() and not frame[:10].any() and not frame[18:].any() and not frame[:, 10:].any()
+    assert not StretchedWindow(-60.0, 0.0, 30.0, 8.0, 16).paste(np.ones((16, 16), np.float32), 40, 50).any()
+
+
+def test_a_box_without_area_is_refused():
+    with pytest.raises(ValueError, match="positive sides"):
+        StretchedWindow.around(np.array([1.0, 1.0, 0.0, 5.0]), 2.0, 64)
