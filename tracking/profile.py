@@ -11,6 +11,10 @@ from pathlib import Path
 EPILOG = """examples:
   python tracking/profile.py model --config mmg_vitb            parameters by part, operations of a frame and a sample
   python tracking/profile.py model --config mmg_tiny --speed    also frames per second of the tracker on this device
+  python tracking/profile.py train --config mmg_tiny            time of a training step by stage, and share of the limit
+  python tracking/profile.py train --config mmg_vitb --batch-size 80 --precision bf16 --device cuda --json step.json
+  python tracking/profile.py train --config mmg_tiny --loader   the same on real samples: who waits for whom
+  python tracking/profile.py train --config mmg_vitb --memory   what a step takes of a GPU's memory, without one
   python tracking/profile.py analysis                           280 sequences x 4 trackers, 2.7 million boxes
   python tracking/profile.py data                               a training triplet, from drawn 1280 x 720 JPEG frames
   python tracking/profile.py data --dataset got10k:train --config mmg_vitb --workers 8
@@ -31,6 +35,17 @@ def main(argv: list[str]) -> int:
     model.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     model.add_argument("--speed", action="store_true", help="also time the tracker's network")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    train = commands.add_parser("train", help="time, operations and memory of a training step")
+    train.add_argument("--config", required=True, help="name or path of an experiment")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    train.add_argument("--batch-size", type=int, metavar="N", help="instead of the config's train.batch_size")
+    train.add_argument("--precision", choices=["fp32", "bf16", "fp16", "auto"], help="instead of train.precision")
+    train.add_argument("--steps", type=int, default=30, metavar="N", help="steps to time (default: 30)")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    train.add_argument("--loader", action="store_true", help="draw real samples instead of one synthetic batch")
+    train.add_argument("--paths", type=Path, metavar="FILE", help="where data sets lie, with --loader")
+    train.add_argument("--memory", action="store_true", help="instead: a table of what takes memory; measured on CUDA")
+    train.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     analysis = commands.add_parser("analysis", help="time and memory of scoring results on a benchmark of LaSOT's size")
     analysis.add_argument("--results", type=int, default=4, metavar="N", help="trackers scored (default: 4)")
     data = commands.add_parser("data", help="time, bytes and memory of training samples")
@@ -69,6 +84,23 @@ def main(argv: list[str]) -> int:
                     experiment, stored, arguments.samples, arguments.workers, arguments.photographs, arguments.quality
                 )
             )
+        return 0
+    if arguments.command == "train":
+        from lib.train.profile import profile_training
+
+        changed = {"train.batch_size": arguments.batch_size, "train.precision": arguments.precision}
+        changes = [f"{key}={value}" for key, value in changed.items() if value is not None]
+        print(
+            profile_training(
+                load(arguments.config, [*arguments.overrides, *changes]),
+                device_name=arguments.device,
+                steps=arguments.steps,
+                loader=arguments.loader,
+                memory=arguments.memory,
+                paths_file=arguments.paths,
+                json_file=arguments.json,
+            )
+        )
         return 0
     from lib.models.profile import profile_model
 

@@ -1,0 +1,70 @@
+"""How fast a device multiplies matrices: the limit that a network's time is held against."""
+
+import statistics
+import time
+
+import torch
+
+_SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
+_LEAST_SECONDS = 0.02  # of a timed group of products, far above what a clock and a kernel launch take
+
+
+class PeakMeter:
+    """Measures products of square matrices, a round at a time between the steps that they are compared with.
+
+    A machine that others use, or that heats up, then slows both alike.
+
+    Args:
+        device: where to multiply.
+        dtype: of the factors.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._device = device
+        sides = _SIDES["cuda" if device.type == "cuda" else "cpu"]
+        self._factors = {side: torch.randn(side, side, device=device).to(dtype) for side in sides}
+        self._rates: dict[int, list[float]] = {side: [] for side in sides}
+        self._repeats = {side: self._enough(side) for side in sides}
+
+    def round(self) -> None:
+        """Time each size once."""
+        for side, repeats in self._repeats.items():
+            self._rates[side].append(2 * side**3 * repeats / self._seconds(side, repeats))
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations a second: the best size's median over the rounds."""
+        return max(statistics.median(rates) for rates in self._rates.values())
+
+    @property
+    def side(self) -> int:
+        """The best size's side."""
+        return max(self._rates, key=lambda side: statistics.median(self._rates[side]))
+
+    def _enough(self, side: int) -> int:
+        """Return how many products of a size make a timed group; run once before, since the first is slower."""
+        self._seconds(side, 1)
+        return max(1, round(_LEAST_SECONDS / self._seconds(side, 1)))
+
+    def _seconds(self, side: int, repeats: int) -> float:
+        factor = self._factors[side]
+        synchronize(self._device)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            torch.mm(factor, factor)
+        synchronize(self._device)
+        return time.perf_counter() - start
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done what it was asked; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a GPU's name, or the number of threads of a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU ({torch.cpu.get_capabilities().get('cpu_name', 'unknown')}), {threads} thread{'s'[: threads > 1]}"

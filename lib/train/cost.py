@@ -1,0 +1,215 @@
+"""What a training step costs: its operations, counted, and its time, stage by stage, against the device's limit."""
+
+import os
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lib.config.schema import Experiment
+from lib.data.datasets import open_dataset
+from lib.data.training_set import Batch, MixedSource, TrainingSet, sample_id
+from lib.models.attention import set_fused_attention
+from lib.models.parts import watch_parts
+from lib.models.peak import PeakMeter, describe_device
+from lib.train.loading import open_loader
+from lib.train.sketch import sketched_step, synthetic_batch
+from lib.train.start import check_stage
+from lib.train.timed_step import TimedStep
+
+_WARM_UP = {"cpu": 3, "cuda": 10}
+_ROUNDS = 6  # of the peak, spread over the steps
+_PREFETCHED = 4  # batches that each loader process holds ready
+
+
+@dataclass(frozen=True)
+class StepFlops:
+    """Floating-point operations of the matrix products and convolutions of one step; a multiply-add is two.
+
+    Attributes:
+        forward: by part of the network.
+        total: forward and backward. Recomputed activations do not count: they are a price, not a part of the model.
+    """
+
+    forward: dict[str, int]
+    total: int
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """A training step, measured.
+
+    Attributes:
+        config, device, precision, batch_size, loader, threads, steps: what was measured, and how often.
+        step_seconds: median time of a step.
+        step_seconds_spread: the 10th and the 90th percentile.
+        stage_seconds: medians by stage.
+        samples_per_second: over the medians.
+        data_wait_share: of all steps' time, what was spent waiting for data.
+        flops: of one step.
+        peak_flops: operations a second of this device's best matrix product, measured between the steps.
+        peak_side: side of that product's square matrices.
+        utilisation: the step's operations / (its time * peak), in [0, 1].
+        steps_per_limit: the step's time / the time that its products need at the peak.
+        memory: most bytes of tensors at once, on a CUDA device; None elsewhere.
+    """
+
+    config: str
+    device: str
+    precision: str
+    batch_size: int
+    loader: bool
+    threads: int
+    steps: int
+    step_seconds: float
+    step_seconds_spread: tuple[float, float]
+    stage_seconds: dict[str, float]
+    samples_per_second: float
+    data_wait_share: float
+    flops: StepFlops
+    peak_flops: float
+    peak_side: int
+    utilisation: float
+    steps_per_limit: float
+    memory: int | None
+
+
+def count_step_flops(experiment: Experiment) -> StepFlops:
+    """Count the operations of a step of `train.batch_size` samples, exactly, backward pass included."""
+    forward: dict[str, int] = {}
+    with sketched_step(experiment, experiment.train.batch_size) as sketch:
+        sketch.model.encoder.checkpoint_activations = False
+        set_fused_attention(sketch.model, False)  # A fused backward pass repeats products, which do not count.
+        with FlopCounterMode(display=False) as counter:
+
+            def enter(name: str) -> None:
+                forward[name] = forward.get(name, 0) - counter.get_total_flops()
+
+            def leave(name: str) -> None:
+                forward[name] += counter.get_total_flops()
+
+            with watch_parts(sketch.model, enter, leave):
+                losses = sketch.objective.losses(sketch.objective.network, sketch.batch, torch.Generator())
+            losses.total.backward()
+        return StepFlops(forward, counter.get_total_flops())
+
+
+def measure_training(
+    experiment: Experiment, device: torch.device, steps: int, *, loader: bool = False, paths_file: Path | None = None
+) -> TrainingCost:
+    """Take steps and time them.
+
+    Args:
+        experiment: what is trained, from random weights; its `data.workers` count with `loader`.
+        device: where.
+        steps: number of timed ones.
+        loader: draw real samples of the experiment's data; otherwise one synthetic batch stays on the device.
+        paths_file: where data sets lie; None for `experiments/paths.yaml`.
+
+    Raises:
+        ValueError: no steps, or an experiment that does not fit its stage.
+        FileNotFoundError: a data set is not where it should be.
+    """
+    if steps < 1:
+        raise ValueError(f"--steps {steps}: at least one step is needed to time it")
+    check_stage(experiment)
+    train = experiment.train
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:  # as training does
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) - experiment.data.workers))
+    flops = count_step_flops(experiment)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    torch.manual_seed(train.seed)
+    step = TimedStep(experiment, device)
+    next_batch = _real_batches(experiment, device, paths_file) if loader else _one_batch(experiment, device)
+    # What the loader has drawn ahead while the step was being built must be used up, or nothing seems to wait.
+    ahead = _PREFETCHED * experiment.data.workers if loader else 0
+    for _ in range(_WARM_UP[device.type] + ahead):
+        step.take(next_batch)
+    memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    peak = PeakMeter(device, step.dtype)
+    rows = []
+    for number in range(steps):
+        if number % max(1, steps // _ROUNDS) == 0:
+            peak.round()
+        rows.append(step.take(next_batch))
+    peak.round()
+
+    medians = {stage: statistics.median(row[stage] for row in rows) for stage in rows[0]}
+    seconds = medians.pop("step")
+    ordered = sorted(row["step"] for row in rows)
+    limit = flops.total / peak.flops
+    return TrainingCost(
+        config=experiment.name,
+        device=describe_device(device),
+        precision=str(step.dtype).removeprefix("torch."),
+        batch_size=train.batch_size,
+        loader=loader,
+        threads=torch.get_num_threads(),
+        steps=steps,
+        step_seconds=seconds,
+        step_seconds_spread=(ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]),
+        stage_seconds=medians,
+        samples_per_second=train.batch_size / seconds,
+        data_wait_share=sum(row["data wait"] for row in rows) / sum(row["step"] for row in rows),
+        flops=flops,
+        peak_flops=peak.flops,
+        peak_side=peak.side,
+        utilisation=limit / seconds,
+        steps_per_limit=seconds / limit,
+        memory=memory,
+    )
+
+
+def describe_cost(cost: TrainingCost) -> str:
+    """Return a measurement as text."""
+    low, high = cost.step_seconds_spread
+    data = "real data" if cost.loader else "synthetic tensors that stay on the device"
+    lines = [
+        f"{cost.config} on {cost.device}: {cost.precision}, {cost.batch_size} samples a step, {data}",
+        f"  {cost.samples_per_second:.1f} samples per second; a step takes {1000 * cost.step_seconds:.1f} ms",
+        f"  (median of {cost.steps}; 10th to 90th percentile {1000 * low:.1f} to {1000 * high:.1f})",
+    ]
+    forward = cost.flops.forward
+    for stage, seconds in cost.stage_seconds.items():
+        work = f"  {forward[stage] / 1e9:9.1f} GFLOP" if stage in forward else ""
+        lines.append(f"  {stage:12s} {1000 * seconds:9.1f} ms {seconds / cost.step_seconds:6.1%}{work}")
+    lines += [
+        f"  waiting for data: {cost.data_wait_share:.1%} of all steps' time",
+        f"operations: {cost.flops.total / 1e9:.1f} GFLOP a step, forward and backward, "
+        f"{cost.flops.total / cost.batch_size / 1e9:.2f} a sample",
+        f"limit: {cost.peak_flops / 1e12:.3f} TFLOP/s in {cost.precision}, products of {cost.peak_side} x "
+        f"{cost.peak_side} matrices between the steps",
+        f"utilisation: {cost.utilisation:.1%} of the limit; a step takes {cost.steps_per_limit:.2f} times what its "
+        "products need there",
+    ]
+    if cost.memory is not None:
+        lines.append(f"memory: at most {cost.memory / 2**20:.0f} MiB of tensors")
+    return "\n".join(lines)
+
+
+def _one_batch(experiment: Experiment, device: torch.device) -> Callable[[], Batch]:
+    batch = synthetic_batch(experiment, experiment.train.batch_size, device)
+    return lambda: batch
+
+
+def _real_batches(experiment: Experiment, device: torch.device, paths_file: Path | None) -> Callable[[], Batch]:
+    """Return what gives the batches of a training run's first epoch and on, in order."""
+    data, size = experiment.data, experiment.train.batch_size
+    sources = [
+        MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
+        for source in data.sources
+        if source.ratio > 0
+    ]
+    training_set = TrainingSet(sources, data, experiment.crop, experiment.train.seed)
+    batches: Iterator[Batch] = iter(open_loader(training_set, _endless_ids(size), data.workers, device))
+    return lambda: next(batches)
+
+
+def _endless_ids(batch_size: int) -> Iterator[list[int]]:
+    for number in count():
+        yield [sample_id(0, number * batch_size + index) for index in range(batch_size)]

@@ -1,0 +1,195 @@
+"""What a training step takes of a device's memory, as a table: computed for any device, measured on a CUDA one."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+
+from lib.config.schema import Experiment
+from lib.models.parts import named_parts, watch_parts
+from lib.train.live_bytes import GRADIENTS, WEIGHT_COPIES, LiveBytes
+from lib.train.precision import resolve_precision
+from lib.train.sketch import sketched_step, synthetic_batch
+from lib.train.timed_step import TimedStep
+
+MIB = 2**20
+_CARD = 12 * 1024 * MIB
+# Of a card's memory, what a program cannot use: the driver's context, cuBLAS's and cuDNN's workspaces, and what the
+# allocator loses between blocks of different sizes. An allowance, not measured here.
+_RESERVE = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes of one process at the moment of a step when they are most.
+
+    Attributes:
+        parameters: weights and buffers.
+        optimizer: AdamW's two moments.
+        average: the running average of the weights, where there is one.
+        activations: what the forward pass has left for the backward pass, by part of the network; `rest` is the
+            normalised images, the loss and its gradient's first tensors.
+        weight_copies: the weights in the number format of autocast.
+        gradients: of the parameters, as far as they are there at that moment.
+        temporary: made in the backward pass and soon gone.
+        buckets: with several processes, what their gradients are summed in; not part of `total`.
+    """
+
+    parameters: int
+    optimizer: int
+    average: int
+    activations: dict[str, int]
+    weight_copies: int
+    gradients: int
+    temporary: int
+    buckets: int
+
+    @property
+    def total(self) -> int:
+        """All of it, in a single process."""
+        return (
+            self.parameters + self.optimizer + self.average + sum(self.activations.values()) + self.weight_copies
+            + self.gradients + self.temporary
+        )  # fmt: skip
+
+
+def compute_memory(experiment: Experiment, device: torch.device) -> StepMemory:
+    """Run a step of `train.batch_size` samples on tensors without storage, and count what lives.
+
+    Every tensor is counted, whatever part of torch keeps it: activations, inputs of recomputed blocks, copies made by
+    autocast. The rules of autocast and the choice of attention kernel are the CPU's, with fused attention as on a GPU;
+    both keep the same tensors. Not counted is what a kernel takes for itself while it runs.
+
+    Args:
+        experiment: whose step.
+        device: for `train.precision: auto`.
+    """
+    train = experiment.train
+    dtype = resolve_precision(train.precision, device)
+    with sketched_step(experiment, train.batch_size) as sketch:
+        with LiveBytes(sketch.model) as memory:
+
+            def label(name: str) -> None:
+                memory.label = name
+
+            with (
+                watch_parts(sketch.model, enter=label, leave=lambda name: label("rest")),
+                torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None),
+            ):
+                losses = sketch.objective.losses(sketch.objective.network, sketch.batch, torch.Generator())
+            label("backward")
+            losses.total.backward()
+        tensors = [*sketch.model.parameters(), *sketch.model.buffers()]
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        learning = sum(p.numel() * p.element_size() for p in sketch.model.parameters() if p.requires_grad)
+        parts = [*named_parts(sketch.model), "rest"]
+    peak = memory.at_peak
+    return StepMemory(
+        parameters=weights,
+        optimizer=2 * learning,
+        average=weights if train.ema_decay else 0,
+        activations={name: peak[name] for name in parts if peak[name]},
+        weight_copies=peak[WEIGHT_COPIES],
+        gradients=peak[GRADIENTS],
+        temporary=peak["backward"],
+        buckets=learning,
+    )
+
+
+def measure_memory(experiment: Experiment, device: torch.device) -> int:
+    """Take two steps on a CUDA device and return the most bytes that its tensors took; the second has the moments."""
+    torch.cuda.reset_peak_memory_stats(device)
+    step = TimedStep(experiment, device)
+    batch = synthetic_batch(experiment, experiment.train.batch_size, device)
+    for _ in range(2):
+        step.take(lambda: batch)
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """The memory of an experiment's step, and what other settings would make of it.
+
+    Attributes:
+        config: name of the experiment.
+        batch_size: samples of a forward pass.
+        precision: as asked for, and whether the encoder recomputes its blocks.
+        step: of this experiment.
+        other_settings: bytes of one of several processes, by setting.
+        measured: the most bytes that torch allocated for the step on a CUDA device; None without one.
+    """
+
+    config: str
+    batch_size: int
+    precision: str
+    step: StepMemory
+    other_settings: dict[str, int]
+    measured: int | None
+
+
+def tabulate_memory(experiment: Experiment, device: torch.device) -> MemoryTable:
+    """Compute the memory of an experiment and of the settings that change it; on a CUDA device, measure it too."""
+    step = compute_memory(experiment, device)
+    others = {}
+    for precision in ("fp32", "bf16"):
+        for checkpointed in (False, True):
+            other = _with(experiment, precision, checkpointed)
+            memory = compute_memory(other, device)
+            others[_setting(other)] = memory.total + memory.buckets
+    return MemoryTable(
+        experiment.name,
+        experiment.train.batch_size,
+        _setting(experiment),
+        step,
+        others,
+        measure_memory(experiment, device) if device.type == "cuda" else None,
+    )
+
+
+def describe_memory(table: MemoryTable) -> str:
+    """Return the table as text."""
+    step = table.step
+    rows = {
+        "parameters and buffers": step.parameters,
+        "AdamW's moments": step.optimizer,
+        "running average": step.average,
+        **{f"activations, {name}": size for name, size in step.activations.items()},
+        "copies of weights for autocast": step.weight_copies,
+        "gradients, as far as there": step.gradients,
+        "temporary, backward": step.temporary,
+    }
+    lines = [f"{table.config}, {table.batch_size} samples a pass, {table.precision}: a step at its fullest moment"]
+    lines += [f"  {name:34s} {size / MIB:9.0f} MiB" for name, size in rows.items() if size]
+    lines.append(f"  {'all tensors, computed':34s} {step.total / MIB:9.0f} MiB")
+    if table.measured is None:
+        lines.append("  computed, not measured: there is no CUDA device here")
+    else:
+        lines.append(f"  {'all tensors, measured':34s} {table.measured / MIB:9.0f} MiB")
+    kept = sum(step.activations.values()) / table.batch_size / MIB
+    lines.append(f"  a sample more takes {kept:.0f} MiB")
+    lines.append(f"  {'more, one of several GPUs: buckets':34s} {step.buckets / MIB:9.0f} MiB")
+    lines.append(f"one of several cards of 12 GiB, {_RESERVE // MIB} MiB set aside for driver, workspaces and gaps")
+    lines += [f"  {name:34s} {_verdict(total)}" for name, total in table.other_settings.items()]
+    return "\n".join(lines)
+
+
+def _verdict(total: int) -> str:
+    left = _CARD - _RESERVE - total
+    return f"{total / MIB:9.0f} MiB: " + (
+        f"fits, {left / MIB:.0f} left" if left >= 0 else f"{-left / MIB:.0f} too much"
+    )
+
+
+def _setting(experiment: Experiment) -> str:
+    recomputed = experiment.model.encoder.checkpoint_activations
+    return experiment.train.precision + (", encoder recomputed" if recomputed else "")
+
+
+def _with(experiment: Experiment, precision: str, checkpointed: bool) -> Experiment:
+    encoder = dataclasses.replace(experiment.model.encoder, checkpoint_activations=checkpointed)
+    return dataclasses.replace(
+        experiment,
+        model=dataclasses.replace(experiment.model, encoder=encoder),
+        train=dataclasses.replace(experiment.train, precision=precision),
+    )

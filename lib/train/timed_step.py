@@ -1,0 +1,105 @@
+"""One training step after another, each cut into stages that are timed."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from lib.config.schema import Experiment
+from lib.data.training_set import Batch
+from lib.models.attention import set_fused_attention
+from lib.models.build import build_model
+from lib.models.compiling import compile_parts
+from lib.models.parts import named_parts, watch_parts
+from lib.models.peak import synchronize
+from lib.train.optim import build_optimizer
+from lib.train.precision import build_scaler, resolve_precision
+from lib.train.sketch import build_objective
+from lib.train.step_noise import StepNoise
+
+
+class TimedStep:
+    """Takes the steps of a `Trainer` in one process and one pass, and says where their time went.
+
+    The stages are `data wait`, the parts of the network that run, `rest` (normalisation, masks and losses), `backward`
+    and `optimiser`; without the parts, but with `forward`, where they are compiled.
+
+    Args:
+        experiment: what is trained, from random weights.
+        device: where.
+    """
+
+    def __init__(self, experiment: Experiment, device: torch.device) -> None:
+        train = experiment.train
+        self.device = device
+        self.model = build_model(experiment, pretrained=False).to(device)
+        self._objective = build_objective(experiment, self.model)
+        self._objective.train()
+        self._optimizer = build_optimizer(self.model, train)
+        self._dtype = resolve_precision(train.precision, device)
+        self._scaler = build_scaler(self._dtype, device)
+        self._noise = StepNoise(self.model, train.seed, train.batch_size, device)
+        self._clip_norm = train.clip_norm
+        self._compiled = train.compile
+        self._step = 0
+        set_fused_attention(self.model, device.type != "cpu")
+        if train.compile:
+            compile_parts(self.model)
+        self.parts = [] if train.compile else list(named_parts(self.model))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the products."""
+        return self._dtype or torch.float32
+
+    def take(self, next_batch: Callable[[], Batch]) -> dict[str, float]:
+        """Take one step over a batch on any device, and return the seconds of its stages and their sum, `step`."""
+        synchronize(self.device)
+        marks = [("", self._mark())]
+
+        def mark(stage: str) -> None:
+            marks.append((stage, self._mark()))
+
+        batch = next_batch().to(self.device)
+        mark("data wait")
+        self._optimizer.zero_grad(set_to_none=True)
+        self._noise.begin_pass(self._step, 0, batch.num_samples)
+        rest = "forward" if self._compiled else "rest"
+        watch = nullcontext() if self._compiled else watch_parts(self.model, lambda name: mark(rest), mark)
+        with watch, torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            losses = self._objective.losses(self._objective.network, batch, self._noise.generator)
+        mark(rest)
+        self._scaler.scale(losses.total).backward()
+        mark("backward")
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        mark("optimiser")
+        synchronize(self.device)
+        self._step += 1
+
+        seconds: dict[str, float] = {}
+        for (_, start), (stage, end) in pairwise(marks):
+            seconds[stage] = seconds.get(stage, 0.0) + _between(start, end)
+        return {**seconds, "step": _between(marks[0][1], marks[-1][1])}
+
+    def _mark(self) -> float | torch.cuda.Event:
+        """Return the moment at which the device gets to here."""
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def _between(start: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:
+    """Return the seconds from one moment to another of the same kind."""
+    if isinstance(start, torch.cuda.Event):
+        assert isinstance(end, torch.cuda.Event)
+        return start.elapsed_time(end) / 1000
+    assert not isinstance(end, torch.cuda.Event)
+    return end - start
