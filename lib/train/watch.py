@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from torch.distributed import PrefixStore, TCPStore  # pyright: ignore[reportPrivateImportUsage]  # documented
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 # In the order in which a process passes through them between two values of its step count.
 PHASES = ("starting", "recording", "loading data", "computing", "waiting for the other ranks")
@@ -35,6 +36,9 @@ class Position(NamedTuple):
         return self.step, PHASES.index(self.doing)
 
 
+_BEGINNING = Position(0, PHASES[0])
+
+
 class RankWatch:
     """Reports where this process is, and ends it when nothing has moved for too long.
 
@@ -47,7 +51,7 @@ class RankWatch:
         self._rank = rank
         self._world_size = world_size
         self._timeout = timeout
-        self._position = Position(0, "starting")
+        self._position = _BEGINNING
         self._moved = time.monotonic()
         self._closed = threading.Event()
         # A connection of its own: calls on the process group's would wait for one another.
@@ -87,14 +91,19 @@ class RankWatch:
                 return
 
     def _read(self) -> dict[int, Position]:
-        keys = {rank: str(rank) for rank in range(self._world_size)}
-        known = {rank: self._store.get(key) for rank, key in keys.items() if self._store.check([key])}
-        return {rank: Position(*json.loads(text)) for rank, text in known.items()}
+        """Return where each rank is; one that has said nothing yet is where all begin."""
+        positions = {}
+        for rank in range(self._world_size):
+            known = self._store.check([str(rank)])
+            positions[rank] = Position(*json.loads(self._store.get(str(rank)))) if known else _BEGINNING
+        return positions
 
     def _end_all(self, positions: Mapping[int, Position]) -> None:
         """Print who is late, with this process's own stacks where it is one of them, and end this process."""
         late = late_ranks(positions)
-        print(f"error: {explain(positions, self._timeout)}", file=sys.stderr, flush=True)
+        text = explain(positions, self._timeout)
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        get_error_handler().record_exception(TimeoutError(text))  # for torchrun's report
         if self._rank in late:
             print(f"rank {self._rank} is here:", file=sys.stderr, flush=True)
             faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
