@@ -10,7 +10,7 @@ from lib.data.scene import Scene, SceneStyle
 from lib.data.scene.actor import Actor
 from lib.data.scene.cast import Cast, draw_cast
 from lib.data.scene.drawn import DrawnLooks
-from lib.data.scene.motion import Excursion, Motion, Oscillation, Straight, Wander
+from lib.data.scene.motion import Attached, Excursion, Motion, Oscillation, Straight, Wander
 from lib.data.scene.sprite import SpriteRecipe, draw_sprite
 
 PLAIN = SceneStyle(motion_blur_probability=0, defocus_probability=0, noise=0)
@@ -161,6 +161,59 @@ def test_no_difficulty_means_nothing_in_the_way() -> None:
             assert label.mask.any() and label.visibility > 0.5  # at most cut by the border
             sides.append(np.sqrt(label.mask.sum() / label.visibility))
         assert max(sides) / min(sides) < 1.05
+
+
+def test_a_point_of_a_moving_object_turns_and_grows_with_it() -> None:
+    rng = np.random.default_rng(0)
+    still = Oscillation(rng, (0, 0, 0), (10, 10))
+    moving = Motion(Straight(100, 50, 2, 0, 0), still, angle=np.pi / 2)
+    # A quarter turn clockwise on the screen takes what lies right of the middle below it.
+    assert Attached(moving, 10, 0).at(0) == pytest.approx((100, 60))
+    assert Attached(moving, 0, 10).at(3) == pytest.approx((96, 50))
+    growing = Motion(Straight(0, 0, 0, 0, 0), Oscillation(rng, (0.5, 0.3, 0), (10, 10)))
+    pose = growing.at(4)
+    assert Attached(growing, 10, 20).at(4) == pytest.approx((10 * pose.scale_x, 20 * pose.scale_y))
+
+
+def test_a_carrier_moves_as_one_with_the_target_and_never_hides_it() -> None:
+    style = SceneStyle(carrier_probability=1.0, distractor_probability=0, occlusion_probability=0)
+    for seed in range(5):
+        cast = draw_cast(np.random.default_rng(seed), style, 100, DrawnLooks())
+        (carrier,) = cast.behind
+        assert not cast.front
+        places = []
+        for time in (0, 20, 60, 99):
+            own, its = cast.target.pose(time), carrier.pose(time)
+            assert (its.angle, its.scale_x, its.scale_y) == (own.angle, own.scale_x, own.scale_y)
+            # Where its middle lies, along the target's own axes.
+            turn = np.array(((np.cos(own.angle), np.sin(own.angle)), (-np.sin(own.angle), np.cos(own.angle))))
+            places.append(turn @ (its.x - own.x, its.y - own.y) / (own.scale_x, own.scale_y))
+        np.testing.assert_allclose(places, [places[0]] * 4, atol=1e-9)
+
+
+def test_a_background_that_follows_moves_most_of_the_target_s_way() -> None:
+    style = replace(PLAIN, following_probability=1.0, camera_motion=0, illumination_change=0, occlusion_probability=0,
+                    distractor_probability=0, leaving_probability=0)  # fmt: skip
+    shares = []
+    for seed in range(6):
+        scene = Scene.from_seed(seed, style)
+        frames = [scene._backdrop.render(time, scene._drift(time))[..., 1].astype(np.float32) for time in (0, 15)]
+        moved, _ = cv2.phaseCorrelate(frames[0], frames[1])
+        poses = [scene._cast.target.pose(time) for time in (0, 15)]
+        way = np.array((poses[1].x - poses[0].x, poses[1].y - poses[0].y))
+        if np.hypot(*way) > 8:
+            shares.append(moved @ way / (way @ way))
+    assert len(shares) >= 3
+    assert min(shares) > 0.65 and max(shares) < 1.05
+
+
+def test_objects_are_as_elongated_as_stated() -> None:
+    for stretch in (0.0, 0.4, 0.6):
+        style = SceneStyle(stretch=stretch, target_side=(20, 40), distractor_probability=0, occlusion_probability=0)
+        casts = [draw_cast(np.random.default_rng(seed), style, 100, DrawnLooks()) for seed in range(60)]
+        logs = [np.log(cast.target._recipe.width / cast.target._recipe.height) / 2 for cast in casts]
+        assert np.abs(logs).max() <= stretch + 1e-9
+        assert np.abs(logs).max() >= 0.9 * stretch
 
 
 def test_styles_that_cannot_be_drawn_are_refused() -> None:

@@ -16,12 +16,12 @@ from lib.data.scene.shape import draw_shape
 from lib.data.scene.sprite import MARGIN
 
 _SHIFT = 4
-# Side of an object in the scene / in its photograph. The background is enlarged 1.25 times or more, so neither
-# sharpness nor grain tells an object from it.
-_MAGNIFICATION = (0.4, 1.15)
+# Side of an object in the scene / in its photograph. Objects are as much sharper than the background as in real video,
+# whose targets are in focus.
+_MAGNIFICATION = (0.35, 0.95)
 _LARGEST_CUT = 0.7  # of the photograph's short side
 _SMALLEST_CUT = 12  # px
-_ENLARGED = (1.1, 1.5)  # how much wider than the frame the background is, at least
+_ENLARGED = (1.0, 1.3)  # how much wider than the frame the background is, at least
 _SMOOTHEST = 6  # px over which a background without detail is averaged to either side
 _GAINS = (0.6, 1.6)  # of an object whose colours are drawn towards those of the background
 

@@ -26,15 +26,23 @@ _FEWEST = 10  # photographs of a folder
 _FEWEST_OF_SPLIT = 3
 _STREAM = 3  # keeps the seeds apart from those of other data sets
 
-# Pasted objects stand out a little however well they are blended, so in most scenes there are several.
+# Towards what 26 excerpts of real video show of pairs of frames: surroundings that stay much the same, little change of
+# colour, elongated targets. Pasted objects stand out a little however well they are blended, so in most scenes there are
+# several.
 STYLE = SceneStyle(
-    target_side=(18.0, 60.0),
+    target_side=(20.0, 50.0),
+    stretch=0.6,
     frame_size=(204, 272),
     distractor_probability=0.75,
     max_distractors=3,
     deformation=0.25,
-    camera_motion=0.6,
-    scale_change=0.3,
+    camera_motion=0.45,
+    scale_change=0.33,
+    illumination_change=0.1,
+    carrier_probability=0.4,
+    following_probability=0.5,
+    motion_blur_probability=0.2,
+    defocus_probability=0.1,
     noise=4.0,
 )
 

@@ -29,8 +29,13 @@ class Backdrop:
         x, y = self._shake.at(time)
         return x, y
 
-    def render(self, time: float) -> np.ndarray:
-        """Return the empty scene, (H, W, 4) uint8 with a fourth channel of no meaning (OpenCV warps four faster)."""
+    def render(self, time: float, drift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+        """Return the empty scene, (H, W, 4) uint8 with a fourth channel of no meaning (OpenCV warps four faster).
+
+        Args:
+            time: in frames.
+            drift: how far the scene has moved right and down in the frame beside the camera's own motion, in pixels.
+        """
         height, width = self._frame_size
         pan_x, pan_y, log_zoom, roll = self._camera.at(time)
         shake_x, shake_y = self.shake(time)
@@ -39,7 +44,7 @@ class Backdrop:
         step_x, step_y = scale * math.cos(roll), scale * math.sin(roll)
         rows, columns = picture.shape[:2]
         # From pixels of the frame to pixels of the picture, about the middle of both.
-        x, y = (width - 1) / 2 + shake_x, (height - 1) / 2 + shake_y
+        x, y = (width - 1) / 2 + shake_x + drift[0], (height - 1) / 2 + shake_y + drift[1]
         matrix = np.array(
             (
                 (step_x, -step_y, (columns - 1) / 2 + pan_x / pixel - step_x * x + step_y * y),

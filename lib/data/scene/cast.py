@@ -9,8 +9,8 @@ import numpy as np
 from lib.data.scene.actor import Actor
 from lib.data.scene.deformation import Deformation
 from lib.data.scene.looks import Looks, Recipe
-from lib.data.scene.motion import Companion, Excursion, Motion, Oscillation, Path, Straight, Wander
-from lib.data.scene.style import MAX_LOG_STRETCH, SHAKE, SceneStyle
+from lib.data.scene.motion import Attached, Companion, Excursion, Motion, Oscillation, Path, Straight, Wander
+from lib.data.scene.style import SHAKE, SceneStyle
 
 _RANDOM = np.random.Generator
 _LOOKALIKE_SHARE = 0.67
@@ -34,7 +34,7 @@ def draw_cast(rng: _RANDOM, style: SceneStyle, num_frames: int, looks: Looks) ->
     """Draw the objects of a scene of a given length; in the first frame all of the target is seen."""
     side = math.exp(rng.uniform(math.log(style.target_side[0]), math.log(style.target_side[1])))
     step = side * rng.uniform(*style.speed)
-    recipe = _draw_recipe(rng, looks, side)
+    recipe = _draw_recipe(rng, looks, style, side)
     spin = rng.uniform(-0.12, 0.12) if rng.random() < style.spin_probability else 0.0
     motion = Motion(_wander(rng, style, 0.72 * side, step), _changes(rng, style), rng.normal(0, 0.25), spin)
     deformation = _deformation(rng, style)
@@ -43,6 +43,10 @@ def draw_cast(rng: _RANDOM, style: SceneStyle, num_frames: int, looks: Looks) ->
         path = _excursion(rng, style, path, side, num_frames)
     target = Actor(recipe, replace(motion, path=path), deformation)
 
+    # Nothing is drawn at random where there are no carriers, so that such scenes stay what they were.
+    carriers = ()
+    if style.carrier_probability > 0 and rng.random() < style.carrier_probability:
+        carriers = (_carrier(rng, looks, recipe, target.motion),)
     behind, front = [], []
     if rng.random() < style.distractor_probability:
         for _ in range(int(rng.integers(1, style.max_distractors + 1))):
@@ -53,11 +57,11 @@ def draw_cast(rng: _RANDOM, style: SceneStyle, num_frames: int, looks: Looks) ->
             front.append(_occluder(rng, looks, style, path, side, num_frames))
     # Who could hide the target in the first frame stays behind it for ever.
     behind += [actor for actor in front if actor.touches(target, 0)]
-    return Cast(tuple(behind), target, tuple(actor for actor in front if actor not in behind))
+    return Cast((*behind, *carriers), target, tuple(actor for actor in front if actor not in behind))
 
 
-def _draw_recipe(rng: _RANDOM, looks: Looks, side: float) -> Recipe:
-    stretch = math.exp(rng.uniform(-MAX_LOG_STRETCH, MAX_LOG_STRETCH))
+def _draw_recipe(rng: _RANDOM, looks: Looks, style: SceneStyle, side: float) -> Recipe:
+    stretch = math.exp(rng.uniform(-style.stretch, style.stretch))
     return looks.recipe(rng, side * stretch, side / stretch)
 
 
@@ -114,7 +118,7 @@ def _distractor(rng: _RANDOM, looks: Looks, style: SceneStyle, target: Recipe, p
         size = math.exp(rng.uniform(-0.2, 0.2))
         recipe = target.lookalike(rng).sized(target.width * size, target.height * size)
     else:
-        recipe = _draw_recipe(rng, looks, side * math.exp(rng.uniform(-0.5, 0.5)))
+        recipe = _draw_recipe(rng, looks, style, side * math.exp(rng.uniform(-0.5, 0.5)))
     if rng.random() < 0.5:
         angle, distance = rng.uniform(0, 2 * math.pi), side * rng.uniform(1.4, 3)
         drift = Oscillation(rng, [side * rng.uniform(0.2, 1.2)] * 2, (30, 90))
@@ -122,6 +126,15 @@ def _distractor(rng: _RANDOM, looks: Looks, style: SceneStyle, target: Recipe, p
     else:
         way = _wander(rng, style, 0, step)
     return Actor(recipe, Motion(way, _changes(rng, style), rng.normal(0, 0.25)), _deformation(rng, style))
+
+
+def _carrier(rng: _RANDOM, looks: Looks, target: Recipe, motion: Motion) -> Actor:
+    """Draw the larger object that the target is part of, as a face is of a body or a number plate of a car."""
+    size = math.exp(rng.uniform(0.35, 0.95))
+    recipe = looks.recipe(rng, target.width * size, target.height * size)
+    # The target's middle lies on the larger object, near its border as often as not.
+    offset_x, offset_y = rng.uniform(-0.45, 0.45) * recipe.width, rng.uniform(-0.45, 0.45) * recipe.height
+    return Actor(recipe, replace(motion, path=Attached(motion, offset_x, offset_y)))
 
 
 def _occluder(rng: _RANDOM, looks: Looks, style: SceneStyle, path: Path, side: float, num_frames: int) -> Actor:
@@ -137,5 +150,5 @@ def _occluder(rng: _RANDOM, looks: Looks, style: SceneStyle, path: Path, side: f
         velocity_x, velocity_y = -velocity_x, -velocity_y
     miss_x, miss_y = rng.normal(0, 0.25 * side, 2).tolist()
     way = Straight(x + miss_x, y + miss_y, velocity_x, velocity_y, time)
-    recipe = _draw_recipe(rng, looks, size)
+    recipe = _draw_recipe(rng, looks, style, size)
     return Actor(recipe, Motion(way, _changes(rng, style), rng.normal(0, 0.4)), _deformation(rng, style))

@@ -179,6 +179,26 @@ class Motion:
         )
 
 
+@dataclass(frozen=True)
+class Attached:
+    """A point of a moving object, which turns and grows with it.
+
+    Attributes:
+        leader: the object's motion.
+        offset_x, offset_y: place of the point along the object's own axes, in pixels at scale 1.
+    """
+
+    leader: Motion
+    offset_x: float
+    offset_y: float
+
+    def at(self, time: float) -> tuple[float, float]:
+        pose = self.leader.at(time)
+        across, along = self.offset_x * pose.scale_x, self.offset_y * pose.scale_y
+        cosine, sine = math.cos(pose.angle), math.sin(pose.angle)
+        return pose.x + cosine * across - sine * along, pose.y + sine * across + cosine * along
+
+
 def smoothstep(share: float) -> float:
     """Rise smoothly from 0 at 0 to 1 at 1, flat outside."""
     share = min(max(share, 0.0), 1.0)

@@ -81,6 +81,9 @@ class Scene:
         self._motion_blur = bool(rng.random() < style.motion_blur_probability)
         self._defocus = rng.uniform(0.5, 1.4) if rng.random() < style.defocus_probability else 0.0
         self._grain = round(style.noise * rng.random())
+        # Nothing is drawn at random where no scene follows, so that such scenes stay what they were.
+        follows = style.following_probability > 0 and rng.random() < style.following_probability
+        self._following = rng.uniform(0.7, 1.0) if follows else 0.0  # share of the target's way
 
     @classmethod
     def from_seed(
@@ -103,7 +106,7 @@ class Scene:
 
     def render(self, index: int) -> RenderedFrame:
         """Draw one frame and its label."""
-        canvas = self._backdrop.render(index)
+        canvas = self._backdrop.render(index, self._drift(index))
         shift = self._backdrop.shake(index)
         target = self._cast.target.layer(index, shift)
         for actor in self._cast.behind:
@@ -115,6 +118,13 @@ class Scene:
         for actor in self._cast.front:
             self._paint(canvas, actor, index, shift)
         return RenderedFrame(self._develop(canvas, index), self._label(target, index, shift))
+
+    def _drift(self, index: int) -> tuple[float, float]:
+        """Return how far the background has moved with the target since the first frame."""
+        if not self._following:
+            return 0.0, 0.0
+        here, start = self._cast.target.pose(index), self._cast.target.pose(0)
+        return self._following * (here.x - start.x), self._following * (here.y - start.y)
 
     def label(self, index: int) -> Label:
         """Return the label of one frame without drawing the picture; equal to that of `render`."""

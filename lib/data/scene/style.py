@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 
-MAX_LOG_STRETCH = 0.4  # log of width / side of the most elongated object
 SHAKE = 2.0  # px that the camera's tremble moves the picture at most
 _RANGES = ("target_side", "speed")
 _PROBABILITIES = (
@@ -13,6 +12,8 @@ _PROBABILITIES = (
     "motion_blur_probability",
     "defocus_probability",
     "spin_probability",
+    "carrier_probability",
+    "following_probability",
 )
 
 
@@ -23,6 +24,7 @@ class SceneStyle:
     Attributes:
         frame_size: (height, width) of the picture.
         target_side: smallest and largest side of the target, sqrt(width * height) of its outline's rectangle.
+        stretch: log of width / side of the most elongated object, in either direction.
         speed: smallest and largest typical step between two frames, as a share of the target's side.
         rotation: largest swing of the target in radians; a spinning one turns without limit.
         scale_change: largest change of log size to either side.
@@ -37,12 +39,16 @@ class SceneStyle:
         leaving_probability: share of scenes in which the target leaves the frame and comes back.
         motion_blur_probability, defocus_probability: share of scenes with either blur.
         spin_probability: share of targets that keep turning.
+        carrier_probability: share of targets that are part of a larger object, which moves, turns and grows with them.
+        following_probability: share of scenes whose background moves with the target, most or all of the way: things
+            at rest before a moving camera, and what a camera follows.
         noise: amplitude of the sensor's noise in grey levels.
         difficulty: 0 (slow, rigid, unoccluded, alone, on a smooth background) to 1 (everything above in full).
     """
 
     frame_size: tuple[int, int] = (192, 256)
     target_side: tuple[float, float] = (18.0, 64.0)
+    stretch: float = 0.4
     speed: tuple[float, float] = (0.02, 0.14)
     rotation: float = 0.5
     scale_change: float = 0.35
@@ -58,6 +64,8 @@ class SceneStyle:
     motion_blur_probability: float = 0.3
     defocus_probability: float = 0.2
     spin_probability: float = 0.1
+    carrier_probability: float = 0.0
+    following_probability: float = 0.0
     noise: float = 6.0
     difficulty: float = 1.0
 
@@ -70,13 +78,13 @@ class SceneStyle:
             if not 0 <= self.__dict__[name] <= 1:
                 raise ValueError(f"scene style: {name} = {self.__dict__[name]} must lie in [0, 1]")
         # The diagonal of the most stretched target at its largest, with a little room for its margin.
-        diagonal = math.hypot(math.exp(MAX_LOG_STRETCH), math.exp(-MAX_LOG_STRETCH)) * self.target_side[1] + 8
+        diagonal = math.hypot(math.exp(self.stretch), math.exp(-self.stretch)) * self.target_side[1] + 8
         largest = diagonal * math.exp(self.scale_change + self.aspect_change / 2) * (1 + self.deformation) + 2 * SHAKE
         if largest > min(self.frame_size):
             raise ValueError(
                 f"scene style: a target of side {self.target_side[1]:g} px can grow to {largest:.0f} px, which does "
                 f"not fit a frame of {self.frame_size[0]} x {self.frame_size[1]} px; make the frame larger, or "
-                "target_side, scale_change, aspect_change or deformation smaller"
+                "target_side, stretch, scale_change, aspect_change or deformation smaller"
             )
 
     def scaled(self) -> "SceneStyle":
@@ -101,5 +109,6 @@ class SceneStyle:
             motion_blur_probability=self.motion_blur_probability * share,
             defocus_probability=self.defocus_probability * share,
             spin_probability=self.spin_probability * share,
+            carrier_probability=self.carrier_probability * share,
             difficulty=1.0,
         )
