@@ -30,7 +30,7 @@ def toy():
 @pytest.fixture
 def batch(toy):
     samples = MaskSet([MixedSource(SyntheticDataset("train"), 1)], toy.data, toy.crop, seed=1)
-    return samples.collate([samples[sample_id(0, index)] for index in range(4)])
+    return samples.collate([samples[sample_id(0, index)] for index in range(2)])
 
 
 def test_a_few_steps_on_one_batch_lower_its_loss(toy, batch):
@@ -39,21 +39,21 @@ def test_a_few_steps_on_one_batch_lower_its_loss(toy, batch):
     optimizer = torch.optim.AdamW(objective.model.parameters(), lr=5e-3)
     generator = torch.Generator()
     first = last = float("nan")
-    for step in range(30):
+    for step in range(20):
         losses = objective.losses(objective.model, batch, generator)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
         last = float(losses.total.detach())
         first = last if step == 0 else first
-    assert last < 0.75 * first
+    assert last < 0.85 * first
 
 
 def test_pictures_show_reference_truth_and_prediction(toy, batch):
     model = build_refine_model(toy).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     picture = picture_masks(model, batch)
-    assert picture.shape == (4 * 160, 3 * 160, 3) and picture.dtype == np.uint8
+    assert picture.shape == (2 * 160, 3 * 160, 3) and picture.dtype == np.uint8
     # The shaded truth differs from the bare crop, and drawing leaves the network as it was.
     assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

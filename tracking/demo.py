@@ -8,11 +8,14 @@ from pathlib import Path
 from lib.config.cli import run
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.live import open_video, parse_box, track_video
+from lib.tracker.refine import MASK_BACKENDS, MaskSpec
 from lib.tracker.window import require_display, select_box
 
 EPILOG = """examples:
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny
   python tracking/demo.py frames/ --box 120,80,64,48 --checkpoint runs/mmg_tiny/latest.pth
+  python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny --masks alpha_refine \\
+      --refine-checkpoint runs/refine_tiny/latest.pth              a mask in each box
   python tracking/demo.py video.mp4 --select --tracker csrt        draw the box, on a machine with a screen
 
 The box is left, top, width and height on the first frame, in pixels (write --box=-5,3,40,30 when it starts with a
@@ -35,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
+    parser.add_argument("--masks", metavar="BACKEND", help=f"draw masks, too: one of {', '.join(MASK_BACKENDS)}")
+    parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
+    parser.add_argument("--mask-threshold", type=float, metavar="P", help="default: the weights' own")
     arguments = parser.parse_args(argv)
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
@@ -43,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     box_xywh = None if arguments.select else parse_box(arguments.box)
     frames, rate = open_video(arguments.video)
     tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device).build()
+    masks = MaskSpec.from_options(
+        arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
+    )
     if box_xywh is None:
         box_xywh = select_box(frames[0])
     result = track_video(
@@ -54,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         label=arguments.tracker,
         rate=rate,
         in_window=arguments.show,
+        masks=None if masks is None else masks.build(),
     )
     print(f"{result.num_frames} frames, {result.fps:.1f} per second (tracker alone)")
     print(f"video  {result.video}\nboxes  {result.boxes}")
