@@ -252,7 +252,7 @@ def test_photographs_that_an_annotation_speaks_of_are_looked_for(
     (report,) = check([Selection("coco", "val", tmp_path)])
     assert report.problems == (
         "1 of 4 photographs are missing, such as 0003.jpg",
-        "4 sequences where 36,335 are published",
+        "4 objects where 36,335 are published",
     )
     assert "4 of 36,335 objects in 4 of 5,000 photographs, 4 of them read" in describe(report)
 

@@ -167,11 +167,12 @@ def _check_split(name: str, split: str, root: Path | None, full: bool, workers: 
         num_frames = dataset.num_images
         problems += _missing_photographs(dataset)
     if size is not None:
+        nouns = ("objects", "photographs") if dataset.images_only else ("sequences", "frames")
         # A missing sequence has been named already by the reader's warning, if there is a list of them.
         if size.sequences is not None and len(dataset) != size.sequences and not caught:
-            problems.append(f"{len(dataset):,} sequences where {size.sequences:,} are published")
+            problems.append(f"{len(dataset):,} {nouns[0]} where {size.sequences:,} are published")
         if size.frames is not None and num_frames != size.frames and len(dataset) == size.sequences:
-            problems.append(f"{num_frames:,} frames where {size.frames:,} are published")
+            problems.append(f"{num_frames:,} {nouns[1]} where {size.frames:,} are published")
     return SplitReport(
         dataset=name,
         split=split,
