@@ -1,6 +1,7 @@
 """What `prepare.py check` says of whole, partial and damaged data."""
 
 import json
+import os
 import re
 import runpy
 from collections.abc import Callable
@@ -190,6 +191,19 @@ def test_some_shards_of_trackingnet_are_complete_by_themselves(tmp_path: Path, m
     (root / "TRAIN_7" / "anno" / "d.txt").unlink()
     (one,) = check([Selection("trackingnet", "train_7", root)])
     assert one.problems == ("1 sequences where 2 are published",)
+
+
+def test_an_index_that_cannot_be_kept_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "VIDEOS_PER_SHARD", 1)
+    make_trackingnet_shard(tmp_path / "data" / "TRAIN_3", ("a",))
+    for folder in (path for path in (tmp_path / "data").rglob("*") if path.is_dir()):
+        os.utime(folder, ns=(0, 10**18))
+    (report,) = check([Selection("trackingnet", "train_3", tmp_path / "data")])
+    assert not report.broken
+    assert "cannot keep the index" in report.remarks[0]
+    assert "MMG_CACHE" in report.remarks[0]
 
 
 def test_only_all_shards_together_have_a_published_number_of_frames() -> None:

@@ -12,6 +12,8 @@ from lib.config.suggest import suggest
 from lib.data.album import list_photographs
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, published_size, stated_root
 from lib.data.datasets.coco import CocoDataset
+from lib.data.datasets.index import IndexNotKeptWarning
+from lib.data.datasets.listing import MissingSequencesWarning
 from lib.data.datasets.stills import StillsDataset
 from lib.data.datasets.trackingnet import NUM_SHARDS, TrackingNetDataset
 from lib.data.inspection import Findings, Part, inspect_parts, split_into_parts, split_photographs
@@ -149,7 +151,8 @@ def _describe_counts(report: SplitReport) -> str:
 
 def _check_split(name: str, split: str, root: Path | None, full: bool, workers: int, must_exist: bool) -> SplitReport:
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
         try:
             dataset = open_dataset(name, split, root)
         except (FileNotFoundError, ValueError) as error:
@@ -157,7 +160,8 @@ def _check_split(name: str, split: str, root: Path | None, full: bool, workers: 
             return SplitReport(name, split, root, absent=str(error), broken=broken)
     own = not DATASETS[name].sizes
     size = None if own else published_size(name, split, dataset)
-    problems = [str(warning.message) for warning in caught]
+    problems = [str(warning.message) for warning in caught if not issubclass(warning.category, IndexNotKeptWarning)]
+    remarks = [str(warning.message) for warning in caught if issubclass(warning.category, IndexNotKeptWarning)]
     if not isinstance(dataset, SceneDataset):  # that one numbers its names
         problems += _repeated_names(dataset)
     found = _inspect_all(split_into_parts(dataset, name, split, root, full, own), workers, f"{name}:{split}")
@@ -168,8 +172,9 @@ def _check_split(name: str, split: str, root: Path | None, full: bool, workers: 
         problems += _missing_photographs(dataset)
     if size is not None:
         nouns = ("objects", "photographs") if dataset.images_only else ("sequences", "frames")
-        # A missing sequence has been named already by the reader's warning, if there is a list of them.
-        if size.sequences is not None and len(dataset) != size.sequences and not caught:
+        # Where there is a list of sequences, the reader has named the missing ones.
+        named = any(issubclass(warning.category, MissingSequencesWarning) for warning in caught)
+        if size.sequences is not None and len(dataset) != size.sequences and not named:
             problems.append(f"{len(dataset):,} {nouns[0]} where {size.sequences:,} are published")
         if size.frames is not None and num_frames != size.frames and len(dataset) == size.sequences:
             problems.append(f"{num_frames:,} {nouns[1]} where {size.frames:,} are published")
@@ -184,7 +189,7 @@ def _check_split(name: str, split: str, root: Path | None, full: bool, workers: 
         num_read=found.num_read,
         photographs=dataset.images_only,
         problems=tuple(problems),
-        remarks=(*_shards_at_hand(dataset), *found.remarks),
+        remarks=(*remarks, *_shards_at_hand(dataset), *found.remarks),
     )
 
 

@@ -19,6 +19,10 @@ _STAMP = "stamp"
 _SETTLED_NS = 2 * 10**9
 
 
+class IndexNotKeptWarning(UserWarning):
+    """An index is made anew each time, because its folder cannot be written; nothing else suffers."""
+
+
 def cached_arrays(
     title: str, place: str, times: tuple[int, ...], build: Callable[[], Mapping[str, np.ndarray]]
 ) -> Mapping[str, np.ndarray]:
@@ -44,8 +48,8 @@ def cached_arrays(
             if settled:
                 _save(file, arrays)
         except OSError as error:
-            warnings.warn(f"cannot keep the index of {place}: {error}; set MMG_CACHE to a folder that can be written",
-                          stacklevel=2)  # fmt: skip
+            advice = "set MMG_CACHE to a folder that can be written"
+            warnings.warn(f"cannot keep the index of {place}: {error}; {advice}", IndexNotKeptWarning, stacklevel=2)
     return arrays
 
 

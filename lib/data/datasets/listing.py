@@ -15,6 +15,10 @@ _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _DIGITS = re.compile(r"[0-9]+")
 
 
+class MissingSequencesWarning(UserWarning):
+    """Some of a published split's sequences are not there."""
+
+
 class Names(Indexed[str]):
     """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
 
@@ -76,8 +80,8 @@ def keep_present(title: str, wanted: Indexed[str], present: Iterable[str], root:
     if len(kept) < len(wanted):
         missing = [name for name in wanted if name not in found]
         named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        warnings.warn(f"{title}: {len(missing)} of {len(wanted)} sequences are missing in {root} ({named})",
-                      stacklevel=2)  # fmt: skip
+        share = f"{len(missing)} of {len(wanted)} sequences"
+        warnings.warn(f"{title}: {share} are missing in {root} ({named})", MissingSequencesWarning, stacklevel=2)
     return Names(kept)
 
 
