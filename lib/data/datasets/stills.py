@@ -27,7 +27,7 @@ _FEWEST_OF_SPLIT = 3
 _STREAM = 3  # keeps the seeds apart from those of other data sets
 
 # Towards what 26 excerpts of real video show of pairs of frames: surroundings that stay much the same, little change of
-# colour, elongated targets. Pasted objects stand out a little however well they are blended, so most scenes have several.
+# colour, elongated targets. Pasted objects stand out a little however well they are blended: most scenes have several.
 STYLE = SceneStyle(
     target_side=(20.0, 50.0),
     stretch=0.6,
