@@ -14,6 +14,7 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
+from lib.eval.vot_scores import read_vot_analysis
 from lib.models.build import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,10 +66,10 @@ def the_log(workspace: Path, tracker: str) -> str:
 def test_evaluation_analysis_report_and_pack_run_as_they_are(
     workspace: Path, small_experiment: Callable[..., Experiment]
 ) -> None:
-    experiment = small_experiment("model.decoder.self_decoder=false")
+    small = small_experiment("model.decoder.self_decoder=false")
     weights = workspace / "weights.pth"
-    model = build_model(experiment, pretrained=False)
-    torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict()}, weights)
+    model = build_model(small, pretrained=False)
+    torch.save({"config": experiment_to_dict(small), "model": model.state_dict()}, weights)
     add(workspace, "static")
     add(workspace, "mmg", "--checkpoint", str(weights), "--name", "untrained")
     trackers = ("oracle", "static", "untrained")
@@ -80,6 +81,9 @@ def test_evaluation_analysis_report_and_pack_run_as_they_are(
     eao = {name: eaos[index][0] for index, name in enumerate(names)}
     accuracy = {name: averages[index][0] for index, name in enumerate(names)}
     robustness = {name: averages[index][1] for index, name in enumerate(names)}
+    (experiment,) = read_vot_analysis(workspace).experiments
+    assert {scores.tracker: scores.eao for scores in experiment.scores} == eao
+    assert {scores.tracker: scores.robustness for scores in experiment.scores} == robustness
 
     assert eao["oracle"] == pytest.approx(1)
     assert robustness["oracle"] == 1
@@ -101,7 +105,7 @@ def test_evaluation_analysis_report_and_pack_run_as_they_are(
     # Other weights in the same file must not be mixed with these results.
     with torch.no_grad():
         next(model.parameters()).add_(1)
-    torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict()}, weights)
+    torch.save({"config": experiment_to_dict(small), "model": model.state_dict()}, weights)
     shown = toolkit(workspace, "evaluate", "--force", "untrained")
     assert "Server terminated the session: the weights in" in shown
     assert "are not those that the workspace was written for" in shown

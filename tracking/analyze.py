@@ -15,6 +15,7 @@ from lib.eval.outputs import Outputs, write_ablations, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
 from lib.eval.tables import format_published
 from lib.eval.trackingnet import format_server_scores, score_as_server
+from lib.eval.vot_scores import format_vot_analysis, read_vot_analysis
 
 _PICTURES = 8
 _EXAMPLES = """examples:
@@ -27,6 +28,7 @@ _EXAMPLES = """examples:
   python tracking/analyze.py synthetic --ablations --csv ablations.csv --latex ablations.tex --out figures
   python tracking/analyze.py vot2020 --published        what the paper prints on a benchmark, alone
   python tracking/analyze.py got10k_test --published --rows server.yaml
+  python tracking/analyze.py vot votwork               a workspace of the VOT toolkit, beside the paper's numbers
 
 The numbers are those of one-pass evaluation: frame 1 is given, frames without the target count as misses.
   AUC      area under the success curve: share of frames with an overlap (IoU) above 0, .05 ... 1
@@ -48,6 +50,8 @@ A file for --rows holds numbers from elsewhere, such as an evaluation server:
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, analyse, print."""
     arguments = _parser().parse_args(argv)
+    if arguments.benchmark == "vot":
+        return _analyze_vot(arguments)
     _check_options(arguments)
     published = _read_published(arguments)
     if not arguments.results and not arguments.ablations:
@@ -91,6 +95,30 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
         print(f"\n{format_server_scores(results, score_as_server(dataset, names, results))}")
     print(f"scored {analysis.num_scored} sequences of {len(results)} results in {seconds:.2f} s")
     return 0
+
+
+def _analyze_vot(arguments: argparse.Namespace) -> int:
+    if len(arguments.results) != 1:
+        raise ValueError("name one workspace of the VOT toolkit: python tracking/analyze.py vot WORKSPACE")
+    _refuse_options(arguments, {"benchmark", "results", "rows", "published", "out", "no_plots"})
+    analysis = read_vot_analysis(Path(arguments.results[0]))
+    published = tuple(table for file in (PAPER, *arguments.rows) for table in read_published(file, "vot2020"))
+    print(format_vot_analysis(analysis, published))
+    if not arguments.no_plots:
+        from lib.eval.vot_plots import plot_vot_analysis  # matplotlib is slow to import
+
+        folder = arguments.out or Path("analysis") / "vot"
+        plot_vot_analysis(analysis, published, folder)
+        print(f"\nplots in {folder}")
+    return 0
+
+
+def _refuse_options(arguments: argparse.Namespace, allowed: set[str]) -> None:
+    """Raise ValueError for an option, set to another value than its default, that would do nothing."""
+    defaults = vars(_parser().parse_args([arguments.benchmark]))
+    for name, value in vars(arguments).items():
+        if name not in allowed and value != defaults[name]:
+            raise ValueError(f"--{name.replace('_', '-')} means nothing for {arguments.benchmark}: leave it out")
 
 
 def _outputs(arguments: argparse.Namespace, results: tuple[Result, ...]) -> Outputs:
@@ -150,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
+    parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}; or vot, of a workspace")
     parser.add_argument(
         "results",
         nargs="*",
