@@ -8,6 +8,7 @@ import pytest
 
 from lib.data.datasets import open_dataset
 from lib.data.frames import ImageFiles
+from lib.data.pack import pack_folder
 from lib.data.sequence import Sequence
 
 
@@ -216,3 +217,18 @@ def test_tnl2k_boxes_before_their_revision_name_the_cure(tmp_path: Path) -> None
     write(folder / "imgs" / "1.png")
     with pytest.raises(ValueError, match=r"has 3 rows, but there are 1 frames .* revised_annotations"):
         first("tnl2k", "train", tmp_path)
+
+
+def test_packed_variants_read_the_same(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    make_lasot_sequence(plain / "lasot" / "LaSOTBenchmark" / "airplane" / "airplane-1")
+    write(plain / "nfs" / "bee" / "30" / "bee.txt", "\n".join(vatic_row(row + 1, left=row) for row in range(8 * 45)))
+    write(plain / "tnl2k" / "train" / "TNL2K_train_subset_p3" / "walk" / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n")
+    write(plain / "otb100" / "Jogging-2" / "groundtruth_rect.txt", "1\t2\t3\t4\n" * 307)
+    write(plain / "uav123" / "UAV123" / "anno" / "UAV123" / "bird1_2.txt", "1,2,3,4\n" * 703)
+    for name, split in (("lasot", "test"), ("nfs", "test"), ("tnl2k", "train"), ("otb100", "test"), ("uav123", "test")):
+        pack_folder(plain / name, tmp_path / "packed" / name, progress=False)
+        expected, found = first(name, split, plain / name), first(name, split, tmp_path / "packed" / name)
+        assert found.name == expected.name
+        np.testing.assert_array_equal(found.boxes_xywh, expected.boxes_xywh)
+        np.testing.assert_array_equal(found.visible, expected.visible)
