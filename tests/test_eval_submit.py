@@ -1,6 +1,7 @@
 """Archives for evaluation servers, read back."""
 
 import importlib.util
+import resource
 import zipfile
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
@@ -127,7 +128,8 @@ def test_every_unusable_file_is_named_and_an_older_archive_kept(tmp_path: Path) 
         (folder / f"{GOT10K_NAMES[index]}.txt").write_text(text)
     (folder / f"{GOT10K_NAMES[9]}_time.txt").write_text("0.1\n")
     (folder / f"{GOT10K_NAMES[10]}_time.txt").unlink()
-    with pytest.raises(ValueError, match="6 of 180 sequences cannot be handed in") as caught:
+    (folder / f"{GOT10K_NAMES[12]}_time.txt").write_text("0.1\n-0.1\n")
+    with pytest.raises(ValueError, match="7 of 180 sequences cannot be handed in") as caught:
         pack(SERVERS["got10k"], folder, archive, Held(GOT10K_NAMES))
     lines = str(caught.value).splitlines()[1:]
     for line, pattern in zip(
@@ -139,12 +141,26 @@ def test_every_unusable_file_is_named_and_an_older_archive_kept(tmp_path: Path) 
             "000005.txt, row 2",
             "000010_time",
             "000011_t",
+            "000013_time.txt: expected 2 times in seconds, found 1",
         ),
         strict=True,
     ):
         assert pattern in line
     assert archive.read_bytes() == b"yesterday's"
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_full_disk_names_the_archive_and_keeps_the_older_one(tmp_path: Path) -> None:
+    folder, archive = write(tmp_path / "raw", GOT10K_NAMES), tmp_path / "x.zip"
+    archive.write_bytes(b"yesterday's")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"could not write: .*x\.zip"):
+            pack(SERVERS["got10k"], folder, archive)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert archive.read_bytes() == b"yesterday's" and not list(tmp_path.glob("*.tmp"))
 
 
 def test_without_the_data_set_rows_are_said_to_be_unchecked(tmp_path: Path) -> None:
@@ -176,6 +192,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     folder = write(tmp_path / "results" / "mmg" / "tiny" / "got10k_test", GOT10K_NAMES)
     (folder / f"{GOT10K_NAMES[0]}_nonfinite.txt").write_text("2\n")
     assert module.main(["got10k", "mmg/tiny", "--out", "got.zip", "--paths", "paths.yaml"]) == 0
-    out = capsys.readouterr().out
-    assert "180 sequences" in out and "180 sequences are not at hand" in out and "NOT FINITE: 2 boxes" in out
+    captured = capsys.readouterr()
+    assert "180 sequences" in captured.out and "180 sequences are not at hand" in captured.out
+    assert "NOT FINITE: 2 boxes" in captured.err
     assert zipfile.is_zipfile("got.zip")

@@ -1,6 +1,7 @@
 """Pack the results of a benchmark whose truth is kept by a server, ready to hand in."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from lib.config.cli import run
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     if packed.num_unchecked:
         print(f"note: {packed.num_unchecked} sequences are not at hand, so their numbers of rows were not checked")
     if packed.num_non_finite:
-        print(f"NOT FINITE: {packed.num_non_finite} boxes; each repeats the one before it")
+        print(f"NOT FINITE: {packed.num_non_finite} boxes; each repeats the one before it", file=sys.stderr)
     return 0
 
 

@@ -1,5 +1,6 @@
 """Pack results for the evaluation servers that keep their ground truth."""
 
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
 
     Raises:
         ValueError: the archive is not called .zip, or sequences are missing or cannot be handed in; they are listed.
+        OSError: the archive cannot be written; the message names it.
     """
     if archive.suffix != ".zip":
         raise ValueError(f"{archive}: the server takes a zip archive; call it {archive.name}.zip")
@@ -102,30 +104,38 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
     index_of = {name: index for index, name in enumerate(dataset.names)} if dataset else {}
     num_frames = num_non_finite = 0
     problems: list[str] = []
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    aside = archive.with_name(archive.name + ".tmp")
-    try:
-        with zipfile.ZipFile(aside, "w") as opened:
-            for name in names:
-                files = ResultFiles(folder, name)
-                length = len(dataset[index_of[name]]) if dataset and name in index_of else None
-                try:
-                    boxes_xywh, seconds = _read_checked(files, length, server.timed)
-                except (ValueError, FileNotFoundError) as error:
-                    problems.append(str(error))
-                    continue
-                for path, text in server.members(name, boxes_xywh, seconds):
-                    opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
-                num_frames += len(boxes_xywh)
-                num_non_finite += files.num_non_finite()
-        if problems:
-            raise ValueError(f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:"
-                             f"{_listed(problems)}")  # fmt: skip
-        aside.replace(archive)
-    finally:
-        aside.unlink(missing_ok=True)
+    members: list[tuple[str, str]] = []
+    for name in names:
+        files = ResultFiles(folder, name)
+        length = len(dataset[index_of[name]]) if dataset and name in index_of else None
+        try:
+            boxes_xywh, seconds = _read_checked(files, length, server.timed)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(str(error))
+            continue
+        members += server.members(name, boxes_xywh, seconds)
+        num_frames += len(boxes_xywh)
+        num_non_finite += files.num_non_finite()
+    if problems:
+        raise ValueError(f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:"
+                         f"{_listed(problems)}")  # fmt: skip
+    _write_archive(archive, members)
     num_unchecked = sum(name not in index_of for name in names)
     return Packed(len(names), num_frames, num_unchecked, num_non_finite)
+
+
+def _write_archive(archive: Path, members: list[tuple[str, str]]) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    aside = archive.with_name(f"{archive.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(aside, "w") as opened:
+            for path, text in members:
+                opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
+        aside.replace(archive)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; could not write", str(archive)) from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def find_submission(server_name: str, result: str, results_dir: Path) -> tuple[Server, Path]:
@@ -171,8 +181,9 @@ def _read_checked(files: ResultFiles, length: int | None, timed: bool) -> tuple[
     if not timed:
         return boxes_xywh, np.empty(0)
     seconds = read_seconds(files.seconds)
-    if len(seconds) != num_frames or not np.isfinite(seconds).all():
-        raise ValueError(f"{files.seconds}: expected {num_frames} finite times, found {np.isfinite(seconds).sum()}")
+    usable = np.isfinite(seconds) & (seconds >= 0)
+    if len(seconds) != num_frames or not usable.all():
+        raise ValueError(f"{files.seconds}: expected {num_frames} times in seconds, found {usable.sum()}")
     return boxes_xywh, seconds
 
 
