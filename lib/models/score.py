@@ -22,9 +22,17 @@ class ScoreModule(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 1)
         )  # fmt: skip
+        # Not in the paper: MAE's start, as in the decoders. With torch's own the score learns nothing for a thousand steps.
+        self.apply(_init_weights)
 
     def forward(self, template_tokens: Tensor, search_tokens: Tensor) -> Tensor:
         """Return (B,) logits for encoder tokens (B, Lz, D) and (B, Lx, D); their sigmoid is the score."""
         class_token = self.class_token.expand(len(search_tokens), -1, -1)
         tokens = self.blocks(torch.cat((class_token, template_tokens, search_tokens), dim=1))
         return self.mlp(self.norm(tokens[:, 0])).squeeze(1)
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
