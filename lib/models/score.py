@@ -22,7 +22,7 @@ class ScoreModule(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 1)
         )  # fmt: skip
-        # Not in the paper: MAE's start, as in the decoders. With torch's own the score learns nothing for a thousand steps.
+        # Not in the paper: MAE's start, as in the decoders. With torch's own the score learns nothing for long.
         self.apply(_init_weights)
 
     def forward(self, template_tokens: Tensor, search_tokens: Tensor) -> Tensor:
