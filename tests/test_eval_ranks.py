@@ -12,6 +12,7 @@ import pytest
 from lib.eval.ranks import Ranks, join_ranks
 
 ROOT = Path(__file__).resolve().parents[1]
+TEST = ROOT / "tracking" / "test.py"
 NAMES = [f"video-{index}" for index in range(5)]
 
 
@@ -28,13 +29,46 @@ def videos(tmp_path: Path) -> Path:
     return root
 
 
-def torchrun(videos: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Test the static tracker with two ranks."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(ROOT / "tracking" / "test.py"), "static", "folder", "--root", str(videos), "--device", "cpu"]
+def torchrun(videos: Path, *arguments: str, ranks: int = 2, script: Path = TEST) -> subprocess.CompletedProcess[str]:
+    """Test the static tracker with several ranks."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    command += [str(script), "static", "folder", "--root", str(videos), "--device", "cpu"]
     command += ["--results-dir", str(videos.parent / "results"), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, cwd=ROOT, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, cwd=ROOT, check=False)
+
+
+def boxes(videos: Path) -> dict[str, str]:
+    """Return the text of all box files."""
+    folder = videos.parent / "results" / "static" / "default" / "folder"
+    return {path.stem: path.read_text() for path in sorted(folder.glob("video-?.txt"))}
+
+
+EXPECTED = {name: f"{index}.0000,1.0000,8.0000,8.0000\n" * (index + 2) for index, name in enumerate(NAMES)}
+
+# tracking/test.py, but for what the static tracker does on rank 1.
+SABOTAGED = """
+import os, runpy, signal
+import lib.tracker
+from lib.tracker.classical import StaticBox
+
+class Killed(StaticBox):
+    def track(self, image):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def refuse(spec):
+    raise ValueError("there is no room on this machine")
+
+if os.environ["RANK"] == "1":
+    lib.tracker.TRACKERS["static"] = {answer}
+runpy.run_path({test!r}, run_name="__main__")
+"""
+
+
+def sabotaged(folder: Path, answer: str) -> Path:
+    script = folder / "sabotaged.py"
+    script.write_text(SABOTAGED.format(answer=answer, test=str(TEST)))
+    return script
 
 
 def test_alone_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,12 +79,11 @@ def test_alone_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_share_the_sequences_and_report_once(videos: Path) -> None:
-    done = torchrun(videos)
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_the_sequences_and_report_once(videos: Path, ranks: int) -> None:
+    done = torchrun(videos, ranks=ranks)
     assert done.returncode == 0, done.stderr
-    folder = videos.parent / "results" / "static" / "default" / "folder"
-    for index, name in enumerate(NAMES):
-        assert (folder / f"{name}.txt").read_text() == f"{index}.0000,1.0000,8.0000,8.0000\n" * (index + 2)
+    assert boxes(videos) == EXPECTED
     assert done.stdout.count("5 sequences tracked") == 1 and done.stdout.count("results in") == 1
     # Nothing is left for a second run, whichever rank did what.
     assert "5 sequences had complete results" in torchrun(videos).stdout
@@ -74,3 +107,26 @@ def test_a_folder_that_the_main_rank_may_not_use_stops_all(videos: Path) -> None
     done = torchrun(videos)
     assert done.returncode != 0 and "error:" in done.stderr and "--overwrite" in done.stderr
     assert [path.name for path in folder.iterdir()] == ["video-0.txt"]
+
+
+@pytest.mark.slow
+def test_ranks_with_workers_of_their_own(videos: Path) -> None:
+    done = torchrun(videos, "--workers", "2")
+    assert done.returncode == 0 and boxes(videos) == EXPECTED, done.stderr
+
+
+@pytest.mark.slow
+def test_a_rank_that_cannot_build_its_tracker_lets_the_others_finish(videos: Path, tmp_path: Path) -> None:
+    done = torchrun(videos, script=sabotaged(tmp_path, "refuse"))
+    assert done.returncode != 0 and "error: there is no room on this machine" in done.stderr
+    # Rank 0 has the longest video, the third longest and the fifth.
+    assert boxes(videos) == {name: EXPECTED[name] for name in ("video-0", "video-2", "video-4")}
+    assert "3 sequences tracked" in done.stdout
+    assert torchrun(videos).returncode == 0 and boxes(videos) == EXPECTED
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_ends_the_run_and_the_next_one_completes_it(videos: Path, tmp_path: Path) -> None:
+    assert torchrun(videos, script=sabotaged(tmp_path, "lambda spec: Killed()")).returncode != 0
+    assert boxes(videos).items() <= EXPECTED.items()
+    assert torchrun(videos).returncode == 0 and boxes(videos) == EXPECTED

@@ -14,7 +14,7 @@ from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.fingerprint import bare_code, code_sha256, file_sha256, package_versions, video_fingerprint
+from lib.eval.fingerprint import bare_code, code_files, code_sha256, file_sha256, package_versions, video_fingerprint
 from lib.eval.record import read_record
 from lib.eval.replaced import FOLDER
 from lib.eval.results import read_boxes
@@ -205,6 +205,12 @@ def test_code_is_what_runs_not_what_is_said_about_it() -> None:
     assert bare_code('class A:\n    """Empty."""\n') == bare_code("class A:\n    pass\n")
 
 
+def test_the_code_that_counts_is_what_a_tracker_runs() -> None:
+    names = {f"{path.parent.name}/{path.name}" for path in code_files()}
+    assert {"tracker/mmg.py", "tracker/classical.py", "models/head.py", "data/crop.py", "data/image.py"} <= names
+    assert not names & {"tracker/live.py", "eval/metrics.py", "train/trainer.py", "data/sampler.py"}
+
+
 def test_a_video_is_told_by_length_box_and_picture() -> None:
     def fingerprint(shade: int = 7, length: int = 3, left: float = 1.0, width: int = 8) -> str:
         frames = ArrayFrames(np.full((length, 6, width, 3), shade, np.uint8))
@@ -220,3 +226,30 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(b"abc")
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.slow
+def test_the_network_gives_the_same_boxes_with_any_number_of_workers(
+    tmp_path: Path, small_experiment: Callable[..., Experiment]
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        folder = tmp_path / "noise" / f"video-{number}"
+        folder.mkdir(parents=True)
+        (folder / "groundtruth.txt").write_text("30,20,24,20\n")
+        for index in range(6 + number % 2):
+            coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC))
+    experiment = dataclasses.replace(small_experiment("track.update=fixed", "track.update_interval=2"), name="small")
+    weights = save_random_model(tmp_path / "weights.pth", experiment)
+    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
+    texts = []
+    for num_workers in (1, 2, 3):
+        results = tmp_path / f"results{num_workers}"
+        assert run_test(spec, root=tmp_path / "noise", results_dir=results, num_workers=num_workers) == 0
+        folder = results / "mmg" / "small" / "folder"
+        texts.append({path.name: path.read_text() for path in folder.glob("video-?.txt")})
+        assert len(texts[-1]) == 5
+    assert texts[0] == texts[1] == texts[2]
+    moved = read_boxes(tmp_path / "results1" / "mmg" / "small" / "folder" / "video-0.txt")
+    assert len(np.unique(moved, axis=0)) == 6, "a tracker that stands still would show nothing"

@@ -144,7 +144,7 @@ def _decoded(path: TreePath, decode: Callable[[bytes], np.ndarray]) -> np.ndarra
 def _opened(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise FileNotFoundError(f"the video {path} does not exist")
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(str(path.absolute()))  # the start of a bare `a:b.mp4` would be a protocol
     if not capture.isOpened():
         raise ValueError(f"{path} is not a video that can be decoded")
     return capture

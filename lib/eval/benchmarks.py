@@ -97,7 +97,9 @@ def choose_sequences(dataset: SequenceDataset, choices: list[str]) -> list[int]:
             chosen.add(index_of[choice])
         elif first.isdecimal() and (last.isdecimal() or choice == first):
             indices = range(int(first), int(last or first) + 1)
-            if not indices or indices[-1] >= len(dataset):
+            if not indices:
+                raise ValueError(f"no sequences {choice!r}: the range ends before it begins")
+            if indices[-1] >= len(dataset):
                 raise ValueError(f"no sequences {choice!r}: the indices run from 0 to {len(dataset) - 1}")
             chosen.update(indices)
         else:

@@ -12,7 +12,8 @@ import cv2
 from lib.data.sequence import Sequence
 
 _LIB = Path(__file__).resolve().parents[1]
-_PICTURES = ("crop.py", "frames.py", "image.py", "jpeg.py")  # of lib/data: what a tracker sees of a frame
+_STARTS = (_LIB / "tracker" / "__init__.py", _LIB / "data" / "frames.py")
+_ROOMS = ("lib.box", "lib.data.", "lib.models.", "lib.tracker.")  # not the config: a record states its settings
 
 
 def package_versions() -> dict[str, str]:
@@ -33,16 +34,29 @@ def file_sha256(path: Path) -> str:
 
 @functools.cache
 def code_sha256() -> str:
-    """Return the SHA-256 of the code that makes boxes: trackers, models, and the reading of pictures.
+    """Return the SHA-256 of the code that makes boxes: trackers, the reading of pictures, and all that these import.
 
     Comments, docstrings and layout do not count.
     """
-    files = [*(_LIB / "models").rglob("*.py"), *(_LIB / "tracker").rglob("*.py")]
-    files += [_LIB / "data" / name for name in _PICTURES]
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in code_files():
         digest.update(f"{path.relative_to(_LIB).as_posix()}\n{bare_code(path.read_text(encoding='utf-8'))}\n".encode())
     return digest.hexdigest()
+
+
+def code_files() -> list[Path]:
+    """Return the files whose code makes boxes, in the order of their names."""
+    found: set[Path] = set()
+    waiting = list(_STARTS)
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(_ROOMS):
+                imported = _LIB.parent.joinpath(*node.module.split(".")).with_suffix(".py")
+                if imported.is_file() and imported not in found:
+                    waiting.append(imported)
+    return sorted(found)
 
 
 def bare_code(source: str) -> str:

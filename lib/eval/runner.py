@@ -96,15 +96,19 @@ def run_benchmark(
     waiting.sort(key=lambda item: (-item[0], item[1]))
     order = [index for _, index in waiting]
 
-    pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
-    hidden = not (order and show_progress)
-    with tqdm(total=sum(length for length, _ in waiting), unit="frame", mininterval=pause, disable=hidden) as bar:
-        advance = bar.update
-        if order and len(builders) == 1:
-            with cpu_threads(num_threads):
-                tracker = builders[0].build()
+    num_frames = sum(length for length, _ in waiting)
+    if order and len(builders) == 1:
+        with cpu_threads(num_threads):
+            tracker = builders[0].build()
+            with _progress(num_frames, show_progress) as bar:
                 for index in order:
-                    outcomes.append(track_and_write(tracker, dataset, index, folder, builders[0].device, advance))
-        elif order:
-            outcomes += run_in_workers(builders[: len(order)], dataset, order, folder, num_threads, advance)
+                    outcomes.append(track_and_write(tracker, dataset, index, folder, builders[0].device, bar.update))
+    elif order:
+        with _progress(num_frames, show_progress) as bar:
+            outcomes += run_in_workers(builders[: len(order)], dataset, order, folder, num_threads, bar.update)
     return RunSummary(tuple(outcomes), tuple(skipped))
+
+
+def _progress(num_frames: int, shown: bool) -> tqdm:
+    pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
+    return tqdm(total=num_frames, unit="frame", mininterval=pause, disable=not shown)

@@ -109,7 +109,8 @@ def run_test(
         summary = join_summaries([part for part, _ in parts])
         if ranks.is_main:
             kept = forget_replaced(folder, summary.complete)
-            _report(summary, folder, kept)
+            if summary.outcomes or summary.skipped:
+                _report(summary, folder, kept)
     for _, error in parts:
         if error is not None:
             raise error

@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Indexed
@@ -18,10 +19,11 @@ from lib.eval.tracking import Outcome, TrackerBuilder, cpu_threads, track_and_wr
 
 @dataclass
 class _Worker:
-    """A process and the index of the sequence it is busy with, None before the first."""
+    """A process, the index of the sequence it is busy with, and whether it has been asked for its first."""
 
     process: BaseProcess
     index: int | None = None
+    built: bool = False
 
 
 def run_in_workers(
@@ -35,7 +37,7 @@ def run_in_workers(
     """Track sequences in one process per builder; each takes the next of `order` when it is free.
 
     Every worker has a pipe of its own and no lock is shared, so a killed worker blocks nobody: the sequence it was
-    busy with is a failure, and the others go on.
+    busy with is a failure, and the others go on. One that dies before its first is warned of.
 
     Args:
         builders: each is sent to one worker, which builds its tracker once.
@@ -70,8 +72,12 @@ def run_in_workers(
                 except (EOFError, ConnectionResetError):
                     del workers[connection]
                     worker.process.join()
+                    cause = _cause_of_death(worker.process.exitcode)
                     if worker.index is not None:
-                        outcomes.append(_death(dataset.names[worker.index], worker.process.exitcode))
+                        failure = f"the worker process ended by {cause} while it tracked this sequence"
+                        outcomes.append(Outcome(dataset.names[worker.index], failure=failure))
+                    elif not worker.built:
+                        warnings.warn(f"a worker process ended by {cause} while it built its tracker", stacklevel=3)
                     continue
                 if isinstance(message, int):
                     advance(message)
@@ -80,6 +86,7 @@ def run_in_workers(
                     raise message
                 if isinstance(message, Outcome):
                     outcomes.append(message)
+                worker.built = True
                 worker.index = waiting.popleft() if waiting else None
                 with suppress(BrokenPipeError):  # it died just now; the next turn of the loop sees that
                     connection.send(worker.index)
@@ -121,6 +128,5 @@ def _serve(
                 connection.send(track_and_write(tracker, dataset, index, folder, builder.device, advance))
 
 
-def _death(sequence: str, exit_code: int | None) -> Outcome:
-    cause = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
-    return Outcome(sequence, failure=f"the worker process ended by {cause} while it tracked this sequence")
+def _cause_of_death(exit_code: int | None) -> str:
+    return f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
