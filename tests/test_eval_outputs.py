@@ -241,12 +241,45 @@ def test_published_rows_stand_below_the_measured_ones(tmp_path: Path) -> None:
         ({"rows": {"Them": [1]}}, r"Them: expected 2 numbers, found \[1\]"),
         ({"rows": {"Them": [1, "x"]}}, "Them: 'x' is not a number"),
         ({"rows": {"Them": [1, 101]}}, "Them: 101 is not a number of the stated unit"),
+        ({"rows": {"Them": [1, True]}}, "Them: True is not a number"),
+        ({"rows": [1]}, "expected `source: TEXT`"),
+        ({"rows": {}}, "expected `source: TEXT`"),
+        ({"columns": "auc"}, "expected `source: TEXT`"),
+        ({"columns": []}, "expected `source: TEXT`"),
+        ({"columns": ["auc", "auc"]}, "the column 'auc' is there twice"),
+        ({"columns": [["auc"], "auc"]}, r"unknown column \['auc'\]"),
+        ({"unit": ["percent"]}, r"unit \['percent'\]"),
         ({"benchmark": "toy"}, r"no numbers on 'toys' \(did you mean 'toy'\?\)"),
     ],
 )
 def test_mistakes_in_a_file_of_rows_are_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_published(own_rows(tmp_path, **changes), "toys")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("speeds: [3]", "speeds: expected"),
+        ("speeds: {Them: 3}", "Them: speeds: expected"),
+        ("speeds: {Them: {fps: fast}}", "Them: speeds: expected"),
+        ("\x80", "not valid YAML"),
+        ("a: [1", "not valid YAML"),
+    ],
+)
+def test_a_damaged_file_of_rows_is_named(tmp_path: Path, text: str, message: str) -> None:
+    entry = "{benchmark: toys, unit: percent, columns: [auc], rows: {Them: [1]}}"
+    path = tmp_path / "rows.yaml"
+    path.write_bytes(f"source: x\ntables: [{entry}]\n{text}\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"rows\.yaml: .*{message}"):
+        read_published(path, "toys")
+
+
+def test_rows_without_the_first_number_come_last(tmp_path: Path) -> None:
+    rows = {"A": [50, 1], "B": [None, 2], "C": [60, 3], "D": [None, 4]}
+    (table,) = read_published(own_rows(tmp_path, rows=rows), "toys")
+    assert [row.tracker for row in table.ranked][:2] == ["C", "A"]
+    assert [line.split()[0] for line in format_published([table]).splitlines()[2:4]] == ["C", "A"]
 
 
 def test_radar_joins_each_result_around_all_attributes() -> None:

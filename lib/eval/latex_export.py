@@ -47,7 +47,7 @@ def _overall(analysis: Analysis, published: Indexed[PublishedTable]) -> str:
     lines += [latex_row([escape(scores.name), *cells]) for scores, *cells in zip(ranked, *columns, strict=True)]
     for table in published:
         lines += [r"\midrule", rf"\multicolumn{{{num_columns}}}{{l}}{{\emph{{{escape(table.mark)}}}}} \\"]
-        for row in sorted(table.rows, key=lambda row: -row.values[0]):
+        for row in table.ranked:
             cells = [percent(row.value(table, key)).replace("-", "--") for key in keys]
             speed = [frames_per_second(row.fps).replace("-", "--")] if timed else []
             lines.append(latex_row([escape(row.tracker), *cells, *speed]))

@@ -1,5 +1,6 @@
 """Numbers that others measured, from a data file that names its source; never to be mistaken for ours."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ class PublishedTable:
     rows: tuple[PublishedRow, ...]
 
     @property
+    def ranked(self) -> list[PublishedRow]:
+        """The rows with the best first number first; those without one last."""
+        return sorted(
+            self.rows, key=lambda row: -math.inf if math.isnan(row.values[0]) else row.values[0], reverse=True
+        )
+
+    @property
     def mark(self) -> str:
         """What stands over the rows wherever they are shown."""
         return f"{MARK}: {self.source}{', ' + self.table if self.table else ''}"
@@ -82,6 +90,8 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
     if not isinstance(source, str) or not isinstance(entries, list):
         raise ValueError(f"{path}: {_LAYOUT}")
     speeds = document.get("speeds", {})
+    if not isinstance(speeds, dict):
+        raise ValueError(f"{path}: speeds: expected {{TRACKER: {{fps: NUMBER, device: TEXT}}}}, found {speeds!r}")
     tables = [_table(entry, source, speeds, path) for entry in entries]
     found = tuple(table for table in tables if table.benchmark == benchmark)
     if not found:
@@ -96,50 +106,56 @@ def read_document(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: {_LAYOUT}")
     return document
 
 
-def _table(entry: Any, source: str, speeds: dict[str, dict[str, Any]], path: Path) -> PublishedTable:
+def _table(entry: Any, source: str, speeds: dict[str, Any], path: Path) -> PublishedTable:
     if not isinstance(entry, dict) or not {"benchmark", "unit", "columns", "rows"} <= entry.keys():
         raise ValueError(f"{path}: {_LAYOUT}")
+    unit, columns, rows = entry["unit"], entry["columns"], entry["rows"]
     place = f"{path}: {entry['benchmark']}"
-    if entry["unit"] not in _WHOLE:
-        raise ValueError(
-            f"{place}: unit {entry['unit']!r}{suggest(str(entry['unit']), _WHOLE)}; write percent or fraction"
-        )
-    for key in entry["columns"]:
-        if key not in TITLES:
+    if not isinstance(columns, list) or not columns or not isinstance(rows, dict) or not rows:
+        raise ValueError(f"{place}: {_LAYOUT}")
+    if unit not in list(_WHOLE):
+        raise ValueError(f"{place}: unit {unit!r}{suggest(str(unit), _WHOLE)}; write percent or fraction")
+    for key in columns:
+        if key not in list(TITLES):
             raise ValueError(f"{place}: unknown column {key!r}{suggest(str(key), TITLES)}; known: {', '.join(TITLES)}")
-    rows = []
-    for tracker, numbers in entry["rows"].items():
-        if not isinstance(numbers, list) or len(numbers) != len(entry["columns"]):
-            raise ValueError(f"{place}, {tracker}: expected {len(entry['columns'])} numbers, found {numbers!r}")
-        speed = speeds.get(str(tracker), {})
-        rows.append(
-            PublishedRow(
-                tracker=str(tracker),
-                values=tuple(_share(number, _WHOLE[entry["unit"]], f"{place}, {tracker}") for number in numbers),
-                fps=float(speed.get("fps", "nan")),
-                device=str(speed.get("device", "")),
-            )
-        )
+        if columns.count(key) > 1:
+            raise ValueError(f"{place}: the column {key!r} is there twice")
     return PublishedTable(
         source=source,
         table=str(entry.get("table", "")),
         benchmark=str(entry["benchmark"]),
-        columns=tuple(entry["columns"]),
-        percent=entry["unit"] == "percent",
-        rows=tuple(rows),
+        columns=tuple(columns),
+        percent=unit == "percent",
+        rows=tuple(
+            _row(str(tracker), numbers, speeds.get(str(tracker), {}), len(columns), _WHOLE[unit], f"{place}, {tracker}")
+            for tracker, numbers in rows.items()
+        ),
+    )
+
+
+def _row(tracker: str, numbers: Any, speed: Any, num_columns: int, whole: int, place: str) -> PublishedRow:
+    if not isinstance(numbers, list) or len(numbers) != num_columns:
+        raise ValueError(f"{place}: expected {num_columns} numbers, found {numbers!r}")
+    if not isinstance(speed, dict) or not isinstance(speed.get("fps", 0), (int, float)):
+        raise ValueError(f"{place}: speeds: expected {{fps: NUMBER, device: TEXT}}, found {speed!r}")
+    return PublishedRow(
+        tracker=tracker,
+        values=tuple(_share(number, whole, place) for number in numbers),
+        fps=float(speed.get("fps", "nan")),
+        device=str(speed.get("device", "")),
     )
 
 
 def _share(number: Any, whole: int, place: str) -> float:
     if number is None:
         return float("nan")
-    if not isinstance(number, (int, float)) or not 0 <= number <= whole:
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= whole:
         raise ValueError(f"{place}: {number!r} is not a number of the stated unit; null stands for a dash")
     return number / whole

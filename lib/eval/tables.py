@@ -26,7 +26,7 @@ def format_table(analysis: Analysis, published: Indexed[PublishedTable] = ()) ->
     blocks = {"": [header, *((scores.name, *_cells(scores)) for scores in ranked)]}
     for table in published:
         rows = blocks.setdefault(table.mark, [])
-        for row in sorted(table.rows, key=lambda row: -row.values[0]):
+        for row in table.ranked:
             first, *others = (percent(row.value(table, key)) for key in keys)
             rows.append((row.tracker, first, "-", *others, frames_per_second(row.fps)))
     lines = [describe(analysis), "", *aligned(blocks)]
@@ -55,7 +55,7 @@ def format_published(tables: Indexed[PublishedTable]) -> str:
     lines: list[str] = []
     for table in tables:
         rows = [("tracker", *(TITLES[key] for key in table.columns))]
-        for row in sorted(table.rows, key=lambda row: -row.values[0]):
+        for row in table.ranked:
             cells = (percent(value) if table.percent else _fraction(value) for value in row.values)
             rows.append((row.tracker, *cells))
         lines += ["", table.mark, *aligned({"": rows})]
