@@ -64,7 +64,7 @@ def frames(number: int) -> list[np.ndarray]:
 
 
 def test_the_tracker_answers_what_the_trained_model_answers(tmp_path: Path) -> None:
-    experiment = small_experiment("track.update=none")
+    experiment = small_experiment("track.update=none", "track.precision=fp32")
     model = save_model(tmp_path / "weights.pth", experiment)
     tracker = TrackerSpec("mmg", checkpoint=tmp_path / "weights.pth", device="cpu").build()
     first, second = frames(2)

@@ -102,15 +102,21 @@ class JointEncoder(nn.Module):
     def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> EncoderOutput:
         """Encode normalised images (B, 3, S, S) jointly; three of them exactly when the encoder was built for three."""
         assert (online_template is not None) == self.online_template, "the encoder was built for other inputs"
-        images = [self._embed(template, self.template_position), self._embed(search, self.search_position)]
+        images = [self.embed(template, "template")]
         if online_template is not None:
-            images.insert(1, self._embed(online_template, self.template_position))
-        if self.token_type is not None:
-            images = [tokens + kind for tokens, kind in zip(images, self.token_type, strict=True)]
+            images.append(self.embed(online_template, "online_template"))
+        images.append(self.embed(search, "search"))
 
         lengths = [tokens.shape[1] for tokens in images]
         encoded = self._transform(torch.cat(images, dim=1)).split(lengths, dim=1)
         return EncoderOutput(encoded[0], encoded[1] if self.online_template else None, encoded[-1])
+
+    def embed(self, image: Tensor, kind: Literal["template", "online_template", "search"]) -> Tensor:
+        """Return the tokens (B, L, D) with which one normalised image (B, 3, S, S) enters the first block."""
+        tokens = self._embed(image, self.search_position if kind == "search" else self.template_position)
+        if self.token_type is None:
+            return tokens
+        return tokens + self.token_type[{"template": 0, "online_template": 1, "search": -1}[kind]]
 
     def forward_image(self, image: Tensor) -> Tensor:
         """Encode one image of the search size (B, 3, S, S) alone, as the ViT does without its class token."""

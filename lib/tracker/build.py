@@ -10,6 +10,8 @@ import torch
 from lib.config.load import experiment_from_dict, experiment_to_dict, flatten, load
 from lib.config.schema import Experiment
 from lib.models.build import build_model
+from lib.models.inference import TrackingNetwork
+from lib.models.precision import tracking_dtype
 from lib.models.pretrained import load_model_state, read_checkpoint
 from lib.tracker.mmg import MMGTracker
 from lib.tracker.template_update import TemplateUpdate
@@ -59,7 +61,9 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
     model = build_model(_as_tracked(experiment), pretrained=False)
     load_model_state(model, trained.state, allow_unexpected=("decoder.", "score."), source=str(path))
     return MMGTracker(
-        model.to(torch_device).eval(),
+        TrackingNetwork(
+            model.to(torch_device).eval(), tracking_dtype(track.precision, torch_device), compiled=track.compile
+        ),
         template_size=experiment.crop.template_size,
         template_factor=experiment.crop.template_factor,
         search_size=experiment.crop.search_size,
