@@ -139,6 +139,29 @@ def test_a_tracked_video_has_its_boxes_beside_it(tmp_path: Path) -> None:
     assert len(VideoFile(run.video)) == 5
 
 
+def test_a_huge_frame_is_scaled_down_in_the_video_alone(tmp_path: Path) -> None:
+    box = np.array((9000.0, 20.0, 300.0, 50.0))
+    frames = ArrayFrames([np.full((100, 9600, 3), 90, np.uint8)] * 2)
+    run = track_video(Drift(), frames, box, tmp_path, name="clip", label="")
+    assert VideoFile(run.video)[0].shape == (40, 3840, 3)
+    assert run.boxes.read_text().startswith("9000.0000,20.0000,300.0000,50.0000\n9001.2346,")
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ValueError, match="out is a file"):
+        track_video(Drift(), ArrayFrames([smooth(0, 96, 128)]), BOX, tmp_path / "out", name="clip", label="")
+
+
+def test_a_colon_in_a_bare_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Mp4Writer(Path("a.mp4"), 96, 128, 12.5) as writer:
+        writer.write(smooth(0, 96, 128))
+    Path("a.mp4").rename("a:b.mp4")
+    frames, rate = open_video(Path("a:b.mp4"))
+    assert len(frames) == 1 and rate == pytest.approx(12.5)
+
+
 def test_a_box_that_cannot_start_leaves_no_files(tmp_path: Path) -> None:
     class Refusing(Drift):
         def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
