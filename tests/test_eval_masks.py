@@ -153,3 +153,26 @@ def test_several_workers_make_the_same_masks(arguments, tmp_path):
     assert all(SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4) for name in BOXES)
     alone = SequenceMasks(results_folder(tmp_path), "box", "two").open()[3]
     assert np.array_equal(alone, box_to_mask(np.array(BOXES["two"], float), 20, 24))
+
+
+def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsys):
+    from lib.data.datasets.folder import FolderDataset
+    from lib.draw import PALETTE
+    from lib.eval.film import open_film
+    from lib.eval.mask_film import draw_mask_strip
+
+    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    result = Result("static", results_folder(tmp_path))
+    film = open_film(FolderDataset(videos), "one", [result])
+    colour = np.array(PALETTE[1])
+    strips = [draw_mask_strip(film, result, "box", [2])]
+    SequenceMasks(result.folder, "box", "one").write([np.zeros((20, 24), bool)] * 4)
+    strips.append(draw_mask_strip(film, result, None, [2]))
+    shaded = [int((np.abs(strip.astype(int) - colour).sum(axis=2) < 30).sum()) for strip in strips]
+    assert shaded[0] > 2 * shaded[1]  # in the second, the legend alone has the colour
+    with pytest.raises(ValueError, match="there are box"):
+        draw_mask_strip(film, result, "boxes", [2])
+    out = tmp_path / "strip.png"
+    options = ["--root", str(videos), "--results-dir", str(tmp_path / "results"), "--out", str(out)]
+    assert run_command("visualize", ["masks", "folder", "one", "static/default", *options]) == 0
+    assert out.is_file() and str(out) in capsys.readouterr().out

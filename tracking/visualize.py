@@ -5,11 +5,20 @@ from pathlib import Path
 
 from lib.config.cli import run
 from lib.config.load import load
-from lib.draw import save_picture
+from lib.draw import check_picture_path, save_picture
 from lib.eval.analysis import find_results
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.figure import check_suffix
-from lib.eval.film import Film, draw_strip, open_film, parse_frames, spread_frames, worst_frames, write_video
+from lib.eval.film import (
+    Film,
+    check_video,
+    draw_strip,
+    open_film,
+    parse_frames,
+    spread_frames,
+    worst_frames,
+    write_video,
+)
 from lib.eval.learning_curves import AXES, curves_to_csv, format_curves, read_learning_curves
 from lib.eval.learning_plot import plot_learning_curves
 from lib.eval.results import write_whole
@@ -22,6 +31,7 @@ EPILOG = """examples:
   python tracking/visualize.py compare lasot bird-2 mmg/mmg_vitb ostrack/ostrack_vitb --at 0,150,300 --out figure5
   python tracking/visualize.py curves runs/mmg_tiny runs/ostrack_tiny --key total --kind train --out loss.png
   python tracking/visualize.py curves runs/study/*.seed*/ --out learning.png --csv learning.csv
+  python tracking/visualize.py masks folder car mmg/mmg_tiny --root my_videos --masks refine_tiny
   python tracking/visualize.py reconstruction --config mmg_tiny --samples 4 --out rebuilt.png
   python tracking/visualize.py samples --config mmg_tiny --out samples.png
   python tracking/visualize.py samples --config mmg_tiny --dataset stills --root my_photographs"""
@@ -46,6 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     compare.add_argument("--rate", type=float, default=30, help="frames per second of the video (default: 30)")
     compare.add_argument("--no-video", action="store_true", help="draw the strip only")
     compare.add_argument("--out", type=Path, help="path of both files, without suffix (default: <sequence>)")
+
+    masks = commands.add_parser("masks", help="film strip of one sequence with the masks of one result, and their J")
+    _add_film_arguments(masks)
+    masks.add_argument("--masks", metavar="NAME", help="which, where the result has several: a folder in its masks/")
+    masks.add_argument("--out", type=Path, help="default: <sequence>_masks.png")
 
     curves = commands.add_parser(
         "curves", help="learning curves of runs; X.seed1, X.seed2 ... become a mean and a band"
@@ -84,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     run_command = {
         "track": _track,
         "compare": _compare,
+        "masks": _masks,
         "curves": _curves,
         "reconstruction": _reconstruction,
         "samples": _samples,
@@ -111,23 +127,41 @@ def _open_film(arguments: argparse.Namespace) -> Film:
 
 
 def _track(arguments: argparse.Namespace) -> int:
+    out = arguments.out or Path(f"{arguments.sequence}.png")
+    check_picture_path(out)
+    check_writable({"--out": out}, {})
     film = _open_film(arguments)
-    picture = draw_strip(film, spread_frames(film, arguments.frames))
-    print(save_picture(arguments.out or Path(f"{arguments.sequence}.png"), picture))
+    print(save_picture(out, draw_strip(film, spread_frames(film, arguments.frames))))
+    return 0
+
+
+def _masks(arguments: argparse.Namespace) -> int:
+    from lib.eval.mask_film import draw_mask_strip
+
+    if len(arguments.results) != 1:
+        raise ValueError(f"masks are drawn of one result, got {len(arguments.results)}: {', '.join(arguments.results)}")
+    film = _open_film(arguments)
+    result = find_results(arguments.results, find_benchmark(arguments.benchmark), arguments.results_dir)[0]
+    picture = draw_mask_strip(film, result, arguments.masks, spread_frames(film, arguments.frames))
+    print(save_picture(arguments.out or Path(f"{arguments.sequence}_masks.png"), picture))
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    out = arguments.out or Path(arguments.sequence)
+    strip, video = out.with_name(f"{out.name}.png"), out.with_name(f"{out.name}.mp4")
+    check_writable({"--out": strip}, {})
+    if not arguments.no_video:
+        check_writable({"--out": video}, {})
+        check_video(video, arguments.rate)
     film = _open_film(arguments)
-    if arguments.at:
+    if arguments.at is not None:
         indices = parse_frames(arguments.at)
     else:
         indices = (worst_frames if arguments.worst else spread_frames)(film, arguments.frames)
-    out = arguments.out or Path(arguments.sequence)
-    picture = draw_strip(film, indices, arguments.columns)
-    print(save_picture(out.with_name(f"{out.name}.png"), picture))
+    print(save_picture(strip, draw_strip(film, indices, arguments.columns)))
     if not arguments.no_video:
-        print(write_video(film, out.with_name(f"{out.name}.mp4"), arguments.rate))
+        print(write_video(film, video, arguments.rate))
     return 0
 
 

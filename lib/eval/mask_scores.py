@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.data.box_mask import box_to_mask
 from lib.data.sequence import Frames, SequenceDataset
 from lib.eval.analysis import Result
 from lib.eval.mask_files import SequenceMasks, mask_names
 from lib.eval.results import ResultFiles, read_boxes
-from lib.tracker.refine import box_to_mask
 
 BOX = "box"  # the name of the plain box as mask
 
