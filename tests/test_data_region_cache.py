@@ -13,7 +13,7 @@ import pytest
 from lib.config.load import load
 from lib.data.augment import jitter_box
 from lib.data.crop import CropWindow
-from lib.data.cut_regions import cut_region, cut_regions
+from lib.data.cut_regions import QUALITY, cut_region, cut_regions
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.frames import ArrayFrames
@@ -120,7 +120,7 @@ def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
         whole = decode_image(data)
         box = np.array((400.0, 200.0, side, side))
         video = Sequence("a", ArrayFrames([whole]), box[None], np.array([True]), np.array([False]))
-        region, stored, _ = cut_region(video, 0, REACH, quality=85)
+        region, stored, _ = cut_region(video, 0, REACH, QUALITY)
         for _ in range(6):
             jittered = jitter_box(box, rng, EXPERIMENT.data.search_center_jitter, EXPERIMENT.data.search_scale_jitter)
             window = CropWindow.around(jittered, 4.0, 256)

@@ -7,7 +7,7 @@ from pathlib import Path
 from lib.config.cli import run
 from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
-from lib.data.cut_regions import cut_regions
+from lib.data.cut_regions import QUALITY, cut_regions
 from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS
 from lib.data.pack import pack_folder
@@ -209,7 +209,8 @@ def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
     parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
     parser.add_argument("--config", default="mmg_vitb", help="whose crops and jitter; default: mmg_vitb")
-    parser.add_argument("--quality", type=int, default=85, metavar="N", help="of the JPEG written; default: 85")
+    parser.add_argument("--quality", type=int, default=QUALITY, metavar="N",
+                        help=f"of the JPEG written; default: {QUALITY}")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads; default: 2")
     parser.set_defaults(execute=_crops)
 

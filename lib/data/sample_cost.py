@@ -19,7 +19,7 @@ from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 
 STAGES = ("read", "decode", "crop", "augment", "rest")
-_TRIALS = 5  # of each triplet
+_TURNS = 7
 
 
 class TimedTrainingSet(TrainingSet):
@@ -37,9 +37,9 @@ class TimedTrainingSet(TrainingSet):
 
     def __getitem__(self, index: int) -> Sample:
         self._restart()
-        start = time.perf_counter()
+        start = time.thread_time()
         sample = super().__getitem__(index)
-        self.seconds["rest"] = time.perf_counter() - start - sum(self.seconds.values())
+        self.seconds["rest"] = time.thread_time() - start - sum(self.seconds.values())
         return sample
 
     def _restart(self) -> None:
@@ -65,9 +65,9 @@ class TimedTrainingSet(TrainingSet):
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = time.thread_time()
         yield
-        self.seconds[stage] += time.perf_counter() - start
+        self.seconds[stage] += time.thread_time() - start
 
 
 class ImreadCost(NamedTuple):
@@ -108,8 +108,9 @@ def measure_in_turns(
 ) -> list[DataCost]:
     """Measure the same triplets of several forms of one data set, on one core.
 
-    The forms, and `cv2.imread` of the same frames, take turns, so that what else the machine does disturbs all alike.
-    Files are read more than once, so from the second time on they come from memory.
+    Seconds are the processor's, so that waiting for it, while the machine does other things, does not count. The forms,
+    and `cv2.imread` of the same frames, take turns, each over all triplets as in training, so that what else the
+    machine does disturbs all alike. There are several turns; files come from memory in all but the first.
 
     Args:
         datasets: what to draw from.
@@ -118,50 +119,49 @@ def measure_in_turns(
     """
     cv2.setNumThreads(1)
     runs = [_Run(TimedTrainingSet(dataset, experiment)) for dataset in datasets]
-    for index in range(num_samples):
-        trials = [[run.trial(sample_id(0, index)) for run in runs] for _ in range(_TRIALS)]
-        for run, own in zip(runs, zip(*trials, strict=True), strict=True):
-            run.add(own)
+    for _ in range(_TURNS):
+        for run in runs:
+            run.take_turn(num_samples)
     return [run.cost() for run in runs]
 
 
-class _Trial(NamedTuple):
-    seconds: list[float]
-    imread: ImreadCost | None
-
-
 class _Run:
-    """Triplets of one data set, summed up."""
+    """Triplets of one data set, drawn several times; an entry of each list is a turn."""
 
     def __init__(self, samples: TimedTrainingSet) -> None:
         self._samples = samples
-        self._seconds = np.zeros(len(STAGES))
-        self._imreads: list[ImreadCost | None] = []
-        self._bytes_read = 0
+        self._seconds: list[list[list[float]]] = []  # of a turn: by triplet, by stage
+        self._imreads: list[list[ImreadCost]] = []
+        self._bytes_read = 0.0
 
-    def trial(self, index: int) -> _Trial:
-        self._samples[index]
-        files = self._samples.files[-3:]
-        return _Trial(list(self._samples.seconds.values()), _imread(files) if len(files) == 3 else None)
-
-    def add(self, trials: Indexed[_Trial]) -> None:
-        """Count the fastest of the trials of the triplet drawn last."""
-        self._seconds += min((trial.seconds for trial in trials), key=sum)
-        self._imreads.append(min((trial.imread for trial in trials if trial.imread is not None), default=None))
-        self._bytes_read += self._samples.bytes_read
+    def take_turn(self, num_samples: int) -> None:
+        """Draw all triplets, then read their frames by OpenCV, as far as they are files."""
+        seconds, files, bytes_read = [], [], 0
+        for index in range(num_samples):
+            self._samples[sample_id(0, index)]
+            seconds.append(list(self._samples.seconds.values()))
+            files.append(self._samples.files[-3:])
+            bytes_read += self._samples.bytes_read
+        self._seconds.append(seconds)
+        self._imreads.append([_imread(paths) for paths in files if len(paths) == 3])
+        self._bytes_read = bytes_read / num_samples
 
     def cost(self) -> DataCost:
-        count = len(self._imreads)
-        imreads = [imread for imread in self._imreads if imread is not None]
-        whole = ImreadCost(*np.mean(imreads, axis=0).tolist()) if len(imreads) == count else None
-        seconds: dict[str, float] = dict(zip(STAGES, (self._seconds / count).tolist(), strict=True))
-        return DataCost(seconds, self._bytes_read / count, whole)
+        """Return the mean over triplets of the fastest of their turns."""
+        turns = np.array(self._seconds)  # turn, triplet, stage
+        fastest = turns.sum(axis=2).argmin(axis=0)
+        mean = turns[fastest, np.arange(turns.shape[1])].mean(axis=0)
+        seconds: dict[str, float] = dict(zip(STAGES, mean.tolist(), strict=True))
+        imread = None
+        if len(self._imreads[0]) == turns.shape[1]:
+            imread = ImreadCost(*np.array(self._imreads).min(axis=0).mean(axis=0).tolist())
+        return DataCost(seconds, self._bytes_read, imread)
 
 
 def _imread(paths: list[Path]) -> ImreadCost:
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    start = time.perf_counter()
+    start = time.thread_time()
     for path in paths:
         cv2.imread(str(path), cv2.IMREAD_COLOR)
-    seconds = time.perf_counter() - start
+    seconds = time.thread_time() - start
     return ImreadCost(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / len(paths))
