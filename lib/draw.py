@@ -177,12 +177,17 @@ def save_picture(path: Path, image: np.ndarray) -> Path:
         ValueError: another suffix.
         OSError: the file cannot be written.
     """
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-        raise ValueError(f"{path}: a picture is written as .png or .jpg")
+    check_picture_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     path.write_bytes(encoded.tobytes())
     return path
+
+
+def check_picture_path(path: Path) -> None:
+    """Raise ValueError unless a picture can be written under such a name."""
+    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise ValueError(f"{path}: a picture is written as .png or .jpg")
 
 
 def fit_into(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float, tuple[int, int]]:

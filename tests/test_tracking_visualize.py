@@ -89,6 +89,7 @@ def test_the_worst_moments_are_compared(videos: Path, tmp_path: Path) -> None:
     [
         (["--at", "0,4"], "walk has no frame 4: they run from 0 to 3"),
         (["--at", "0,x"], "'0,x' are not numbers"),
+        (["--at", ""], "'' are not numbers"),
         (["--frames", "0"], "0 frames"),
         (["--columns", "0"], "0 columns"),
         (["--rate", "0"], "at 0 frames per second"),
@@ -98,7 +99,19 @@ def test_mistakes_in_a_comparison_are_named(videos: Path, tmp_path: Path, option
     result = write_result(tmp_path / "mine")
     with pytest.raises(ValueError, match=message):
         visualize("compare", "folder", "walk", result, "--root", str(videos), "--out", str(tmp_path / "a"), *options)
-    assert not (tmp_path / "a.mp4").exists()
+    assert not list(tmp_path.glob("a.*")), "what is wrong is found before anything is written"
+
+
+def test_pictures_that_cannot_be_written_are_refused_first(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    command = ["folder", "walk", "nobody", "--root", str(videos)]
+    for name, out, message in (
+        ("track", "file/a.png", "is a file, so nothing can be written below it"),
+        ("track", "a.bmp", r"a picture is written as \.png or \.jpg"),
+        ("compare", "file/a", "is a file, so nothing can be written below it"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            visualize(name, *command, "--out", str(tmp_path / out))
 
 
 def test_a_strip_of_what_is_not_there_is_refused(videos: Path, tmp_path: Path) -> None:

@@ -121,8 +121,7 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
     """
     from lib.tracker.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
 
-    if path.suffix.lower() != ".mp4" or not 0 < rate < 1000:
-        raise ValueError(f"{path} at {rate:g} frames per second: a video is written as .mp4, at more than 0")
+    check_video(path, rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     frame_height, frame_width = film.sequence.frames[0].shape[:2]
     width = min(max(frame_width, _MIN_VIDEO_WIDTH), _MAX_VIDEO_WIDTH)
@@ -134,6 +133,12 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
         for index in indices:
             writer.write(np.concatenate((legend, film_tile(film.frame(index), colours, width, height))))
     return path
+
+
+def check_video(path: Path, rate: float) -> None:
+    """Raise ValueError unless a video can be written under such a name at such a rate."""
+    if path.suffix.lower() != ".mp4" or not 0 < rate < 1000:
+        raise ValueError(f"{path} at {rate:g} frames per second: a video is written as .mp4, at more than 0")
 
 
 def read_result(result: Result, sequence: Sequence) -> np.ndarray:
