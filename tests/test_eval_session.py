@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,8 @@ from lib.eval.replaced import FOLDER
 from lib.eval.results import read_boxes
 from lib.eval.session import PinnedTracker, run_test, spread_over
 from lib.models.build import build_model
-from lib.tracker import TrackerSpec
+from lib.tracker import TRACKERS, TrackerSpec
+from lib.tracker.classical import StaticBox
 
 BOX = "4,4,16,8"
 
@@ -133,6 +136,48 @@ def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(
     (videos / "one" / "0002.png").write_bytes(b"damaged")
     assert run() == 1
     assert sorted(path.name for path in boxes.parent.glob("*.txt")) == ["two.txt", "two_time.txt"]
+
+
+def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(StaticBox):
+        def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+            if image[0, 0, 0] == 40 and (folder / "two.txt").exists():
+                raise KeyboardInterrupt
+            super().initialize(image, box_xywh)
+
+    folder = folder_of(tmp_path)
+    assert run() == 0
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(TRACKERS, "static", lambda spec: Interrupted())
+        run(overwrite=True)
+    # `two` is longer and was tracked first.
+    assert sorted(path.name for path in folder.glob("*.txt")) == ["two.txt", "two_time.txt"]
+    assert {"one.txt", "one_time.txt", "run.json"} <= {path.name for path in (folder / FOLDER).iterdir()}
+    assert run() == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "one.txt",
+        "one_time.txt",
+        "run.json",
+        "two.txt",
+        "two_time.txt",
+    ]
+
+
+def test_a_picture_too_large_to_read_fails_its_sequence_only(
+    videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99)))
+    (videos / "one" / "0001.png").write_bytes(png + chunk(b"IEND", b""))
+    assert run() == 1
+    captured = capsys.readouterr()
+    assert "FAILED one" in captured.err and "0001.png is not an image" in captured.err
+    assert "1 sequences tracked" in captured.out
 
 
 def test_overwriting_refreshes_the_record(

@@ -32,7 +32,10 @@ def decode_8bit(data: bytes) -> np.ndarray:
     Raises:
         ValueError: why it cannot be decoded.
     """
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise ValueError(f"OpenCV refuses it: {' '.join(str(error).split())}") from error
     if picture is None:
         raise ValueError("its contents are damaged or of no known kind")
     if picture.dtype == np.uint16:

@@ -164,7 +164,7 @@ def _claim(
     """Claim the folder for the chosen sequences; see `claim_folder`."""
     videos = {}
     for index in indices:
-        with suppress(ValueError, OSError):  # whoever tracks it reports it
+        with suppress(ValueError, OSError, MemoryError):  # whoever tracks it reports it
             videos[dataset.names[index]] = video_fingerprint(dataset[index])
     names = [dataset.names[index] for index in indices]
     return claim_folder(folder, dataclasses.replace(record, videos=videos), overwrite, names)
