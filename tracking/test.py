@@ -55,7 +55,11 @@ def main(argv: list[str] | None = None) -> int:
         metavar="N",
         help="CPU threads of each worker; default: 1, and boxes may differ in the last digit with another number",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace results that exist; each old one stays in the folder `replaced` until its successor is there",
+    )
     parser.add_argument(
         "--masks", metavar="BACKEND", help=f"also make masks of the boxes: one of {', '.join(MASK_BACKENDS)}"
     )
