@@ -6,13 +6,15 @@ combination; corners left of and above the picture; files that are longer than t
 """
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from lib.eval.metrics import PROTOCOLS, Protocol, check_predictions, score_sequence
+from lib.eval.metrics import PROTOCOLS, Protocol, check_predictions, got10k_overlap, score_sequence
 from lib.eval.scores import BenchmarkScores, SequenceScores
+from lib.eval.trackingnet import server_curves, server_scores
 
 Box = tuple[float, float, float, float]
 
@@ -203,3 +205,65 @@ def test_rows_beyond_the_end_count_for_nothing_whatever_they_hold() -> None:
         one, other = score(exact, "lasot", "stark"), score(longer, "lasot", "stark")
         np.testing.assert_array_equal(one.success_curve, other.success_curve)
         np.testing.assert_array_equal(one.norm_precision_curve, other.norm_precision_curve)
+
+
+def test_got10k_pools_what_a_frame_by_frame_count_finds() -> None:
+    """Boxes are clipped to the picture, frame 1 and hidden frames dropped, and all others of all videos pooled."""
+    rng = np.random.default_rng(19)
+    width, height = 64.0, 48.0
+    scores, by_hand = [], []
+    for _ in range(40):
+        video = draw_video(rng, nan_rows=False)
+        num_frames = len(video.true)
+        cover = rng.integers(0, 4, num_frames)
+        true, predicted = np.array(video.true), np.array(video.predicted[:num_frames])
+        pooled = got10k_overlap(predicted, true, cover, (int(height), int(width)))
+        scores.append(score_sequence("video", predicted, true, np.zeros(num_frames, bool), pooled=pooled))
+        for index in range(1, num_frames):
+            if cover[index] == 0:
+                continue
+            clipped = []
+            for x, y, w, h in (video.predicted[index], video.true[index]):
+                left, top = min(max(x, 0.0), width), min(max(y, 0.0), height)
+                clipped.append((left, top, min(max(w, 0.0), width - left), min(max(h, 0.0), height - top)))
+            empty = all(box[2] * box[3] == 0 for box in clipped)
+            by_hand.append(0.0 if empty else overlap_of(*clipped))
+    pooled_scores = BenchmarkScores("tracker", tuple(scores))
+    assert len(by_hand) > 300 and pooled_scores.ao == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-12)
+    assert pooled_scores.sr50 == sum(overlap > 0.5 for overlap in by_hand) / len(by_hand)
+    assert pooled_scores.sr75 == sum(overlap > 0.75 for overlap in by_hand) / len(by_hand)
+
+
+def test_the_servers_formulas_frame_by_frame() -> None:
+    """Whole pixels, an overlap that equals its threshold is a success, and areas by trapezoids over 21 thresholds."""
+    rng = np.random.default_rng(23)
+    curves, by_hand = [], []
+    for _ in range(20):
+        video = draw_video(rng, nan_rows=False)
+        num_frames = len(video.true)
+        true, predicted = np.array(video.true), np.array(video.predicted[:num_frames])
+        curves.append(server_curves(predicted, true))
+        rows = [[0] * 21 for _ in range(3)]
+        for index in range(num_frames):
+            truth = [float(round(number)) for number in video.true[index]]
+            box = truth if index == 0 else [float(round(number)) for number in video.predicted[index]]
+            shared = 1.0
+            for axis in (0, 1):
+                shared *= max(
+                    0.0, min(box[axis] + box[axis + 2], truth[axis] + truth[axis + 2]) - max(box[axis], truth[axis])
+                )
+            union = box[2] * box[3] + truth[2] * truth[3] - shared
+            overlap = shared / union if union else 0.0
+            across, down = (box[axis] + box[axis + 2] / 2 - truth[axis] - truth[axis + 2] / 2 for axis in (0, 1))
+            for step in range(21):
+                rows[0][step] += overlap >= np.linspace(0, 1, 21)[step]
+                rows[1][step] += math.hypot(across, down) <= 2.5 * step
+                if truth[2] > 0 and truth[3] > 0:
+                    error = math.sqrt((across / truth[2]) ** 2 + (down / truth[3]) ** 2)
+                    rows[2][step] += error <= np.linspace(0, 0.5, 21)[step]
+        by_hand.append([[count / num_frames for count in row] for row in rows])
+    scores = server_scores(curves)
+    for found, row in zip((scores.auc, scores.precision, scores.norm_precision), range(3), strict=True):
+        mean = [sum(video[row][step] for video in by_hand) / len(by_hand) for step in range(21)]
+        area = sum((one + other) / 2 / 20 for one, other in pairwise(mean))
+        assert found == pytest.approx(area, abs=1e-12)
