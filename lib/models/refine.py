@@ -75,7 +75,7 @@ class AlphaRefineNet(nn.Module):
 
     def pool(self, reference: Tensor, crop_box_xyxy: Tensor) -> Tensor:
         """Return (B, C, S / 32, S / 32) features of the target of (B, 3, S, S) uint8 reference crops."""
-        features = self.encoder.pyramid(self.normalize(reference))[_COMPARED]
+        features = self.encoder.pyramid(self.normalize(reference), num_stages=_COMPARED + 1)[_COMPARED]
         # A cell of a ResNet's map is centred on pixel 16 i, whose middle is at 16 i + 0.5.
         cells_xyxy = (crop_box_xyxy.float() * self.size - 0.5) / STRIDE
         return precise_roi_pool(features, cells_xyxy, self.pool_size)

@@ -45,10 +45,10 @@ class ResNetEncoder(ResNet):
         super().__init__(block, layers, num_classes=0, channels=channels)  # pyright: ignore[reportArgumentType]
         self.widths = tuple(width * block.expansion for width in channels)
 
-    def pyramid(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of normalised (B, 3, S, S) images, at strides 4, 8, 16 and 32."""
+    def pyramid(self, images: Tensor, num_stages: int = 4) -> list[Tensor]:
+        """Return the maps of normalised (B, 3, S, S) images at strides 4, 8, 16 and 32, or the first few of them."""
         state, maps = images, []
-        for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        for name in ("conv1", "bn1", "act1", "maxpool", *(f"layer{stage + 1}" for stage in range(num_stages))):
             state = self.get_submodule(name)(state)
             if name.startswith("layer"):
                 maps.append(state)
