@@ -40,6 +40,9 @@ The numbers are those of one-pass evaluation: frame 1 is given, frames without t
   FPS      frames per second of the tracker alone
   J        mean overlap (IoU) of masks with the true masks, where both are there: see test.py --masks
 
+A result file has a row x,y,w,h for every frame; commas, semicolons, tabs or spaces. Rows beyond the end of the
+video are cut off first and count for nothing; fewer rows, a negative size or a number that is not finite are refused.
+
 A file for --rows holds numbers from elsewhere, such as an evaluation server:
   source: GOT-10k server, 2026-01-31
   tables:
