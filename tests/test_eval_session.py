@@ -16,7 +16,16 @@ from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.fingerprint import bare_code, code_files, code_sha256, file_sha256, package_versions, video_fingerprint
+from lib.eval.fingerprint import (
+    BOXES,
+    MASKS,
+    bare_code,
+    code_files,
+    code_sha256,
+    file_sha256,
+    package_versions,
+    video_fingerprint,
+)
 from lib.eval.record import read_record
 from lib.eval.replaced import FOLDER
 from lib.eval.results import read_boxes
@@ -251,9 +260,10 @@ def test_code_is_what_runs_not_what_is_said_about_it() -> None:
 
 
 def test_the_code_that_counts_is_what_a_tracker_runs() -> None:
-    names = {f"{path.parent.name}/{path.name}" for path in code_files()}
+    names = {f"{path.parent.name}/{path.name}" for path in code_files(BOXES)}
     assert {"tracker/mmg.py", "tracker/classical.py", "models/head.py", "data/crop.py", "data/image.py"} <= names
-    assert not names & {"tracker/live.py", "eval/metrics.py", "train/trainer.py", "data/sampler.py"}
+    assert not names & {"tracker/live.py", "eval/metrics.py", "train/trainer.py", "tracker/alpha_refine.py"}
+    assert {"refine.py", "alpha_refine.py"} <= {path.name for path in code_files(MASKS)}
 
 
 def test_a_video_is_told_by_length_box_and_picture() -> None:

@@ -12,7 +12,8 @@ import cv2
 from lib.data.sequence import Sequence
 
 _LIB = Path(__file__).resolve().parents[1]
-_STARTS = (_LIB / "tracker" / "__init__.py", _LIB / "data" / "frames.py")
+BOXES = ("tracker/__init__.py", "data/frames.py")
+MASKS = ("tracker/refine.py", "data/frames.py")
 _ROOMS = ("lib.box", "lib.data.", "lib.models.", "lib.tracker.")  # not the config: a record states its settings
 
 
@@ -33,21 +34,21 @@ def file_sha256(path: Path) -> str:
 
 
 @functools.cache
-def code_sha256() -> str:
-    """Return the SHA-256 of the code that makes boxes: trackers, the reading of pictures, and all that these import.
+def code_sha256(starts: tuple[str, ...] = BOXES) -> str:
+    """Return the SHA-256 of the code that makes results: `starts`, files of lib, and all that these import.
 
     Comments, docstrings and layout do not count.
     """
     digest = hashlib.sha256()
-    for path in code_files():
+    for path in code_files(starts):
         digest.update(f"{path.relative_to(_LIB).as_posix()}\n{bare_code(path.read_text(encoding='utf-8'))}\n".encode())
     return digest.hexdigest()
 
 
-def code_files() -> list[Path]:
-    """Return the files whose code makes boxes, in the order of their names."""
+def code_files(starts: tuple[str, ...]) -> list[Path]:
+    """Return the files that make results, `starts` and what they import, in the order of their names."""
     found: set[Path] = set()
-    waiting = list(_STARTS)
+    waiting = [_LIB / start for start in starts]
     while waiting:
         path = waiting.pop()
         found.add(path)

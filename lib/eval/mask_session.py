@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import choose_sequences, find_benchmark
+from lib.eval.fingerprint import MASKS as MASK_CODE
 from lib.eval.fingerprint import code_sha256, file_sha256
 from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
 from lib.eval.ranks import join_ranks
@@ -180,7 +181,7 @@ def _visible_devices(asked: str) -> list[str]:
 
 def _describe(masks: MaskSpec) -> MaskRecord:
     checkpoint = None if masks.checkpoint is None else file_sha256(masks.checkpoint)
-    return MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256())
+    return MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256(MASK_CODE))
 
 
 def _report(outcomes: list[MaskOutcome], num_complete: int, results: Path, name: str) -> None:
