@@ -1,6 +1,7 @@
 """A checkpoint that exists is complete, and what went wrong later does not touch it."""
 
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def test_every_nth_stays_for_ever(tmp_path):
     assert [int(path.stem[5:]) for path in checkpoints(tmp_path)] == [20, 18, 12, 6]
 
 
-def test_a_disk_that_fills_between_file_and_link_keeps_both_old_and_new(tmp_path, monkeypatch):
+def test_a_disk_that_fills_between_the_two_files_leaves_the_old_ones(tmp_path, monkeypatch):
     """Without hard links `latest.pth` is a copy, which may fail when the checkpoint itself just fitted."""
     save_checkpoint(tmp_path, 1, state(1), keep=1)
 
@@ -63,8 +64,37 @@ def test_a_disk_that_fills_between_file_and_link_keeps_both_old_and_new(tmp_path
         save_checkpoint(tmp_path, 2, state(2), keep=1)
     assert read_checkpoint(tmp_path / "latest.pth")["step"] == 1
     newest = load_newest(tmp_path)
-    assert newest is not None and newest["step"] == 2
-    assert len(list(tmp_path.iterdir())) == 3
+    assert newest is not None and newest["step"] == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("dies_at", ["os.link", "pathlib.Path.replace"])
+def test_a_process_killed_while_saving_leaves_latest_no_older_than_what_is_continued(tmp_path, monkeypatch, dies_at):
+    """A run killed there and continued may have no step left to take, and would never save again."""
+
+    class Killed(BaseException):
+        pass
+
+    save_checkpoint(tmp_path, 1, state(1), keep=1)
+    replace = Path.replace
+    renamed: list[Path] = []
+
+    def die(*paths: Path) -> Path:
+        if dies_at == "os.link" or renamed:
+            raise Killed
+        renamed.append(paths[1])
+        return replace(*paths)
+
+    monkeypatch.setattr(dies_at, die)
+    with pytest.raises(Killed):
+        save_checkpoint(tmp_path, 2, state(2), keep=1)
+    monkeypatch.undo()
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest["step"] == 1
+    assert read_checkpoint(tmp_path / "latest.pth")["step"] == (1 if dies_at == "os.link" else 2)
+    remove_remains(tmp_path)
+    save_checkpoint(tmp_path, 2, state(2), keep=1)
+    assert read_checkpoint(tmp_path / "latest.pth")["step"] == 2
 
 
 def test_remains_of_a_killed_save_are_removed_and_nothing_else(tmp_path):

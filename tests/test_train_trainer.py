@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 
 import pytest
@@ -129,3 +130,75 @@ def test_precision_names():
     cpu = torch.device("cpu")
     assert resolve_precision("fp32", cpu) is None
     assert resolve_precision("bf16", cpu) is torch.bfloat16
+
+
+def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experiment, tmp_path, capsys):
+    """Files may not grow beyond 64 KiB: the checkpoints cannot be written, and the one of before stays."""
+    experiment = small_experiment("train.picture_every=0")
+    open_trainer(experiment, tmp_path, device="cpu").save()
+    before = (tmp_path / "latest.pth").read_bytes()
+    assert len(before) > 65536
+    trainer = open_trainer(experiment, tmp_path, device="cpu")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
+    try:
+        with pytest.raises(OSError, match="while saving"):
+            trainer.fit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert trainer.progress.step == 8
+    assert "the checkpoint of epoch 1 could not be written, training goes on" in capsys.readouterr().err
+    assert (tmp_path / "latest.pth").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+    again = open_trainer(experiment, tmp_path, device="cpu")
+    again.fit()
+    assert_same_bits(weights(trainer), weights(again))
+
+
+def test_a_signal_during_validation_saves_and_the_validation_is_done_again(small_experiment, tmp_path, monkeypatch):
+    experiment = small_experiment("train.picture_every=0", "data.validation_samples=12")
+    first = open_trainer(experiment, tmp_path, device="cpu")
+    losses = first.objective.losses
+
+    def stop_while_validating(network, batch, generator):
+        if not network.training:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return losses(network, batch, generator)
+
+    monkeypatch.setattr(first.objective, "losses", stop_while_validating)
+    with pytest.raises(Interrupted):
+        first.fit()
+    assert (first.progress.step, first.progress.epochs) == (4, 0)
+    second = open_trainer(experiment, tmp_path, device="cpu")
+    second.fit()
+    assert (second.progress.step, second.progress.epochs) == (8, 2)
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(r["kind"], r["step"]) for r in records if r["kind"] == "validation"] == [
+        ("validation", 4),
+        ("validation", 8),
+    ]
+
+
+def test_every_nth_epoch_is_kept_although_checkpoints_are_rarer(small_experiment, tmp_path):
+    settings = ("train.epochs=7", "data.samples_per_epoch=4", "train.keep_every=3", "train.checkpoint_every=5",
+                "train.keep_checkpoints=1", "train.picture_every=0", "train.validate_every=100",
+                "data.validation_samples=0")  # fmt: skip
+    open_trainer(small_experiment(*settings), tmp_path, device="cpu").fit()
+    assert sorted(path.name for path in tmp_path.glob("step_*")) == [
+        "step_00000003.pth",
+        "step_00000006.pth",
+        "step_00000007.pth",
+    ]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_path):
+    losses = []
+    for compiled in (False, True):
+        settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0")
+        trainer = open_trainer(small_experiment(*settings), tmp_path / str(compiled), device="cpu")
+        batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
+        trainer.objective.train()
+        losses.append([trainer.train_step(batch)[0].total.item() for _ in range(3)])
+        assert all("_orig_mod" not in name for name in trainer.model.state_dict())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

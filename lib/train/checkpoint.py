@@ -30,14 +30,15 @@ def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, k
         OSError: the folder cannot be written or the disk is full.
     """
     path = run / f"step_{step:08d}.pth"
-    write_atomically(path, state)
-    temporary = run / f".{LATEST}.{os.getpid()}"
+    temporary = _write_aside(path, state)
     try:
-        os.link(path, temporary)
-    except OSError:  # a file system without hard links
-        _copy(path, temporary)
-    temporary.replace(run / LATEST)
-    _flush_folder(run)
+        # First, so that a process killed in between leaves a `latest.pth` that is ahead, never one that stays behind.
+        _replace_latest(run, temporary)
+        temporary.replace(path)
+        _flush_folder(run)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     for old in checkpoints(run)[keep:]:
         if not keep_every or _step(old) % keep_every:
             old.unlink()
@@ -82,14 +83,18 @@ def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing at `path` has changed.
     """
+    _write_aside(path, state).replace(path)
+    _flush_folder(path.parent)
+
+
+def _write_aside(path: Path, state: Mapping[str, Any]) -> Path:
+    """Save to a temporary file beside `path` and flush it to the disk; nothing is left of it when that fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         # A failed write reaches us as the RuntimeError that torch raises when it then closes its archive.
@@ -97,6 +102,18 @@ def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
         if isinstance(error, RuntimeError) and isinstance(cause, OSError):
             raise OSError(cause.errno, f"{cause.strerror}, while saving", str(path)) from error
         raise
+    return temporary
+
+
+def _replace_latest(run: Path, whole: Path) -> None:
+    """Let `latest.pth` be the same file as `whole`, or a copy of it."""
+    temporary = run / f".{LATEST}.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(whole, temporary)
+    except OSError:  # a file system without hard links
+        _copy(whole, temporary)
+    temporary.replace(run / LATEST)
 
 
 def _copy(source: Path, target: Path) -> None:
