@@ -16,7 +16,8 @@ from lib.models.mmg import MMG, TrackOutput
 class TrackingNetwork(nn.Module):
     """Takes over a trained model and leaves out what one frame after another does not need.
 
-    - The weights of products are stored in the number format of the products, not converted at every frame.
+    - The weights of the blocks' products are stored in the number format of the products, not converted at every frame.
+      Patch embedding and head stay in float32: they are a tenth of the products, and in bfloat16 most of the error.
     - Batch normalisation, constant by now, is part of the convolution before it.
     - The tokens with which a template enters are computed when it changes. A template counts as the same while it is
       the same tensor: give a changed one as a new tensor.
@@ -24,7 +25,7 @@ class TrackingNetwork(nn.Module):
 
     Args:
         model: in evaluation mode, on its device; its weights are changed.
-        dtype: number format of products, or None for float32; normalisation and the residual sums stay in float32.
+        dtype: number format of the blocks' products, or None for float32; normalisation and residual sums are float32.
         compiled: compile the network by torch.compile at the first frame, which takes a minute or more; on a GPU into
             CUDA graphs, one for each batch size.
 
@@ -40,8 +41,8 @@ class TrackingNetwork(nn.Module):
         self.dtype = dtype
         fold_batch_norm(self.model)
         if dtype is not None:
-            for module in self.model.modules():
-                if isinstance(module, (nn.Linear, nn.Conv2d)):
+            for module in (*self.model.encoder.blocks.modules(), *_modules(self.model.score)):
+                if isinstance(module, nn.Linear):
                     module.to(dtype)
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
         self._run = self.locate
@@ -57,11 +58,10 @@ class TrackingNetwork(nn.Module):
     @torch.inference_mode()
     def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
         """Locate the target in (B, 3, S, S) uint8 search crops, and score them where there is a score module."""
-        with torch.autocast(search.device.type, self.dtype, enabled=self.dtype is not None):
-            templates = [self.keep("template", template)]
-            if online_template is not None:
-                templates.append(self.keep("online_template", online_template))
-            return self._run(templates, search)
+        templates = [self.keep("template", template)]
+        if online_template is not None:
+            templates.append(self.keep("online_template", online_template))
+        return self._run(templates, search)
 
     def keep(self, kind: Literal["template", "online_template"], image: Tensor) -> Tensor:
         """Return a template's tokens (B, L, D), computed when the tensor is another than the last time."""
@@ -73,12 +73,13 @@ class TrackingNetwork(nn.Module):
     def locate(self, templates: list[Tensor], search: Tensor) -> TrackOutput:
         """Do the work of a frame on the templates' tokens (B, L, D) and a search crop."""
         searched = self.model.encoder.embed(self.model.normalize(search), "search")
-        encoded_template, encoded_search = self.encode(templates, searched)
-        boxes = self.model.head(encoded_search).crop_boxes_xyxy
-        if self.model.score is None:
-            return TrackOutput(boxes, None)
-        assert encoded_template is not None
-        return TrackOutput(boxes, self.model.score(encoded_template, encoded_search).float().sigmoid())
+        scores = None
+        with torch.autocast(search.device.type, self.dtype, enabled=self.dtype is not None):
+            encoded_template, encoded_search = self.encode(templates, searched)
+            if self.model.score is not None:
+                assert encoded_template is not None
+                scores = self.model.score(encoded_template, encoded_search).float().sigmoid()
+        return TrackOutput(self.model.head(encoded_search.float()).crop_boxes_xyxy, scores)
 
     def encode(self, templates: list[Tensor], searched: Tensor) -> tuple[Tensor | None, Tensor]:
         """Run the blocks over all images' tokens (B, L, D), and return those of the template, and of the search.
@@ -113,6 +114,10 @@ def run_block_for(block: Block, tokens: Tensor, read: Tensor) -> Tensor:
     attended = functional.scaled_dot_product_attention(attention.q_norm(query), attention.k_norm(key), value)
     read = read + block.ls1(attention.proj(attention.norm(attended.transpose(1, 2).flatten(2))))
     return read + block.ls2(block.mlp(block.norm2(read)))
+
+
+def _modules(module: nn.Module | None) -> list[nn.Module]:
+    return [] if module is None else list(module.modules())
 
 
 def fold_batch_norm(model: nn.Module) -> None:
