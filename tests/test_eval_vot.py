@@ -16,7 +16,7 @@ import pytest
 from lib.eval.vot import VotTracker, serve
 from lib.eval.vot_mask import encode_mask
 from lib.eval.vot_oracle import VotOracle
-from lib.eval.vot_tracker import MaskedTracker, build_masked_tracker
+from lib.eval.vot_tracker import MaskedTracker, build_masked_tracker, build_true_boxes
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction
 from lib.tracker.refine import BoxMask, MaskSpec
@@ -232,6 +232,20 @@ def test_other_weights_than_the_workspaces_are_refused() -> None:
     build_masked_tracker(TrackerSpec("static"), MaskSpec("box"))
     with pytest.raises(ValueError, match="not those that the workspace was written for"):
         build_masked_tracker(TrackerSpec("static"), MaskSpec("box"), digest="0123456789abcdef")
+
+
+def test_true_boxes_go_to_the_backend_and_a_hidden_target_has_no_mask(frame: Path) -> None:
+    truth = np.zeros((3, 12, 16), dtype=bool)
+    truth[0, 2:5, 3:9] = truth[1, 4:6, 4:6] = True
+    truth[1, 8, 9] = True
+    (frame.parents[1] / "groundtruth.txt").write_text("\n".join(map(encode_mask, truth)) + "\n")
+    for number in (2, 3):
+        cv2.imwrite(str(frame.with_name(f"{number:08d}.jpg")), np.zeros((12, 16, 3), np.uint8))
+    boxes = build_true_boxes(MaskSpec("box"))
+    boxes.start(frame, truth[0])
+    mask = boxes.follow(frame.with_name("00000002.jpg"))
+    assert mask.sum() == 30 and mask[4:9, 4:10].all()
+    assert not boxes.follow(frame.with_name("00000003.jpg")).any()
 
 
 def test_the_oracle_answers_the_ground_truth_of_each_frame_by_its_number(frame: Path) -> None:

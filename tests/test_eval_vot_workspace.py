@@ -177,8 +177,8 @@ def test_a_command_works_from_any_folder_and_survives_the_toolkits_parsing(
     assert entry.weights == (tmp_path / odd / "latest.pth", tmp_path / "refine.pth")
     assert command_of(tmp_path, entry.name) == [
         *(sys.executable, str(PROGRAM), "mmg", "--config", "mmg_tiny"),
-        *("--checkpoint", str(tmp_path / odd / "latest.pth"), "--masks", "alpha_refine"),
-        *("--refine-checkpoint", str(tmp_path / "refine.pth"), "--mask-threshold", "0.5", "--device", "cpu"),
+        *("--checkpoint", str(tmp_path / odd / "latest.pth"), "--device", "cpu", "--masks", "alpha_refine"),
+        *("--refine-checkpoint", str(tmp_path / "refine.pth"), "--mask-threshold", "0.5"),
     ]
 
 

@@ -82,8 +82,9 @@ Needs pip install -e '.[vot]'. Then the VOT toolkit does the rest:
   vot pack --workspace votwork mmg_tiny
 
 Run the command again to add a tracker; what is there is kept. The tracker `oracle` answers the ground truth: it must
-score an EAO and A near 1. The toolkit downloads the videos of vot2020/shortterm, unless --sequences-dir has them. It
-keeps results by the tracker's name; so weights that change afterwards are refused, and need another --name.
+score an EAO and A near 1; with --masks, it answers what a backend makes of the true boxes. The toolkit downloads the
+videos of vot2020/shortterm, unless --sequences-dir has them. It keeps results by the tracker's name; so weights that
+change afterwards are refused, and need another --name.
 """
 
 
@@ -244,7 +245,7 @@ def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument("--tracker", required=True, help="a name of tracking/test.py, or oracle")
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
-    parser.add_argument("--masks", default="box", help="how boxes become masks: box (default) or alpha_refine")
+    parser.add_argument("--masks", help="how boxes become masks: box (default) or alpha_refine")
     parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
     parser.add_argument("--mask-threshold", type=float, metavar="P", help="of alpha_refine; default: its config's")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -270,11 +271,11 @@ def _vot_workspace(arguments: argparse.Namespace) -> int:
     if (stated and genuine) or (arguments.sequences_dir is not None and not genuine):
         raise ValueError(f"--sequences, --frames and --anchors are for drawn videos, --sequences-dir for {VOT2020}")
     program = Path(__file__).with_name("vot.py")
+    masks = MaskSpec(arguments.masks or "box", arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
     if arguments.tracker == ORACLE:
-        entry = describe_oracle(program, arguments.name)
+        entry = describe_oracle(program, masks if arguments.masks else None, arguments.name)
     else:
         tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, "vot2020")
-        masks = MaskSpec(arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
         entry = describe_tracker(program, tracker, masks, arguments.name)
     if genuine:
         write_genuine_workspace(arguments.folder, arguments.sequences_dir)

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("tracker", help="a name of tracking/test.py, or `oracle`, which answers the ground truth")
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
-    parser.add_argument("--masks", default="box", help="how boxes become masks: box (default) or alpha_refine")
+    parser.add_argument("--masks", help="how boxes become masks: box (default) or alpha_refine")
     parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
     parser.add_argument("--mask-threshold", type=float, metavar="P", help="of alpha_refine; default: its config's")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
@@ -37,16 +37,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _build(arguments: argparse.Namespace) -> VotTracker:
     # Loaded here and not at the top: the toolkit is greeted first, and what fails to load is reported to it.
-    if arguments.tracker == "oracle":
+    if arguments.tracker == "oracle" and arguments.masks is None:
         from lib.eval.vot_oracle import VotOracle
 
         return VotOracle()
-    from lib.eval.vot_tracker import build_masked_tracker
+    from lib.eval.vot_tracker import build_masked_tracker, build_true_boxes
     from lib.tracker import TrackerSpec
     from lib.tracker.refine import MaskSpec
 
+    masks = MaskSpec(arguments.masks or "box", arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
+    if arguments.tracker == "oracle":
+        return build_true_boxes(masks, arguments.threads, arguments.weights_digest)
     tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, "vot2020")
-    masks = MaskSpec(arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
     return build_masked_tracker(tracker, masks, arguments.threads, arguments.weights_digest)
 
 

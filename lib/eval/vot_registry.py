@@ -39,9 +39,17 @@ class VotEntry:
             raise ValueError(f"the toolkit takes no tracker called {self.name!r}: give --name letters, digits, - and _")
 
 
-def describe_oracle(program: Path, name: str | None = None) -> VotEntry:
-    """Return the entry of the tracker that answers the ground truth; `program` is `tracking/vot.py`."""
-    return VotEntry(name or ORACLE, (sys.executable, str(program.resolve()), ORACLE))
+def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | None = None) -> VotEntry:
+    """Return the entry of the tracker that answers the ground truth.
+
+    Args:
+        program: `tracking/vot.py`.
+        masks: what makes masks of the true boxes; None for the true masks themselves.
+        name: by default `oracle`, with the backend's.
+    """
+    own = ORACLE if masks is None else f"{ORACLE}_{masks.name}"
+    words = [sys.executable, str(program.resolve()), ORACLE]
+    return _entry(name or own, words + _device(masks.device if masks else "auto"), [], masks)
 
 
 def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name: str | None = None) -> VotEntry:
@@ -64,19 +72,27 @@ def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name:
             words += ["--config", str(find_experiment(tracker.config).resolve()) if is_path else tracker.config]
         weights.append((tracker.checkpoint or RUNS / tracker.config_name / "latest.pth").resolve())
         words += ["--checkpoint", str(weights[-1])]
-    if masks.name != "box":
-        words += ["--masks", masks.name]
-    if masks.checkpoint is not None:
-        weights.append(masks.checkpoint.resolve())
-        words += ["--refine-checkpoint", str(weights[-1])]
-    if masks.threshold is not None:
-        words += ["--mask-threshold", str(masks.threshold)]
-    if tracker.device != "auto":
-        words += ["--device", tracker.device]
-    if all(path.is_file() for path in weights) and weights:
-        words += ["--weights-digest", weights_digest(weights)]
     own = tracker.config_name if tracker.trained else tracker.name
-    return VotEntry(name or (own if masks.name == "box" else f"{own}_{masks.name}"), tuple(words), tuple(weights))
+    own = own if masks.name == "box" else f"{own}_{masks.name}"
+    return _entry(name or own, words + _device(tracker.device), weights, masks)
+
+
+def _device(device: str) -> list[str]:
+    return [] if device == "auto" else ["--device", device]
+
+
+def _entry(name: str, words: list[str], weights: list[Path], masks: MaskSpec | None) -> VotEntry:
+    """Return an entry whose command ends with the backend and the digest of all weights that are there."""
+    if masks is not None:
+        words += ["--masks", masks.name]
+        if masks.checkpoint is not None:
+            weights.append(masks.checkpoint.resolve())
+            words += ["--refine-checkpoint", str(weights[-1])]
+        if masks.threshold is not None:
+            words += ["--mask-threshold", str(masks.threshold)]
+    if weights and all(path.is_file() for path in weights):
+        words += ["--weights-digest", weights_digest(weights)]
+    return VotEntry(name, tuple(words), tuple(weights))
 
 
 def weights_digest(paths: Iterable[Path]) -> str:

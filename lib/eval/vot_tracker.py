@@ -8,6 +8,7 @@ import torch
 
 from lib.data.frames import read_image
 from lib.eval.vot_mask import box_of_mask, place_mask
+from lib.eval.vot_oracle import VotOracle
 from lib.eval.vot_registry import weights_digest
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
@@ -45,6 +46,32 @@ class MaskedTracker:
         return mask if mask.any() else box_to_mask(prediction.box_xywh, image.shape[0], image.shape[1])
 
 
+class TrueBoxes:
+    """Makes masks of the ground truth's boxes: what a backend is worth where the tracker makes no mistake."""
+
+    def __init__(self, masks: MaskBackend) -> None:
+        self._oracle = VotOracle()
+        self._masks = masks
+
+    def start(self, frame: Path, mask: np.ndarray) -> None:
+        """Read the ground truth; errors as those of `VotOracle`."""
+        self._oracle.start(frame, mask)
+        truth = self._oracle.follow(frame)
+        self._masks.initialize(read_image(frame), box_of_mask(truth), truth)
+
+    def follow(self, frame: Path) -> np.ndarray:
+        """Return the backend's mask of the tight box around the true one; an empty one where that is empty."""
+        truth = self._oracle.follow(frame)
+        return self._masks.segment(read_image(frame), box_of_mask(truth)) if truth.any() else truth
+
+
+def build_true_boxes(masks: MaskSpec, num_threads: int = 1, digest: str | None = None) -> TrueBoxes:
+    """Build the backend, to compute with a number of CPU threads; errors as in `build_masked_tracker`."""
+    _set_threads(num_threads)
+    _check_weights([masks.checkpoint], digest)
+    return TrueBoxes(masks.build())
+
+
 def build_masked_tracker(
     tracker: TrackerSpec, masks: MaskSpec, num_threads: int = 1, digest: str | None = None
 ) -> MaskedTracker:
@@ -58,13 +85,21 @@ def build_masked_tracker(
     Raises:
         ValueError, FileNotFoundError: one of them cannot be built, or the weights are others.
     """
-    if num_threads < 1:
-        raise ValueError(f"{num_threads} CPU threads: there must be at least one")
-    torch.set_num_threads(num_threads)
-    cv2.setNumThreads(num_threads)
+    _set_threads(num_threads)
     masked = MaskedTracker(tracker.build(), masks.build())
-    weights = [path for path in (tracker.checkpoint_file, masks.checkpoint) if path is not None]
+    _check_weights([tracker.checkpoint_file, masks.checkpoint], digest)
+    return masked
+
+
+def _set_threads(number: int) -> None:
+    if number < 1:
+        raise ValueError(f"{number} CPU threads: there must be at least one")
+    torch.set_num_threads(number)
+    cv2.setNumThreads(number)
+
+
+def _check_weights(paths: list[Path | None], digest: str | None) -> None:
+    weights = [path for path in paths if path is not None]
     if digest is not None and weights_digest(weights) != digest:
         raise ValueError(f"the weights in {' and '.join(map(str, weights))} are not those that the workspace was "
                          "written for: add the tracker again, by another --name if it has results")  # fmt: skip
-    return masked
