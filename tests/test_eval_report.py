@@ -153,6 +153,13 @@ def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
     assert [sequence["name"] for sequence in page_data(page)["sequences"]] == ["jump"]
 
 
+def test_somebody_elses_page_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<h1>mine</h1>")
+    with pytest.raises(ValueError, match=r"index\.html is no report of this program"):
+        report_on(Videos(["walk"]), tmp_path / "a", out=tmp_path)
+    assert (tmp_path / "index.html").read_text() == "<h1>mine</h1>" and not (tmp_path / "sequences").exists()
+
+
 def test_missing_sequences_are_said_on_the_page(tmp_path: Path) -> None:
     data = page_data(report_on(Videos(["walk", "run"]), tmp_path, lacking=("run",)))
     assert [sequence["name"] for sequence in data["sequences"]] == ["walk"]

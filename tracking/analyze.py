@@ -81,6 +81,10 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
     results = find_results(arguments.results, benchmark, arguments.results_dir)
     outputs = _outputs(arguments, results)
     outputs.check()
+    if outputs.report:
+        from lib.eval.report import check_report_folder  # draws frames, which a table does not need
+
+        check_report_folder(outputs.report)
     dataset = benchmark.open(arguments.root, arguments.paths)
     started = time.perf_counter()
     analysis = analyze(benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing)
@@ -89,7 +93,7 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
     if mask_scores := score_masks(dataset, results):
         print(f"\n{format_masks(mask_scores)}")
     if outputs.report:
-        from lib.eval.report import write_report  # draws frames, for which it loads much that a table does not need
+        from lib.eval.report import write_report
 
         num_pictures = _PICTURES if arguments.pictures is None else arguments.pictures
         print(f"report in {write_report(analysis, dataset, results, outputs.report, num_pictures, published)}")

@@ -29,6 +29,8 @@ from lib.eval.results import write_whole
 from lib.eval.scores import BenchmarkScores
 from lib.eval.tables import describe
 
+_PAGE_NAME = "index.html"
+_MARKER = b'id="report-data"'
 _PAGE = Path(__file__).with_name("report_page")
 _SCRIPTS = ("dom", "trackers", "table", "overview", "curves", "attributes", "overlap", "zoom", "sequence", "page")
 
@@ -73,12 +75,14 @@ def write_report(
         The page, `folder/index.html`; it is written last.
 
     Raises:
-        ValueError: fewer than no pictures, a result that changed since the analysis, or a damaged picture.
+        ValueError: fewer than no pictures, somebody else's page in the folder, a result that changed since the
+            analysis, or a damaged picture.
         OSError: a file cannot be written.
     """
     if num_pictures < 0:
         raise ValueError(f"{num_pictures} pictures of each sequence; give 0 for none")
-    page, data_folder = folder / "index.html", folder / "sequences"
+    check_report_folder(folder)
+    page, data_folder = folder / _PAGE_NAME, folder / "sequences"
     data_folder.mkdir(parents=True, exist_ok=True)
     page.unlink(missing_ok=True)  # were this run interrupted, an earlier page would open the new data under old names
     for path in data_folder.glob("[0-9]*.js"):
@@ -101,6 +105,13 @@ def write_report(
         )
     write_whole({page: _fill_page(_report_data(analysis, sequences, published))})
     return page
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raise ValueError when the folder holds a page that is no report and would be replaced by one."""
+    page = folder / _PAGE_NAME
+    if page.is_file() and _MARKER not in page.read_bytes():
+        raise ValueError(f"{page} is no report of this program, and would be replaced by one: give another folder")
 
 
 def _report_data(
