@@ -117,7 +117,8 @@ def _read_network(checkpoint: Path) -> _Trained:
         network = AlphaRefineNet(size=PUBLISHED_SIZE)
         load_published(network, content["net"], str(checkpoint))
         return _Trained("alpha_refine", network, PUBLISHED_FACTOR, PUBLISHED_THRESHOLD)
-    stored, state = content.get("config"), content.get("model")
+    # The running average of the weights, where training kept one (train.ema_decay).
+    stored, state = content.get("config"), content.get("average", content.get("model"))
     if not isinstance(stored, dict) or not isinstance(state, dict):
         held = ", ".join(sorted(map(str, content))[:6]) or "nothing"
         raise ValueError(f"{checkpoint} is neither a checkpoint of tracking/train.py nor the published Alpha-Refine: "
