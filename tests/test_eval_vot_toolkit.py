@@ -111,6 +111,25 @@ def test_evaluation_analysis_report_and_pack_run_as_they_are(
     assert "are not those that the workspace was written for" in shown
 
 
+def test_the_genuine_stack_runs_its_three_experiments(workspace: Path) -> None:
+    genuine = workspace.parent / "genuine"
+    # On the drawn videos: those of the challenge are not at hand.
+    videos = ("--stack", "vot2020/shortterm", "--sequences-dir", str(workspace / "sequences"))
+    add(genuine, "oracle", *videos)
+    assert "Evaluation concluded" in toolkit(genuine, "evaluate", "oracle")
+    assert {path.name for path in (genuine / "results" / "oracle").iterdir()} == {
+        *("baseline", "realtime", "unsupervised"),
+    }
+    toolkit(genuine, "analysis", "oracle")
+    analysis = read_vot_analysis(genuine)
+    assert analysis.genuine
+    baseline = next(experiment for experiment in analysis.experiments if experiment.name == "baseline")
+    assert baseline.interval == (115, 755)
+    assert baseline.scores[0].robustness == 1
+    toolkit(genuine, "pack", "oracle")
+    assert len(list(genuine.glob("oracle_*.zip"))) == 1
+
+
 def test_lacking_weights_are_named_in_the_toolkits_log(workspace: Path) -> None:
     add(workspace, "mmg", "--config", "mmg_tiny", "--checkpoint", "nowhere/latest.pth", "--name", "lacking")
     shown = toolkit(workspace, "evaluate", "lacking")

@@ -44,7 +44,7 @@ def draw_eao(experiment: VotExperiment, subtitle: str) -> Figure:
         )
         handles.append(handle)
     plot.set(xlim=(1, high), ylim=(0, 1), xlabel="length of the run [frames]", ylabel="expected average overlap")
-    write_head(plot, "Expected average overlap", f"{subtitle}; EAO: the mean over the shaded lengths, {low} to {high}")
+    write_head(plot, "Expected average overlap", f"{subtitle}\nEAO: mean over the shaded lengths, {low} to {high}")
     plot.legend(handles=handles[::-1], title="EAO", alignment="left", fontsize=9, framealpha=0.9, edgecolor="none")
     return figure
 
