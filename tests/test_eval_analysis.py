@@ -233,8 +233,8 @@ def test_sequences_are_chosen_by_name_index_and_range() -> None:
     assert choose_sequences(dataset, ["car-2", "1-2"]) == [1, 2]
     with pytest.raises(ValueError, match=r"no sequence 'dogs' \(did you mean 'dog'\?\)"):
         choose_sequences(dataset, ["dogs"])
-    for choice in ("5", "3-5", "3-1"):
-        with pytest.raises(ValueError, match="indices run from 0 to 4"):
+    for choice, message in (("5", "run from 0 to 4"), ("3-5", "run from 0 to 4"), ("3-1", "ends before it begins")):
+        with pytest.raises(ValueError, match=message):
             choose_sequences(dataset, [choice])
 
 
@@ -259,3 +259,15 @@ def test_legend_is_sorted_by_score_and_the_best_curve_lies_on_top() -> None:
     colours = {line.get_label(): line.get_color() for line in plot.lines}
     (alone,) = draw_plot(axes, lines[:1], "Toys").axes
     assert alone.lines[0].get_color() == colours["50.0  b"]
+
+
+def test_a_long_legend_stands_beside_the_curves() -> None:
+    axes = Axes("Success", "overlap threshold", "share of frames [%]", np.linspace(0, 1, 3), "AUC", None)
+    for number, beside in ((6, False), (7, True)):
+        figure = draw_plot(axes, [Line(f"a tracker {index}", 0.5, np.full(3, 0.5)) for index in range(number)], "Toys")
+        figure.draw_without_rendering()
+        (plot,) = figure.axes
+        legend = plot.get_legend()
+        assert legend is not None
+        box, frame = legend.get_window_extent(), plot.get_window_extent()
+        assert (box.x0 > frame.x1) == beside and box.x1 <= figure.bbox.x1

@@ -12,6 +12,8 @@ from lib.eval.figure import colour, dashes, new_figure, save, write_head
 from lib.eval.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS
 from lib.eval.tables import describe_with_names
 
+_MOST_INSIDE = 6  # names in a legend that leaves the curves free; more stand beside the plot
+
 
 @dataclass(frozen=True)
 class Line:
@@ -65,7 +67,8 @@ def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
 
 def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
     """Draw one plot; colours follow the order of the results, the legend their scores."""
-    figure = new_figure(6.4, 4.8)
+    outside = len(lines) > _MOST_INSIDE
+    figure = new_figure(8.4 if outside else 6.4, 4.8)
     plot = figure.add_subplot()
     if axes.score_at is not None:
         plot.axvline(axes.score_at, color="#999999", linewidth=0.8, linestyle=(0, (3, 3)))
@@ -84,10 +87,12 @@ def draw_plot(axes: Axes, lines: list[Line], subtitle: str) -> Figure:
     plot.set(xlim=(axes.thresholds[0], axes.thresholds[-1]), ylim=(0, 100), xlabel=axes.x_label, ylabel=axes.y_label)
     write_head(plot, axes.title, subtitle)
     # Success curves fall to the right, precision curves rise: the free corner differs.
+    place = "upper left" if outside else "upper right" if axes.score_at is None else "lower right"
     plot.legend(
         handles=handles[::-1],
         title=axes.score_label,
-        loc="upper right" if axes.score_at is None else "lower right",
+        loc=place,
+        bbox_to_anchor=(1.01, 1) if outside else None,
         alignment="left",
         fontsize=9,
         framealpha=0.9,

@@ -56,7 +56,8 @@ def draw_radar(attributes: Indexed[AttributeScores], subtitle: str) -> Figure:
             linewidth=2,
             label=scores.name,
         )
-        plot.fill(angles, 100 * values[:, index], color=colour(index), alpha=0.06)
+        if values.shape[1] <= 4:  # more would add up to grey
+            plot.fill(angles, 100 * values[:, index], color=colour(index), alpha=0.06)
     plot.set_theta_direction(-1)
     plot.set_theta_zero_location("N")
     labels = [
