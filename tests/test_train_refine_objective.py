@@ -65,8 +65,8 @@ def test_the_command_trains_and_the_checkpoint_makes_masks(tmp_path):
     assert content["config"]["kind"] == "refine" and content["step"] == 2
     # The backend takes the running average where there is one: without the last weights it is the same.
     del content["model"]
-    torch.save(content, run / "latest.pth")
-    backend = build_mask_backend("alpha_refine", run / "latest.pth", "cpu")
+    torch.save(content, tmp_path / "average.pth")
+    backend = build_mask_backend("alpha_refine", tmp_path / "average.pth", "cpu")
     image = np.zeros((40, 50, 3), np.uint8)
     backend.initialize(image, np.array([10.0, 10.0, 12.0, 12.0]))
     assert backend.segment(image, np.array([10.0, 10.0, 12.0, 12.0])).shape == (40, 50)
