@@ -10,7 +10,8 @@ from pathlib import Path
 
 EPILOG = """examples:
   python tracking/profile.py model --config mmg_vitb            parameters by part, operations of a frame and a sample
-  python tracking/profile.py model --config mmg_tiny --speed    also frames per second of the tracker on this device
+  python tracking/profile.py model --config mmg_tiny --speed    also the time of a tracked frame, stage by stage
+  python tracking/profile.py model --config mmg_vitb --speed --baseline ostrack_vitb --json frame.json
   python tracking/profile.py train --config mmg_tiny            time of a training step by stage, and share of the limit
   python tracking/profile.py train --config mmg_vitb --batch-size 80 --precision bf16 --device cuda --json step.json
   python tracking/profile.py train --config mmg_tiny --loader   the same on real samples: who waits for whom
@@ -20,7 +21,7 @@ EPILOG = """examples:
   python tracking/profile.py data --dataset got10k:train --config mmg_vitb --workers 8
   python tracking/profile.py data --photographs DIR             the same, from frames pieced together from photographs
   python tracking/profile.py data --crops                       frames against the cache of `prepare.py crops`, by size
-  python tracking/profile.py data --memory 30000 --workers 8    memory of loader processes over so many sequences
+  python tracking/profile.py data --memory 30000 --workers 8    opening so many sequences, and memory of the loaders
 
 Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
 
@@ -33,8 +34,13 @@ def main(argv: list[str]) -> int:
     model = commands.add_parser("model", help="parameters, operations and speed of a model")
     model.add_argument("--config", required=True, help="name or path of an experiment")
     model.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    model.add_argument("--speed", action="store_true", help="also time the tracker's network")
+    model.add_argument("--speed", action="store_true", help="also time a tracked frame, stage by stage")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    model.add_argument("--precision", choices=["fp32", "bf16", "fp16", "auto"], help="instead of track.precision")
+    model.add_argument("--compile", action="store_true", help="as track.compile does; on a GPU into CUDA graphs")
+    model.add_argument("--frames", type=int, metavar="N", help="frames to time (default: 1000 on a GPU, 40 on a CPU)")
+    model.add_argument("--baseline", metavar="NAME", help="a config whose plain float32 network is timed in turn")
+    model.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     train = commands.add_parser("train", help="time, operations and memory of a training step")
     train.add_argument("--config", required=True, help="name or path of an experiment")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
@@ -102,10 +108,19 @@ def main(argv: list[str]) -> int:
             )
         )
         return 0
-    from lib.models.profile import profile_model
+    from lib.tracker.profile import profile_model
 
-    experiment = load(arguments.config, arguments.overrides)
-    print(profile_model(experiment, device=arguments.device if arguments.speed else None))
+    precision = [f"track.precision={arguments.precision}"] if arguments.precision else []
+    compiled = ["track.compile=true"] if arguments.compile else []
+    print(
+        profile_model(
+            load(arguments.config, [*arguments.overrides, *precision, *compiled]),
+            device_name=arguments.device if arguments.speed else None,
+            frames=arguments.frames,
+            baseline=load(arguments.baseline) if arguments.baseline else None,
+            json_file=arguments.json,
+        )
+    )
     return 0
 
 
