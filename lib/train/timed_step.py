@@ -1,9 +1,7 @@
 """One training step after another, each cut into stages that are timed."""
 
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -14,7 +12,7 @@ from lib.models.attention import set_fused_attention
 from lib.models.build import build_model
 from lib.models.compiling import compile_parts
 from lib.models.parts import named_parts, watch_parts
-from lib.models.peak import synchronize
+from lib.models.stopwatch import Stopwatch
 from lib.train.optim import build_optimizer
 from lib.train.precision import build_scaler, resolve_precision
 from lib.train.sketch import build_objective
@@ -57,19 +55,15 @@ class TimedStep:
 
     def take(self, next_batch: Callable[[], Batch]) -> dict[str, float]:
         """Take one step over a batch on any device, and return the seconds of its stages and their sum, `step`."""
-        synchronize(self.device)
-        marks = [("", self._mark())]
-
-        def mark(stage: str) -> None:
-            marks.append((stage, self._mark()))
-
+        watch = Stopwatch(self.device)
+        mark = watch.mark
         batch = next_batch().to(self.device)
         mark("data wait")
         self._optimizer.zero_grad(set_to_none=True)
         self._noise.begin_pass(self._step, 0, batch.num_samples)
         rest = "forward" if self._compiled else "rest"
-        watch = nullcontext() if self._compiled else watch_parts(self.model, lambda name: mark(rest), mark)
-        with watch, torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+        parts = nullcontext() if self._compiled else watch_parts(self.model, lambda name: mark(rest), mark)
+        with parts, torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             losses = self._objective.losses(self._objective.network, batch, self._noise.generator)
         mark(rest)
         self._scaler.scale(losses.total).backward()
@@ -79,27 +73,6 @@ class TimedStep:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         mark("optimiser")
-        synchronize(self.device)
         self._step += 1
-
-        seconds: dict[str, float] = {}
-        for (_, start), (stage, end) in pairwise(marks):
-            seconds[stage] = seconds.get(stage, 0.0) + _between(start, end)
-        return {**seconds, "step": _between(marks[0][1], marks[-1][1])}
-
-    def _mark(self) -> float | torch.cuda.Event:
-        """Return the moment at which the device gets to here."""
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-
-def _between(start: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:
-    """Return the seconds from one moment to another of the same kind."""
-    if isinstance(start, torch.cuda.Event):
-        assert isinstance(end, torch.cuda.Event)
-        return start.elapsed_time(end) / 1000
-    assert not isinstance(end, torch.cuda.Event)
-    return end - start
+        seconds = watch.stop()
+        return {**seconds, "step": sum(seconds.values())}
