@@ -219,13 +219,16 @@ def test_another_checkpoint_under_the_same_name_is_refused(
     assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() != boxes
 
 
-def test_a_checkpoint_that_changes_under_the_test_is_noticed(
+def test_weights_or_code_that_change_under_the_test_are_noticed(
     tmp_path: Path, small_experiment: Callable[..., Experiment]
 ) -> None:
     experiment = small_experiment("track.update=none")
     weights = save_random_model(tmp_path / "latest.pth", experiment)
-    pinned = PinnedTracker(TrackerSpec("mmg", checkpoint=weights, device="cpu"), file_sha256(weights))
+    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu")
+    pinned = PinnedTracker(spec, file_sha256(weights), code_sha256())
     pinned.build()
+    with pytest.raises(ValueError, match="code of the tracker has changed"):
+        dataclasses.replace(pinned, code_sha256="ab" * 32).build()
     save_random_model(weights, experiment, seed=1)
     with pytest.raises(ValueError, match=r"latest\.pth has changed since the test began"):
         pinned.build()

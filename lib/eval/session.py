@@ -23,24 +23,29 @@ from lib.tracker.build import choose_device, read_trained_model
 
 @dataclass(frozen=True)
 class PinnedTracker:
-    """A tracker whose weights must still be those that the record of the run states.
+    """A tracker whose weights and code must still be those that the record of the run states.
 
-    The newest checkpoint of a run changes under its name while the run goes on training.
+    The newest checkpoint of a run changes under its name while the run goes on training, and code is edited while
+    the workers start.
 
     Attributes:
         spec: what the tracker is built from.
         checkpoint_sha256: of its weights; None for a tracker without.
+        code_sha256: of the code that makes boxes.
     """
 
     spec: TrackerSpec
     checkpoint_sha256: str | None
+    code_sha256: str | None
 
     @property
     def device(self) -> str:
         return self.spec.device
 
     def build(self) -> Tracker:
-        """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when the weights have changed."""
+        """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when weights or code have changed."""
+        if code_sha256() != self.code_sha256:
+            raise ValueError("the code of the tracker has changed since the test began: start the test again")
         tracker = self.spec.build()
         checkpoint = self.spec.checkpoint_file
         if checkpoint is not None and file_sha256(checkpoint) != self.checkpoint_sha256:
@@ -98,7 +103,10 @@ def run_test(
             print(f"note: {remark}", file=sys.stderr)
         devices = spread_over(_visible_devices(spec.device), num_workers, ranks.local_rank)
         part, error = _run_part(
-            [PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256) for device in devices],
+            [
+                PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256, record.code_sha256)
+                for device in devices
+            ],
             dataset,
             folder,
             _share(dataset, indices, ranks),
