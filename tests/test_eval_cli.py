@@ -136,7 +136,7 @@ def test_ablations_on_a_data_set_that_is_not_at_hand(
     write_results(Path("results/mmg/table4_none.seed1/lasot"), 0)
     Path("paths.yaml").write_text("coco: /data/coco\n")
     assert command("analyze")(["lasot", "--ablations", "--paths", "paths.yaml"]) == 1
-    assert "results of table4_none.seed1 cannot be scored: where is lasot?" in capsys.readouterr().out
+    assert "1 results on LaSOT cannot be scored: where is lasot?" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ class Ablations:
         benchmark: where they were tested, or would be.
         rows: in the paper's order.
         analysis: what the measured numbers come from; None when there are none.
-        obstacle: why results that were found could not be scored: their benchmark is not at hand. Empty otherwise.
+        obstacle: why results that were found could not be scored: their benchmark is not at hand, sequences are
+            missing, or a file is damaged. Empty otherwise.
     """
 
     base: str
@@ -110,9 +111,6 @@ def summarize_ablations(
     Returns:
         A summary for each family and benchmark with results; when nothing was found on the benchmark that was asked
         for, one without any measurement for it, first.
-
-    Raises:
-        ValueError: as `analyze` raises it.
     """
     document = read_document(PAPER)
     families = document["families"]
@@ -124,14 +122,15 @@ def summarize_ablations(
             folders = _find_runs(results_dir, where, {family["base"], *(row.config for row in rows)})
             if not folders:
                 continue
+            results = [Result(run, folder) for run, folder in folders.items()]
             try:
                 dataset = open_benchmark(where)
-            except FileNotFoundError as error:
-                obstacle = f"results of {', '.join(folders)} cannot be scored: {error}"
+                analysis = analyze(where, dataset, results, protocol=protocol, allow_missing=allow_missing)
+            except (FileNotFoundError, ValueError) as error:
+                # The paper's rows and the other families are still worth showing; the command reports it at its end.
+                obstacle = f"{len(results)} results on {where.title} cannot be scored: {error}"
                 summaries.append(Ablations(family["base"], where, tuple(rows), None, obstacle))
                 continue
-            results = [Result(run, folder) for run, folder in folders.items()]
-            analysis = analyze(where, dataset, results, protocol=protocol, allow_missing=allow_missing)
             summaries.append(Ablations(family["base"], where, _measure(rows, analysis), analysis))
     if not any(summary.benchmark is benchmark for summary in summaries):
         # Nothing was run on the benchmark that was asked for: what it would be compared with is still worth showing.
