@@ -7,11 +7,12 @@ READY := $(BIN)/.ready
 
 demo: $(READY)
 	$(BIN)/python tracking/train.py --config mmg_tiny
-	$(BIN)/python tracking/test.py mmg synthetic --config mmg_tiny --workers 2 --overwrite
+	$(BIN)/python tracking/train.py --config mmg_tiny_score
+	$(BIN)/python tracking/test.py mmg synthetic --config mmg_tiny_score --workers 2 --overwrite
 	$(BIN)/python tracking/test.py static synthetic --workers 2 --overwrite
-	$(BIN)/python tracking/analyze.py synthetic mmg/mmg_tiny static/default --out analysis/demo --json analysis/demo/scores.json
-	$(BIN)/python tracking/visualize.py track synthetic test-0001 mmg/mmg_tiny static/default --out analysis/demo/track_1.png
-	$(BIN)/python tracking/visualize.py track synthetic test-0002 mmg/mmg_tiny static/default --out analysis/demo/track_2.png
+	$(BIN)/python tracking/analyze.py synthetic mmg/mmg_tiny_score static/default --out analysis/demo --json analysis/demo/scores.json
+	$(BIN)/python tracking/visualize.py track synthetic test-0001 mmg/mmg_tiny_score static/default --out analysis/demo/track_1.png
+	$(BIN)/python tracking/visualize.py track synthetic test-0002 mmg/mmg_tiny_score static/default --out analysis/demo/track_2.png
 	$(BIN)/python tracking/visualize.py reconstruction --config mmg_tiny --out analysis/demo/reconstruction.png
 	@echo "The demo's pictures are in analysis/demo/: curves, boxes on frames, reconstructions."
 	@echo "Training curves and pictures: $(BIN)/tensorboard --logdir runs"
