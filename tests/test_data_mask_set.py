@@ -1,13 +1,16 @@
 """Mask samples: crop, mask and box agree, whatever the jitter and flip; a sample is a function of its number."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from lib.config.refine_schema import RefineCrop, RefineData
 from lib.data.crop import CropWindow
+from lib.data.datasets import open_dataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.frames import ArrayFrames
 from lib.data.mask_set import MaskSet
@@ -120,6 +123,48 @@ def test_unreadable_frames_are_an_error_or_counted(tmp_path: Path):
         for index in range(6):
             assert samples[sample_id(0, index)].mask.any()
     assert samples.num_skipped > 0
+
+
+def test_photographs_with_outlines_as_coco_writes_them(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "val2017").mkdir()
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[10:40, 20:50] = 255
+    cv2.imwrite(str(tmp_path / "val2017" / "7.png"), picture)
+    outline = [20, 10, 50, 10, 50, 40, 20, 40]
+    annotation = {
+        "images": [{"id": 7, "file_name": "7.png", "height": 60, "width": 80}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 7,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [20, 10, 30, 30],
+                "segmentation": [outline],
+            },
+            {
+                "id": 2,
+                "image_id": 7,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [0, 0, 8, 8],
+                "segmentation": [[0, 0, 8, 0, 8, 8, 0, 8]],
+            },
+        ],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(annotation))
+    dataset = open_dataset("coco", "val", tmp_path)
+    masks = [dataset[index].masks for index in range(2)]
+    assert masks[0] is not None and masks[1] is not None
+    assert np.array_equal(masks[0][0], picture[..., 0] > 0)
+    assert masks[1][0].sum() == 64
+    samples = MaskSet([MixedSource(dataset, 1)], replace(PLAIN, max_redraws=50), CROP, seed=3)
+    for index in range(4):
+        sample = samples[sample_id(0, index)]
+        assert sample.mask.any()
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

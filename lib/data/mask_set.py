@@ -79,6 +79,10 @@ class MaskSet(Dataset[MaskSample]):
                 raise ValueError("a training data set has no sequences")
             if isinstance(source.dataset, RegionDataset):
                 raise ValueError("a data set packed as crops has no masks: name the original in data.sources")
+            if not isinstance(source.dataset, SceneDataset) and source.dataset.images_only:
+                first = source.dataset[0]
+                if first.masks is not None:
+                    first.masks[0]  # An index of masks is made now, once, and not by every loader process.
         shares = np.cumsum([source.ratio for source in self._sources])
         self._thresholds = shares / shares[-1]
         self._data = data
