@@ -92,7 +92,7 @@ def profile_memory(experiment: Experiment, num_sequences: int, workers: int) -> 
             tree = Path(folder) / "tree"
             time.sleep(_SETTLING)
             first, second = (_opening(tree) for _ in range(2))
-            openings.append(f"opening {count} sequences: {first:.2f} s the first time, {second:.2f} s the second")
+            openings.append(f"opening {count} sequences: {first:.2f} s the first time, {second:.3f} s the second")
             found[count] = measure_memory(tree, experiment, workers)
     return "\n".join([*openings, describe_memory(found)])
 

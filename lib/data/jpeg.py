@@ -214,7 +214,7 @@ def warn_if_slow() -> None:
                       stacklevel=2)  # fmt: skip
     elif region_decoder() is None:
         warnings.warn("the library TurboJPEG 3 was not found: JPEG frames are decoded from the top down and not in "
-                      "parts, in about 1.5 times the time; pip install turbojpeg", stacklevel=2)  # fmt: skip
+                      "parts, in about 1.4 times the time; pip install turbojpeg", stacklevel=2)  # fmt: skip
 
 
 def _decode_by_opencv(data: bytes, reduction: int) -> np.ndarray:
