@@ -250,7 +250,7 @@ def test_an_interval_for_an_unknown_benchmark_is_refused(
 
 def test_names_that_would_share_a_file_are_refused(videos: Path, run: Callable[..., int]) -> None:
     write_videos(videos, 90, {"one_time": 2})
-    with pytest.raises(ValueError, match="'one_time' would share a result file"):
+    with pytest.raises(ValueError, match="'one' and one_time would share"):
         run()
     assert run(None, videos, False, "one_time", "two") == 0
 

@@ -1,6 +1,7 @@
 """One test of a tracker on a benchmark, from names to result files: what `tracking/test.py` does."""
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Sequence as Indexed
 from contextlib import suppress
@@ -16,9 +17,10 @@ from lib.eval.ranks import Ranks, join_ranks
 from lib.eval.record import RunRecord, claim_folder, describe_difference
 from lib.eval.replaced import FOLDER, forget_replaced
 from lib.eval.runner import RunSummary, join_summaries, run_benchmark
+from lib.models.trained import read_trained_model
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
-from lib.tracker.build import choose_device, read_trained_model
+from lib.tracker.build import choose_device
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,10 @@ def run_test(
     benchmark = find_benchmark(spec.benchmark)
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
-    names = [dataset.names[index] for index in indices]
-    sidecars = {f"{name}{suffix}" for name in names for suffix in ("_time", "_nonfinite")}
-    clashing = sorted(sidecars.intersection(names))
-    if clashing:
-        raise ValueError(f"the sequence {clashing[0]!r} would share a result file with another: rename one")
+    names = {dataset.names[index] for index in indices}
+    for name, suffix in itertools.product(sorted(names), ("_time", "_nonfinite")):
+        if f"{name}{suffix}" in names:
+            raise ValueError(f"the sequences {name!r} and {name}{suffix} would share result files: rename one")
     record = _describe(spec)
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
