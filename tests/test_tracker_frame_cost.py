@@ -21,9 +21,9 @@ def small_products(monkeypatch):
 
 
 def test_stages_are_complete_and_in_order(small_experiment):
-    cost = measure_frame(small_experiment("model.score.enabled=false"), "cpu", frames=3)
+    cost = measure_frame(small_experiment(), "cpu", frames=3)
     assert list(cost.stage_seconds) == STAGES
-    scored = measure_frame(small_experiment("model.score.enabled=true"), "cpu", frames=1)
+    scored = measure_frame(small_experiment("track.update=score"), "cpu", frames=1)
     assert list(scored.stage_seconds) == [*STAGES[:5], "score", *STAGES[5:]]
     assert scored.flops > cost.flops
 

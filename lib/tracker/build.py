@@ -58,7 +58,7 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
         raise ValueError(f"track.update is 'score', but the score module in {path} is not trained: train the second "
                          "stage, or give a --config with track.update: fixed or none")  # fmt: skip
     torch_device = choose_device(device)
-    model = build_model(_as_tracked(experiment), pretrained=False)
+    model = build_model(as_tracked(experiment), pretrained=False)
     load_model_state(model, trained.state, allow_unexpected=("decoder.", "score."), source=str(path))
     return MMGTracker(
         TrackingNetwork(
@@ -147,7 +147,7 @@ def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
     )
 
 
-def _as_tracked(experiment: Experiment) -> Experiment:
+def as_tracked(experiment: Experiment) -> Experiment:
     """Return the experiment without what tracking does not use, so that it is not built."""
     model = experiment.model
     decoder = dataclasses.replace(model.decoder, self_decoder=False, online_to_search=False, search_to_online=False)

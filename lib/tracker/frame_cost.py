@@ -17,7 +17,7 @@ from lib.models.inference import TrackingNetwork
 from lib.models.peak import PeakMeter, describe_device
 from lib.models.precision import tracking_dtype
 from lib.models.stopwatch import Stopwatch
-from lib.tracker.build import choose_device
+from lib.tracker.build import as_tracked, choose_device
 from lib.tracker.mmg import TrackingModel, clip_to_frame
 
 # On GPUs the field's protocol; a CPU is slow and has no clock to settle.
@@ -133,7 +133,7 @@ def measure_frame(
     device = choose_device(device_name)
     track = experiment.track
     dtype = tracking_dtype(track.precision, device)
-    model = build_model(experiment, pretrained=False).without_decoder().eval().to(device)
+    model = build_model(as_tracked(experiment), pretrained=False).eval().to(device)
     plain = TrackingNetwork(model, dtype)
     flops = TimedFrame(experiment, plain, device, {}).count_flops()
     network, parts = plain, _parts(plain)
@@ -142,7 +142,7 @@ def measure_frame(
     timed = TimedFrame(experiment, network, device, parts)
     other: Callable[[], dict[str, float]] | None = None
     if baseline is not None:
-        peer = build_model(baseline, pretrained=False).without_decoder().eval().to(device)
+        peer = build_model(as_tracked(baseline), pretrained=False).eval().to(device)
         other = TimedFrame(baseline, peer, device, {}).run
 
     formats = dict.fromkeys((torch.float32, dtype or torch.float32))
