@@ -192,7 +192,8 @@ def test_every_nth_epoch_is_kept_although_checkpoints_are_rarer(small_experiment
 
 
 @pytest.mark.slow
-def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_path):
+def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     losses = []
     for compiled in (False, True):
         settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0")

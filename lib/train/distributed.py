@@ -5,7 +5,8 @@ import re
 from datetime import timedelta
 
 import torch
-from torch import distributed
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lib.train.watch import RankWatch
 
@@ -77,6 +78,13 @@ def choose_device(name: str = "auto") -> torch.device:
                              "here; use --device cpu")  # fmt: skip
         torch.cuda.set_device(device)
     return device
+
+
+def share_gradients(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return what averages the gradients of all processes; with one process the network itself."""
+    if world_size() == 1:
+        return network
+    return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
-"""What a stored run and the wanted one must share, for the one to be continued as the other."""
+"""Where a run stands, and what a stored one must share with the wanted one to be continued as it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ _FREE_KEYS = (
     "train.validate_every",
     "track.",
 )
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: number of finished steps.
+        epochs: number of epochs that are over, validation included.
+        left_out: number of steps that were not finite and changed nothing.
+    """
+
+    step: int = 0
+    epochs: int = 0
+    left_out: int = 0
 
 
 def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
@@ -34,27 +33,12 @@ from lib.train.nonfinite import Statistics, dump_step, nonfinite_terms
 from lib.train.objective import BatchT, Objective, Samples, SampleT
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
 from lib.train.precision import build_scaler, resolve_precision, scale_may_fall
-from lib.train.resume import read_state
+from lib.train.resume import Progress, read_state
 from lib.train.step_noise import StepNoise
 from lib.train.stopping import Interrupted, StopSignals
-from lib.train.validation import VALIDATION_EPOCH, validation_share
+from lib.train.validation import VALIDATION_EPOCH, Group, mean_over_groups, validation_share
 
 _PICTURED = 4  # samples in a TensorBoard picture
-
-
-@dataclass
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        step: number of finished steps.
-        epochs: number of epochs that are over, validation included.
-        left_out: number of steps that were not finite and changed nothing.
-    """
-
-    step: int = 0
-    epochs: int = 0
-    left_out: int = 0
 
 
 class Trainer(Generic[SampleT, BatchT]):
@@ -115,7 +99,7 @@ class Trainer(Generic[SampleT, BatchT]):
             compile_parts(self.model)
         # Each process normalises by its own samples, as the trackers of this line do: 20 samples give every channel of
         # the head thousands of values. The running statistics are those of rank 0.
-        self._parallel = _share_gradients(objective.network, device)
+        self._parallel = distributed.share_gradients(objective.network, device)
         self._stops = StopSignals()
         self._agreed_stop = 0
         self.log = RunLog(run, start_step=self.progress.step, enabled=distributed.is_main())
@@ -225,27 +209,20 @@ class Trainer(Generic[SampleT, BatchT]):
         )
         loader = open_loader(self._validation_set, [group.ids for group in share], data.workers, self.device)
         generator = torch.Generator(device=self.device)
-        sums = {"samples": 0.0}
-        measures: list[str] = []
+
+        def compute(batch: BatchT, group: Group) -> Losses:
+            self._report("recording")
+            generator.manual_seed(group.number)
+            with self._autocast():
+                return self.objective.losses(self.objective.network, batch.to(self.device), generator)
+
+        def pause() -> None:
+            self._report("waiting for the other ranks")
+            self._stop_if(self._stops.agreed(self.device))
+
         self.model.eval()
         with self._averaged():
-            for group, batch in zip(share, loader, strict=True):
-                self._report("waiting for the other ranks")
-                self._stop_if(self._stops.agreed(self.device))
-                self._report("recording")
-                batch = batch.to(self.device)
-                generator.manual_seed(group.number)
-                with self._autocast():
-                    losses = self.objective.losses(self.objective.network, batch, generator)
-                measures = list(losses.measures)
-                samples = 0 if group.repeated else batch.num_samples
-                sums["samples"] += samples
-                for name, value in {**losses.terms, "total": losses.total, **losses.measures}.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * samples
-        self._report("waiting for the other ranks")
-        totals = torch.tensor(list(sums.values()), dtype=torch.float64, device=self.device)
-        num_samples, *values = distributed.sum_over_ranks(totals).tolist()
-        results = {name: value / num_samples for name, value in zip(list(sums)[1:], values, strict=True)}
+            results, measures = mean_over_groups(share, loader, compute, pause, self.device)
         self.log.scalars("validation", self.progress.step, results, epoch=epoch)
         shown = ", ".join(f"{name} {results[name]:.4f}" for name in ("total", *measures))
         self.log.say(f"epoch {epoch}: validation {shown}")
@@ -383,10 +360,3 @@ class Trainer(Generic[SampleT, BatchT]):
     def _stop_if(self, number: int) -> None:
         if number:
             raise Interrupted(signal.Signals(number).name)
-
-
-def _share_gradients(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return what averages the gradients of all processes; with one process the network itself."""
-    if distributed.world_size() == 1:
-        return network
-    return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)

@@ -1,8 +1,14 @@
-"""Which validation samples each process computes; together all of them, once."""
+"""Validation shared by all processes: which samples each computes, and the means over all of them."""
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import torch
+
 from lib.data.training_set import sample_id
+from lib.train import distributed
+from lib.train.losses import Losses
+from lib.train.objective import BatchT
 
 VALIDATION_EPOCH = 10**6  # an epoch number that training never reaches, so validation noise is its own
 
@@ -31,3 +37,35 @@ def validation_share(num_samples: int, batch_size: int, rank: int, processes: in
         indices = range(starts[number], min(starts[number] + batch_size, num_samples))
         share.append(Group(number, [sample_id(VALIDATION_EPOCH, index) for index in indices], repeated))
     return share
+
+
+def mean_over_groups(
+    share: Sequence[Group],
+    batches: Iterable[BatchT],
+    compute: Callable[[BatchT, Group], Losses],
+    pause: Callable[[], None],
+    device: torch.device,
+) -> tuple[dict[str, float], list[str]]:
+    """Return the means over the samples of all processes, and the names of those that are measures.
+
+    Args:
+        share: the groups of this process.
+        batches: their samples.
+        compute: what a batch costs.
+        pause: called before each group, by all processes at the same point.
+        device: on which to add up.
+    """
+    sums = {"samples": 0.0}
+    measures: list[str] = []
+    for group, batch in zip(share, batches, strict=True):
+        pause()
+        losses = compute(batch, group)
+        measures = list(losses.measures)
+        samples = 0 if group.repeated else batch.num_samples
+        sums["samples"] += samples
+        for name, value in {**losses.terms, "total": losses.total, **losses.measures}.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * samples
+    pause()
+    totals = torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
+    num_samples, *values = distributed.sum_over_ranks(totals).tolist()
+    return {name: value / num_samples for name, value in zip(list(sums)[1:], values, strict=True)}, measures

@@ -1,0 +1,47 @@
+"""The log and its numbers: means of what was finite, and a record that cannot be written ends nothing."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.train.log import RunLog
+from lib.train.meter import Meter, describe
+
+CPU = torch.device("cpu")
+
+
+def test_means_are_those_of_finite_values():
+    meter = Meter()
+    for total, norm in ((1.0, 2.0), (float("nan"), float("inf")), (3.0, 4.0)):
+        meter.add({"total": torch.tensor(total), "gradient_norm": torch.tensor(norm)}, waited=0.0, samples=8)
+    values = meter.read_and_reset(CPU)
+    assert (values["total"], values["gradient_norm"]) == (2.0, 3.0)
+    assert values["samples_per_second"] > 0 and values["memory_gb"] > 0.01
+    meter.add({"total": torch.tensor(5.0), "gradient_norm": torch.tensor(1.0)}, waited=0.0, samples=8)
+    assert meter.read_and_reset(CPU)["total"] == 5.0
+
+
+def test_the_line_names_every_loss_and_how_the_machine_does():
+    line = describe({"l1": 0.125, "total": 2.5, "mean_iou": 0.75, "gradient_norm": 3.0, "samples_per_second": 60.5,
+                     "data_wait": 0.031, "memory_gb": 1.5, "lr": 1e-4})  # fmt: skip
+    assert line == (
+        "l1 0.125  total 2.500  mean_iou 0.750 | lr 1.00e-04  60.5 samples/s  data wait 3 %  gradient 3.00  "
+        "memory 1.50 GB"
+    )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full, a disk without space")
+def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, capsys):
+    log = RunLog(tmp_path, start_step=0, enabled=True)
+    log.scalars("train", 1, {"total": 1.0})
+    log._file = Path("/dev/full").open("a", encoding="utf-8")  # noqa: SIM115 - the log closes it
+    for step in (2, 3):
+        log.scalars("train", step, {"total": 1.0})
+    log.close()
+    said = capsys.readouterr().err
+    assert said.count("the log of this run cannot be written, training goes on") == 1
+    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1]
