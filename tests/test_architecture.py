@@ -21,7 +21,7 @@ ALLOWED = {
     "eval": {"tracker", "models", "data", "config", "box", "draw"},
 }
 # Inside lib.models, only these meet the config.
-CONFIG_IN_MODELS = {"build.py", "profile.py", "refine_build.py"}
+CONFIG_IN_MODELS = {"build.py", "trained.py", "profile.py", "refine_build.py"}
 OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "jpeg4py", "lmdb", "pycocotools"}
 
 

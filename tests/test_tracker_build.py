@@ -14,6 +14,7 @@ from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.models.build import build_model
 from lib.models.mmg import MMG
+from lib.models.trained import RUNS
 from lib.tracker import TRACKERS, TrackerSpec, build
 from lib.tracker.build import choose_device
 from lib.tracker.classical import StaticBox
@@ -136,7 +137,7 @@ def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest
 
 def test_the_newest_weights_of_a_config_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = build.RUNS / "small"
+    folder = RUNS / "small"
     folder.mkdir(parents=True)
     config = config_file(tmp_path)
     save_model(folder / "latest.pth", load(config))

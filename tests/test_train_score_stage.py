@@ -5,7 +5,8 @@ import torch
 
 from lib.config.load import load
 from lib.models.build import build_model
-from lib.tracker.build import build_mmg_tracker, read_trained_model
+from lib.models.trained import read_trained_model
+from lib.tracker.build import build_mmg_tracker
 from lib.train.session import open_trainer
 
 STAGES = ("mmg_vitb_score", "mmg_vitb_got10k_score", "mmg_vits_score", "mmg_vitt_score", "mmg_tiny_score")

@@ -181,7 +181,7 @@ def _curves(arguments: argparse.Namespace) -> int:
 
 def _reconstruction(arguments: argparse.Namespace) -> int:
     # What only a network needs takes seconds to load, for which strips and curves need not wait.
-    from lib.tracker.build import find_checkpoint, read_trained_model
+    from lib.models.trained import find_checkpoint, read_trained_model
     from lib.train.pictures import picture_samples
 
     trained = read_trained_model(find_checkpoint(arguments.config, arguments.checkpoint), arguments.config)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lib.config.load import find_experiment
 from lib.eval.fingerprint import file_sha256
+from lib.models.trained import RUNS
 from lib.tracker import TrackerSpec
-from lib.tracker.build import RUNS
 from lib.tracker.refine import MaskSpec
 
 ORACLE = "oracle"  # answers the ground truth

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from lib.config.load import load
 from lib.config.suggest import suggest
+from lib.models.trained import find_checkpoint, read_trained_model
 from lib.tracker.base import Tracker
-from lib.tracker.build import build_mmg_tracker, find_checkpoint, read_trained_model
+from lib.tracker.build import build_mmg_tracker
 from lib.tracker.classical import OpenCVTracker, StaticBox
 
 

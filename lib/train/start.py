@@ -6,7 +6,7 @@ from lib.config.schema import Experiment
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
-from lib.tracker.build import RUNS, differing_model_keys, read_trained_model
+from lib.models.trained import RUNS, differing_model_keys, read_trained_model
 from lib.train.checkpoint import LATEST, checkpoints
 
 
