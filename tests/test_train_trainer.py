@@ -196,7 +196,8 @@ def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     losses = []
     for compiled in (False, True):
-        settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0")
+        settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0", "model.encoder.depth=1",
+                    "model.decoder.online_to_search=false", "model.decoder.search_to_online=false")  # fmt: skip
         trainer = open_trainer(small_experiment(*settings), tmp_path / str(compiled), device="cpu")
         batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
         trainer.objective.train()
