@@ -12,6 +12,10 @@ def requirements() -> list[str]:
     return [name for name in names if name and not name.startswith("-e")]
 
 
+# Brings the library TurboJPEG 3, which decodes parts of a JPEG, where the system has an older one or none. One person's
+# package: an extra, and nothing depends on it.
+TURBOJPEG = 'turbojpeg>=0.0.2; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"'
+
 setup(
     name="mmg-tracker",
     version="0.1.0",
@@ -22,7 +26,8 @@ setup(
     python_requires=">=3.10",
     install_requires=requirements(),
     extras_require={
-        "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0"],
+        "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0", TURBOJPEG],
+        "turbojpeg": [TURBOJPEG],
         # To test the report page; Chromium and its driver come from the system.
         "browser": ["selenium>=4.20"],
         # The same OpenCV with the contributed modules: CSRT and KCF.

@@ -15,7 +15,7 @@ from lib.data.crop import CropWindow
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.trained import RUNS
-from lib.tracker import TRACKERS, TrackerSpec, build
+from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.build import choose_device
 from lib.tracker.classical import StaticBox
 from lib.tracker.mmg import MMGTracker, clip_to_frame
