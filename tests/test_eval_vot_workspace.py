@@ -16,6 +16,7 @@ from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.frames import read_image
 from lib.eval.vot_mask import decode_mask
 from lib.eval.vot_registry import VotEntry, add_tracker, describe_tracker
+from lib.eval.vot_scores import read_vot_analysis
 from lib.eval.vot_sequence import choose_anchors, write_vot_sequence
 from lib.eval.vot_workspace import LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 from lib.tracker import TrackerSpec
@@ -257,3 +258,13 @@ def test_mistakes_are_named_before_anything_is_written(
     with pytest.raises(ValueError, match=message):
         prepare.main(["vot-workspace", str(tmp_path / "work"), *arguments])
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("text", ["name: mmg_tiny\ncrop: {}\n", "stack: [unclosed", "hello"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match="no config of a workspace"):
+        is_workspace(tmp_path)
+    with pytest.raises(ValueError, match="no config of a workspace"):
+        read_vot_analysis(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

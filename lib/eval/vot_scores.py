@@ -10,7 +10,7 @@ import yaml
 
 from lib.eval.published import PublishedTable
 from lib.eval.tables import aligned
-from lib.eval.vot_workspace import VOT2020
+from lib.eval.vot_workspace import VOT2020, read_workspace_stack
 
 # The toolkit's classes, as its files name them.
 _EAO, _CURVE, _AVERAGE = (
@@ -79,7 +79,9 @@ def read_vot_analysis(workspace: Path) -> VotAnalysis:
     config_file = workspace / "config.yaml"
     if not config_file.is_file():
         raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config_file}")
-    stack = str(yaml.safe_load(config_file.read_text(encoding="utf-8")).get("stack"))
+    stack = read_workspace_stack(workspace)
+    if stack is None:
+        raise ValueError(f"{config_file} is no config of a workspace of the VOT toolkit")
     files = sorted((workspace / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
     if not files:
         raise FileNotFoundError(f"{workspace} was not analysed yet: vot evaluate --workspace {workspace} TRACKER, then "

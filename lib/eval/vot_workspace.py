@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import yaml
 from tqdm import tqdm
 
 from lib.data.datasets.synthetic import SyntheticDataset
@@ -54,11 +55,29 @@ class LocalData:
 
 
 def is_workspace(folder: Path) -> bool:
-    """Return whether a folder holds a workspace to which trackers can be added: not one that is half written."""
+    """Return whether a folder holds a workspace to which trackers can be added: not one that is half written.
+
+    Raises:
+        ValueError: the folder holds something else's `config.yaml`, such as that of a training run.
+    """
     config = folder / "config.yaml"
     if not config.is_file():
         return False
+    if read_workspace_stack(folder) is None:
+        raise ValueError(f"{config} is no config of a workspace of the VOT toolkit, with stack and registry: "
+                         "choose another folder")  # fmt: skip
     return config.read_text(encoding="utf-8") != _config(_STACK) or (folder / "sequences" / "list.txt").is_file()
+
+
+def read_workspace_stack(folder: Path) -> str | None:
+    """Return the stack that the `config.yaml` of a folder names; None when it is not a workspace's."""
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    if not isinstance(config, dict) or not {"stack", "registry"} <= config.keys():
+        return None
+    return str(config["stack"])
 
 
 def write_local_workspace(folder: Path, data: LocalData) -> None:

@@ -88,7 +88,8 @@ def check(num_processes: int, device: str) -> None:
         raise ValueError(f"--device {device} names one GPU for {num_processes} processes: leave it out, and choose "
                          "GPUs by the environment variable CUDA_VISIBLE_DEVICES")  # fmt: skip
     available = torch.cuda.device_count()
-    if device != "cpu" and (available or device == "cuda") and num_processes > available:
+    alone = 1 if device == "auto" else 0  # one process may find for itself that there is no GPU
+    if device != "cpu" and num_processes > max(available, alone):
         raise ValueError(f"--gpus {num_processes}, and PyTorch sees {available} CUDA devices here; with --device cpu "
                          "each process trains on the CPU")  # fmt: skip
 

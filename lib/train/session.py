@@ -16,6 +16,7 @@ from lib.data.mask_set import MaskSet
 from lib.data.training_set import MixedSource, TrainingSet
 from lib.models.refine_build import build_refine_model
 from lib.train import distributed
+from lib.train.checkpoint import checkpoints
 from lib.train.environment import describe_environment, record_environment
 from lib.train.objective import TrackingObjective
 from lib.train.refine_objective import RefineObjective
@@ -41,6 +42,8 @@ def train(
 
 def _train(trainer: Trainer) -> int:
     log, run = trainer.log, trainer.run
+    if distributed.is_main():
+        log.say(f"training {trainer.experiment.name} on {distributed.world_size()} x {trainer.device}")
     if trainer.progress.step:
         log.say(f"continuing {run} at step {trainer.progress.step} of {trainer.num_steps}")
     try:
@@ -49,7 +52,9 @@ def _train(trainer: Trainer) -> int:
         log.say(f"{interrupted}: saved {run} at step {trainer.progress.step}; run the same command to continue")
         return 143 if str(interrupted) == "SIGTERM" else 130
     except FloatingPointError as error:
-        print(f"error: {error}; the last checkpoint in {run} is intact", file=sys.stderr)
+        kept = checkpoints(run)
+        where = f"{kept[0]} is intact" if kept else f"{run} holds no checkpoint yet"
+        print(f"error: {error}; {where}", file=sys.stderr)
         return 1
     log.say(f"trained {trainer.experiment.name}: {run / 'latest.pth'}")
     return 0
@@ -60,7 +65,7 @@ def open_trainer(
 ) -> Trainer:
     """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
     if isinstance(experiment, Experiment):
-        check_stage(experiment)
+        check_stage(experiment, run)
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
     if torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:

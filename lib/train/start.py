@@ -10,25 +10,16 @@ from lib.models.trained import RUNS, differing_model_keys, read_trained_model
 from lib.train.checkpoint import LATEST, checkpoints
 
 
-def check_stage(experiment: Experiment) -> None:
-    """Refuse an experiment whose sections do not fit its stage.
+def check_stage(experiment: Experiment, run: Path) -> None:
+    """Refuse an experiment whose sections do not fit its stage, or that starts from what is not there.
 
     Raises:
         ValueError: what does not fit, and the cure.
+        FileNotFoundError: there are no weights to start from, and `run` has none of its own.
     """
-    train = experiment.train
-    if train.stage == "tracker":
-        if experiment.data.negatives:
-            raise ValueError(f"data.negatives is {experiment.data.negatives}, and train.stage: tracker learns boxes, "
-                             "which negatives have not; set it to 0, or train.stage to score")  # fmt: skip
-        return
-    if not experiment.model.score.enabled:
-        raise ValueError("train.stage: score trains the score module, and model.score.enabled is false")
-    if not experiment.data.negatives:
-        raise ValueError("train.stage: score needs samples without the target: set data.negatives, to 0.5 by custom")
-    if train.start_from is None:
-        raise ValueError("train.stage: score starts from the weights of a finished first stage: set train.start_from "
-                         "to its checkpoint, or to the config whose run in runs/ has it")  # fmt: skip
+    _check_sections(experiment)
+    if experiment.train.start_from is not None and not checkpoints(run):
+        find_start(experiment.train.start_from)
 
 
 def build_starting_model(experiment: Experiment, run: Path) -> MMG:
@@ -76,3 +67,19 @@ def find_start(start_from: str) -> Path:
             f"`python tracking/train.py --config {start_from}`, or name a file: --set train.start_from=FILE.pth"
         )
     return newest
+
+
+def _check_sections(experiment: Experiment) -> None:
+    train = experiment.train
+    if train.stage == "tracker":
+        if experiment.data.negatives:
+            raise ValueError(f"data.negatives is {experiment.data.negatives}, and train.stage: tracker learns boxes, "
+                             "which negatives have not; set it to 0, or train.stage to score")  # fmt: skip
+        return
+    if not experiment.model.score.enabled:
+        raise ValueError("train.stage: score trains the score module, and model.score.enabled is false")
+    if not experiment.data.negatives:
+        raise ValueError("train.stage: score needs samples without the target: set data.negatives, to 0.5 by custom")
+    if train.start_from is None:
+        raise ValueError("train.stage: score starts from the weights of a finished first stage: set train.start_from "
+                         "to its checkpoint, or to the config whose run in runs/ has it")  # fmt: skip
