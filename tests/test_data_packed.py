@@ -15,6 +15,7 @@ import pytest
 
 import lib.data.pack as pack
 import lib.data.packed as packed
+from lib.data.check import Selection, check
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.pack import pack_folder
@@ -252,3 +253,34 @@ def test_reader_of_files_reads_the_packed_data_set(tmp_path: Path) -> None:
         np.testing.assert_array_equal(a.visible, b.visible)
         for frame in range(5):
             np.testing.assert_array_equal(a.frames[frame], b.frames[frame])
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, noted: bool) -> None:
+    root, out = tmp_path / "files", tmp_path / "lmdb"
+    root.mkdir()
+    for number in range(60):
+        (root / f"{number}.bin").write_bytes(bytes([number]) * 5000)
+    pack_folder(root, out, progress=False)
+    note = json.loads((out / "packed.json").read_text())
+    file = out / "data.mdb"
+    whole = file.stat().st_size
+    assert note.pop("bytes") == whole
+    if not noted:  # as packs of an earlier version
+        (out / "packed.json").write_text(json.dumps(note))
+    assert len(list(open_tree(out).iterdir())) == 60
+    cut = tmp_path / "cut"  # under a name that is not open yet
+    shutil.copytree(out, cut)
+    length = whole - 1 if noted else whole // 2
+    os.truncate(cut / "data.mdb", length)
+    with pytest.raises(ValueError, match=rf"cut/data\.mdb is cut off: it has {length:,} bytes of .*copy it again"):
+        list(open_tree(cut).iterdir())
+    before = (cut / "packed.json").read_text()
+    with pytest.raises(ValueError, match="is cut off"):
+        pack_folder(root, cut, progress=False)
+    assert (cut / "packed.json").read_text() == before
+    (report,) = check([Selection("folder", root=cut)])
+    assert report.broken and "is cut off" in report.absent
+    os.truncate(cut / "data.mdb", 100)
+    with pytest.raises(ValueError, match=r"data\.mdb is damaged"):
+        list(open_tree(cut).iterdir())

@@ -15,6 +15,7 @@ _DATA_FILE = "data.mdb"
 _NOTE = "packed.json"  # beside it: what was packed, and whether all of it was
 _COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
 _FIRST_MAP = 2**30  # bytes of address space; doubled when full
+_UNWRITTEN = 16  # pages; only single ones were seen
 _MAX_KEY = 511  # bytes, a limit of LMDB
 _AFTER_SLASH = chr(ord("/") + 1)  # sorts directly after everything below a folder
 
@@ -126,6 +127,7 @@ class PackWriter:
         """
         database.mkdir(parents=True, exist_ok=True)
         self.current_at: float | None = time.time()
+        _opened.pop(str(database), None)  # this process may have read what it now goes on writing
         if is_packed(database):
             note = _read_note(database)
             if note["source"] != source:
@@ -133,12 +135,12 @@ class PackWriter:
                     f"{database} holds {note['source']}, not {source}; choose another folder, or remove it"
                 )
             self.current_at = note.get("current_at")
+            _open(database, note).close()  # refuses a damaged one before anything is written
         self._database = database
         self._source = source
         self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         self._write_note(complete=False)
-        _opened.pop(str(database), None)  # this process may have read what it now goes on writing
         self._environment = lmdb.open(str(database), map_size=_FIRST_MAP, lock=True, metasync=False)
 
     def __enter__(self) -> "PackWriter":
@@ -221,7 +223,9 @@ class PackWriter:
 
     def _write_note(self, complete: bool) -> None:
         partial = self._database / f".{_NOTE}.partial"
-        note = {"source": self._source, "complete": complete, "current_at": self.current_at}
+        note: dict[str, Any] = {"source": self._source, "complete": complete, "current_at": self.current_at}
+        if complete:
+            note["bytes"] = (self._database / _DATA_FILE).stat().st_size
         partial.write_text(json.dumps(note) + "\n", encoding="utf-8")
         partial.replace(self._database / _NOTE)
 
@@ -239,8 +243,30 @@ def _environment(database: str) -> lmdb.Environment:
         note = _read_note(Path(database))
         if not note["complete"]:
             raise ValueError(f"the LMDB in {database} is not complete; run again the command that was writing it")
-        _opened[database] = process, lmdb.open(database, readonly=True, lock=False, readahead=False)
+        _opened[database] = process, _open(Path(database), note)
     return _opened[database][1]
+
+
+def _open(database: Path, note: dict[str, Any]) -> lmdb.Environment:
+    """Open a database to read it, if its file is as long as it must be: reading beyond the end kills the process.
+
+    Raises:
+        ValueError: it was cut off, or is no LMDB.
+    """
+    file = database / _DATA_FILE
+    cure = "copy it again, or remove the folder and make it anew with prepare.py"
+    try:
+        environment = lmdb.open(str(database), readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        raise ValueError(f"{file} is damaged: {error}; {cure}") from None
+    size = file.stat().st_size
+    page_size = environment.stat()["psize"]
+    # Where the size was not noted, it is that of the pages; the last few, if unused, may never have been written.
+    needed = note.get("bytes") or (environment.info()["last_pgno"] + 1 - _UNWRITTEN) * page_size
+    if size < needed:
+        environment.close()
+        raise ValueError(f"{file} is cut off: it has {size:,} bytes of {needed:,}; {cure}")
+    return environment
 
 
 def _read_note(database: Path) -> dict[str, Any]:
