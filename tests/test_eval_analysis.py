@@ -1,5 +1,6 @@
 """Result folders, missing sequences, tables and JSON."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +215,20 @@ def test_results_of_another_benchmark_are_refused(tmp_path: Path) -> None:
     claim_folder(tmp_path / "x", RunRecord("mmg", "big", "lasot", None, None, {}), overwrite=False)
     with pytest.raises(ValueError, match="results on lasot, not on toys"):
         find_results([str(tmp_path / "x")], BENCHMARK, tmp_path)
+
+
+def test_results_that_a_run_made_of_other_videos_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x")
+    ResultFiles(folder, "b").write(TRUE + np.array([2.0, 0, 0, 0]), SECONDS, 0)
+    ResultFiles(folder, "c").write(np.vstack((TRUE, TRUE[:1])), np.full(5, 0.25), 0)
+    (published,) = run(Result("x", folder)).scores
+    assert len(published.sequences) == 3, "nobody knows where results without a record come from"
+    (folder / "run.json").write_text(json.dumps(dataclasses.asdict(RunRecord("mmg", "x", "toys", None, None, {}))))
+    with pytest.raises(ValueError, match=r"x holds results of other videos .*: b \(first box 12,10,32,16, here "
+                       r"10,10,32,16\), c \(5 rows for 4 frames\); give the --root .*test\.py anew"):  # fmt: skip
+        run(Result("x", folder))
+    write(folder, offset=16)
+    assert len(run(Result("x", folder)).scores[0].sequences) == 3
 
 
 def test_benchmarks_are_well_formed_and_found_by_name() -> None:

@@ -170,6 +170,19 @@ def test_without_the_data_set_rows_are_said_to_be_unchecked(tmp_path: Path) -> N
     assert pack(SERVERS["got10k"], folder, tmp_path / "x.zip", partial).num_unchecked == 80
 
 
+def test_results_that_a_run_made_of_other_videos_are_not_packed(tmp_path: Path) -> None:
+    folder, dataset = write(tmp_path / "raw", GOT10K_NAMES), Held(GOT10K_NAMES)
+    for index, name in enumerate(GOT10K_NAMES):
+        boxes = boxes_of(index)
+        boxes[0] = dataset[index].boxes_xywh[0] + (index == 2)
+        ResultFiles(folder, name).write(boxes, np.ones(len(boxes)), 0)
+    pack(SERVERS["got10k"], folder, tmp_path / "stranger.zip", dataset)
+    (folder / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other videos .*: GOT-10k_Test_000003 \(first box 2,3,4,5, here 1,2,3,4\); "):
+        pack(SERVERS["got10k"], folder, tmp_path / "x.zip", dataset)
+    assert not list(tmp_path.glob("x.zip*"))
+
+
 def test_results_of_another_benchmark_and_other_mistakes_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "mmg" / "x" / "lasot"
     claim_folder(folder, RunRecord("mmg", "x", "lasot", None, None, {}), overwrite=False)

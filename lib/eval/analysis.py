@@ -10,6 +10,7 @@ from lib.config.suggest import suggest
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.eval.benchmarks import Benchmark
 from lib.eval.metrics import Protocol, check_predictions, got10k_overlap, score_sequence
+from lib.eval.other_videos import is_recorded, other_video, refuse_other_videos
 from lib.eval.record import read_record
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
 from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
@@ -77,7 +78,8 @@ def analyze(
 
     Raises:
         ValueError: missing sequences, a result file that cannot be scored (named, with its row), a folder with the
-            results of another benchmark, or a benchmark that publishes the first box of a sequence only.
+            results of another benchmark or of other videos with the same names, or a benchmark that publishes the first
+            box of a sequence only.
     """
     missing = tuple(
         MissingSequences(result.name, absent) for result in results if (absent := _missing(benchmark, dataset, result))
@@ -86,6 +88,7 @@ def analyze(
         raise ValueError(f"{describe_missing(missing, limit=10)}; --allow-missing scores the sequences that all have")
     left_out = {name for result in missing for name in result.sequences}
     scored: dict[str, list[SequenceScores]] = {result.name: [] for result in results}
+    differences: dict[Path, dict[str, str]] = {result.folder: {} for result in results if is_recorded(result.folder)}
     for index, name in enumerate(dataset.names):
         if name in left_out:
             continue
@@ -94,7 +97,14 @@ def analyze(
             raise ValueError(f"{benchmark.name} publishes {len(sequence.boxes_xywh)} of the {len(sequence)} boxes of "
                              f"{name}; it can only be scored by its server, see tracking/submit.py")  # fmt: skip
         for result in results:
-            scored[result.name].append(_score(benchmark, sequence, result, protocol))
+            boxes_xywh = read_boxes(ResultFiles(result.folder, name).boxes)
+            difference = other_video(boxes_xywh, sequence) if result.folder in differences else None
+            if difference:
+                differences[result.folder][name] = difference
+            else:
+                scored[result.name].append(_score(benchmark, sequence, result, boxes_xywh, protocol))
+    for folder, of_folder in differences.items():
+        refuse_other_videos(folder, of_folder)
     if not all(scored.values()):
         raise ValueError("no sequence has a result file in every folder: there is nothing to score")
     scores = tuple(BenchmarkScores(name, tuple(sequences)) for name, sequences in scored.items())
@@ -166,9 +176,11 @@ def _missing(benchmark: Benchmark, dataset: SequenceDataset, result: Result) -> 
     return missing
 
 
-def _score(benchmark: Benchmark, sequence: Sequence, result: Result, protocol: Protocol) -> SequenceScores:
+def _score(
+    benchmark: Benchmark, sequence: Sequence, result: Result, boxes_xywh: np.ndarray, protocol: Protocol
+) -> SequenceScores:
     files = ResultFiles(result.folder, sequence.name)
-    boxes_xywh = check_predictions(read_boxes(files.boxes), len(sequence.boxes_xywh), str(files.boxes))
+    boxes_xywh = check_predictions(boxes_xywh, len(sequence.boxes_xywh), str(files.boxes))
     return score_sequence(
         sequence.name,
         boxes_xywh,

@@ -13,6 +13,7 @@ from lib.data.sequence import SequenceDataset
 from lib.eval.analysis import find_results
 from lib.eval.benchmarks import BENCHMARKS
 from lib.eval.metrics import check_predictions
+from lib.eval.other_videos import is_recorded, other_video, refuse_other_videos
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
 
 _NUM_LISTED = 20
@@ -95,7 +96,8 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
         dataset: the benchmark's sequences where they are at hand. Without them the numbers of rows are not checked.
 
     Raises:
-        ValueError: the archive is not called .zip, or sequences are missing or cannot be handed in; they are listed.
+        ValueError: the archive is not called .zip, or sequences are missing, cannot be handed in or are of other
+            videos with the same names; they are listed.
         OSError: the archive cannot be written; the message names it.
     """
     if archive.suffix != ".zip":
@@ -105,17 +107,22 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
     num_frames = num_non_finite = 0
     problems: list[str] = []
     members: list[tuple[str, str]] = []
+    differences: dict[str, str] = {}
+    recorded = is_recorded(folder)
     for name in names:
         files = ResultFiles(folder, name)
-        length = len(dataset[index_of[name]]) if dataset and name in index_of else None
+        sequence = dataset[index_of[name]] if dataset and name in index_of else None
         try:
-            boxes_xywh, seconds = _read_checked(files, length, server.timed)
+            boxes_xywh, seconds = _read_checked(files, None if sequence is None else len(sequence), server.timed)
         except (ValueError, FileNotFoundError) as error:
             problems.append(str(error))
             continue
+        if recorded and sequence is not None and (difference := other_video(boxes_xywh, sequence)):
+            differences[name] = difference
         members += server.members(name, boxes_xywh, seconds)
         num_frames += len(boxes_xywh)
         num_non_finite += files.num_non_finite()
+    refuse_other_videos(folder, differences)
     if problems:
         raise ValueError(f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:"
                          f"{_listed(problems)}")  # fmt: skip
