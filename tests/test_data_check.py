@@ -70,6 +70,15 @@ def test_only_full_finds_every_damaged_frame(tmp_path: Path, workers: int) -> No
     assert "00000001.png" in problem
 
 
+def test_folders_that_are_no_sequences_are_noted(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "walk")
+    make_sequence(tmp_path / "run")
+    (tmp_path / "run" / "groundtruth.txt").rename(tmp_path / "run" / "boxes.txt")
+    report = check_folder(tmp_path)
+    assert not report.broken
+    assert f"note: 1 folder without groundtruth.txt in {tmp_path} left out: run" in describe(report)
+
+
 def test_a_damaged_annotation_is_named_and_the_rest_still_checked(tmp_path: Path) -> None:
     make_sequence(tmp_path / "a", boxes="1,2,x,4\n")
     make_sequence(tmp_path / "b")

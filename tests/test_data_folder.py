@@ -1,5 +1,6 @@
 """Own data: every layout that is promised, and errors that say where to look."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.datasets.folder import FolderDataset, natural_key
+from lib.data.datasets.folder import FolderDataset, LeftOutWarning, natural_key
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "sequences"
 MakeSequence = Callable[..., Path]
@@ -60,6 +61,20 @@ def test_sequences_are_sorted_and_hidden_ones_left_out(make_sequence: MakeSequen
     for name in ("clip10", "clip9", ".clip11.partial"):
         folder = make_sequence(name=name)
     assert list(FolderDataset(folder.parent).names) == ["clip9", "clip10"]
+
+
+def test_folders_without_boxes_are_named(make_sequence: MakeSequence) -> None:
+    root = make_sequence().parent
+    for name in ("mask", ".hidden"):
+        (root / name).mkdir()
+    (root / "notes.txt").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FolderDataset(root)
+    for number in (1, 2, 10, 9):
+        (root / f"clip{number}").mkdir()
+    with pytest.warns(LeftOutWarning, match=r"4 folders without groundtruth\.txt in .* clip1, clip2, clip9, \.\.\.$"):
+        assert list(FolderDataset(root).names) == ["walk"]
 
 
 def test_video_file_instead_of_pictures(make_sequence: MakeSequence) -> None:

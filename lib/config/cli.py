@@ -41,6 +41,7 @@ def _show_warning(
     line: object = None,
 ) -> None:
     """Print our own warnings as one line that a user can act on, and those of other packages with their place."""
-    ours = category is UserWarning and "site-packages" not in filename
+    own_category = category is UserWarning or category.__module__.startswith("lib.")
+    ours = own_category and "site-packages" not in filename
     place = "" if ours else f" ({filename}:{lineno})"
     print(f"warning: {message}{place}", file=sys.stderr)

@@ -12,6 +12,7 @@ from lib.config.suggest import suggest
 from lib.data.album import list_photographs
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, published_size, stated_root
 from lib.data.datasets.coco import CocoDataset
+from lib.data.datasets.folder import LeftOutWarning
 from lib.data.datasets.index import IndexNotKeptWarning
 from lib.data.datasets.listing import MissingSequencesWarning
 from lib.data.datasets.stills import StillsDataset
@@ -160,8 +161,9 @@ def _check_split(name: str, split: str, root: Path | None, full: bool, workers: 
             return SplitReport(name, split, root, absent=str(error), broken=broken)
     own = not DATASETS[name].sizes
     size = None if own else published_size(name, split, dataset)
-    problems = [str(warning.message) for warning in caught if not issubclass(warning.category, IndexNotKeptWarning)]
-    remarks = [str(warning.message) for warning in caught if issubclass(warning.category, IndexNotKeptWarning)]
+    no_fault = (IndexNotKeptWarning, LeftOutWarning)
+    problems = [str(warning.message) for warning in caught if not issubclass(warning.category, no_fault)]
+    remarks = [str(warning.message) for warning in caught if issubclass(warning.category, no_fault)]
     if not isinstance(dataset, SceneDataset):  # that one numbers its names
         problems += _repeated_names(dataset)
     found = _inspect_all(split_into_parts(dataset, name, split, root, full, own), workers, f"{name}:{split}")

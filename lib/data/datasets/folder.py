@@ -1,5 +1,6 @@
 """Your own data: a folder of sequences, each with pictures (or a video) and a text file of boxes."""
 
+import warnings
 from collections.abc import Sequence as Indexed
 from pathlib import Path
 
@@ -20,7 +21,12 @@ LAYOUT = """expected layout:
 
 _BOXES = "groundtruth.txt"
 _VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
+_MASKS = "mask"
 _NUM_KEPT_OPEN = 64  # sequences; a video file is slow to open again
+
+
+class LeftOutWarning(UserWarning):
+    """Some folders beside the sequences are none."""
 
 
 class FolderDataset:
@@ -29,7 +35,7 @@ class FolderDataset:
     images_only = False
 
     def __init__(self, root: TreePath) -> None:
-        """List the sequences; no picture is opened.
+        """List the sequences; no picture is opened. Warns of folders that are left out.
 
         Raises:
             FileNotFoundError: the folder does not exist or holds no sequence.
@@ -40,8 +46,10 @@ class FolderDataset:
             folders = [root]
         else:
             # A folder whose name starts with a dot is hidden, or is being written.
-            visible = (path for path in root.iterdir() if not path.name.startswith("."))
+            visible = [path for path in root.iterdir() if not path.name.startswith(".")]
             folders = [path for path in visible if (path / _BOXES).is_file()]
+            if folders:
+                _warn_of_others(root, set(visible) - set(folders))
         if not folders:
             raise FileNotFoundError(f"no sequence found in {root}; {LAYOUT}")
         self._folders = sorted(folders, key=lambda folder: natural_key(folder.name))
@@ -89,6 +97,14 @@ def open_frames(folder: TreePath) -> Frames:
     raise FileNotFoundError(f"no pictures and no video in {folder}; {LAYOUT}")
 
 
+def _warn_of_others(root: TreePath, others: set[TreePath]) -> None:
+    names = sorted((path.name for path in others if path.name != _MASKS and path.is_dir()), key=natural_key)
+    if names:
+        named = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        what = f"{len(names)} folder{'s' * (len(names) > 1)} without {_BOXES}"
+        warnings.warn(f"{what} in {root} left out: {named}", LeftOutWarning, stacklevel=3)
+
+
 def _name(folder: TreePath) -> str:
     # "." has no name until it is resolved.
     return folder.resolve().name if isinstance(folder, Path) else folder.name
@@ -108,7 +124,7 @@ def _open_sequence(folder: TreePath, name: str) -> Sequence:
         boxes_xywh=boxes_xywh,
         visible=has_area(boxes_xywh) & ~absent,
         absent=absent,
-        masks=_open_masks(folder / "mask", frames),
+        masks=_open_masks(folder / _MASKS, frames),
     )
 
 
