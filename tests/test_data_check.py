@@ -91,6 +91,8 @@ def test_a_damaged_annotation_is_named_and_the_rest_still_checked(tmp_path: Path
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
+        ([[np.nan] * 4, [1, 2, 3, 4]], r"cannot be tested, .* row 1 must be a box .*, not \(nan, nan, nan, nan\)"),
+        ([[1, 2, 0, 4], [1, 2, 3, 4]], r"cannot be tested, .* row 1 must be a box .*, not \(1, 2, 0, 4\)"),
         ([[1, 2, 3, 4], [1, np.nan, 3, 4]], r"box 2 \(1, nan, 3, 4\) has some numbers and some nan; 1 such rows"),
         ([[1, 2, 3, 4], [1, 2, 3, -4], [1, 2, -3, 4]], r"box 2 .* has a negative size; 2 such rows"),
         ([[1, 2, 3, 4], [np.inf, 2, 3, 4]], "box 2 .* is infinite"),
@@ -110,6 +112,15 @@ def test_boxes_that_are_strange_but_allowed() -> None:
     assert find_problems(sequence_of(boxes), range(4)) == ([], [], 4)
     problems, oddities, _ = find_problems(sequence_of(boxes[2:]), ())
     assert (problems, oddities) == ([], ["the target is never visible"])
+
+
+def test_own_data_must_start_with_a_box(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "walk")
+    (tmp_path / "walk" / "groundtruth.txt").write_text("nan,nan,nan,nan\n" + "1,2,3,4\n" * 4)
+    report = check_folder(tmp_path)
+    assert report.broken
+    (problem,) = report.problems
+    assert problem.startswith("walk: cannot be tested, only trained on: row 1 must be a box")
 
 
 def test_missing_frames_are_counted_without_reading_them(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from lib.data.album import Album, list_photographs
 from lib.data.crop import CropWindow
 from lib.data.datasets import open_dataset
+from lib.data.datasets.annotation import has_area
 from lib.data.datasets.listing import list_names
 from lib.data.frames import ImageFiles
 from lib.data.picture import cut_picture, open_picture
@@ -116,6 +117,9 @@ def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceF
             lines.append(f"box {row + 1} ({box}) {what}; {int(rows.sum())} such rows")
     if not sequence.visible.any():
         oddities.append("the target is never visible")
+    elif not has_area(boxes_xywh[:1]).all():
+        box = ", ".join(f"{value:g}" for value in boxes_xywh[0])
+        oddities.append(f"cannot be tested, only trained on: row 1 must be a box to start from, not ({box})")
     if len(boxes_xywh) not in {1, len(sequence)}:
         problems.append(f"{len(boxes_xywh)} boxes for {len(sequence)} frames")
     num_read, unreadable = 0, []
