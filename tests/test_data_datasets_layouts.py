@@ -212,6 +212,13 @@ def test_coco(tmp_path: Path) -> None:
     assert not sequences["000000000009_5"].visible[0]  # a box without width
     assert open_dataset("coco", "val", tmp_path).images_only
 
+    whole = file.read_bytes()
+    for damaged in (whole[:100], b"\xff" + whole):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"instances_val2017\.json is damaged"):
+            open_dataset("coco", "val", tmp_path)
+    file.write_bytes(whole)
+
     (tmp_path / "val2017").rename(tmp_path / "moved")
     (tmp_path / "images").mkdir()
     (tmp_path / "moved").rename(tmp_path / "images" / "val2017")

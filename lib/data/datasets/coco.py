@@ -140,7 +140,10 @@ def _read(file: TreePath) -> tuple[Any, list[Any]]:
     except ImportError:
         raise ValueError("reading COCO's annotation needs pycocotools: pip install pycocotools") from None
     coco = COCO()
-    coco.dataset = json.loads(file.read_bytes())
+    try:
+        coco.dataset = json.loads(file.read_bytes())
+    except ValueError as error:  # of its encoding, too
+        raise ValueError(f"{file} is damaged, copy or unpack it again: {error}") from None
     if not isinstance(coco.dataset, dict) or not {"images", "annotations"} <= set(coco.dataset):
         raise ValueError(f"{file} is not an annotation file of COCO: it has no images and annotations")
     with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress by print
