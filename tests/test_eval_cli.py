@@ -264,3 +264,9 @@ def test_test_refuses_results_of_nobody(videos: Path) -> None:
     with pytest.raises(ValueError, match="--overwrite"):
         command("test")(["static", "folder", "--root", str(videos)])
     assert command("test")(["static", "folder", "--root", str(videos), "--overwrite"]) == 0
+
+
+def test_a_results_folder_that_cannot_be_made_is_named_with_its_option(videos: Path) -> None:
+    Path("file").write_text("")
+    with pytest.raises(ValueError, match=r"--results-dir file/x: .*is a file, so nothing can be written below it"):
+        command("test")(["static", "folder", "--root", str(videos), "--results-dir", "file/x"])

@@ -13,6 +13,7 @@ from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.frames import VideoFile, read_image
 from lib.draw import PALETTE, TRUTH
+from lib.eval.record import RunRecord, claim_folder
 from lib.models.build import build_model
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "visualize.py"
@@ -70,6 +71,19 @@ def test_a_comparison_is_a_strip_of_chosen_frames_and_a_video_of_all(videos: Pat
     # The left border of 300,200,30,30 at 640/360 of its size, through a lossy codec.
     assert np.abs(frame[34 + 382, 532:536].astype(int) - PALETTE[1]).max(axis=1).min() < 60
     assert np.abs(frame[34 + 100, 100].astype(int) - 90).max() < 10
+
+
+def test_a_missing_result_is_named_with_the_command_that_makes_it(videos: Path, tmp_path: Path) -> None:
+    results = [write_result(tmp_path / name) for name in ("whole", "theirs", "ours")]
+    for folder in results[1:]:
+        (Path(folder) / "walk.txt").unlink()
+    claim_folder(tmp_path / "ours", RunRecord("mmg", "tiny", "folder", "ab", None, {}), overwrite=False)
+    with pytest.raises(FileNotFoundError) as caught:
+        visualize("compare", "folder", "walk", *results, "--root", str(videos), "--out", str(tmp_path / "a"))
+    theirs, ours, command = str(caught.value).split("; ")
+    assert theirs.startswith("theirs has no result of walk") and "no run.json" in theirs
+    assert ours.startswith("mmg/tiny has no result of walk") and "walk.txt" in ours
+    assert "python tracking/test.py mmg folder --config tiny --sequences walk, with the same --root" in command
 
 
 def test_the_worst_moments_are_compared(videos: Path, tmp_path: Path) -> None:

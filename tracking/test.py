@@ -7,6 +7,7 @@ from lib.config.cli import run
 from lib.eval.benchmarks import BENCHMARKS
 from lib.eval.mask_session import run_masks
 from lib.eval.session import run_test
+from lib.eval.writable import check_writable
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.refine import MASK_BACKENDS, MaskSpec
 
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         help="least probability of a mask's pixel; default: the weights' own",
     )
     arguments = parser.parse_args(argv)
+    check_writable({}, {"--results-dir": arguments.results_dir})
     spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, arguments.benchmark)
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold

@@ -1,5 +1,6 @@
 """Predicted against true boxes on the frames of one sequence: as a film strip, and as a video."""
 
+import shlex
 from collections.abc import Iterable
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from lib.draw import PALETTE, TRUTH, Colour, FilmFrame, film_strip, film_tile, l
 from lib.eval.analysis import Result
 from lib.eval.metrics import frame_overlap
 from lib.eval.moments import choose_moments, fill_evenly, find_moments
+from lib.eval.record import read_record
 from lib.eval.results import ResultFiles, read_boxes
 
 _NO_BOX = np.full(4, np.nan)
@@ -55,7 +57,7 @@ def open_film(dataset: SequenceDataset, name: str, results: Indexed[Result]) -> 
         results: the trackers, at most as many as there are colours.
 
     Raises:
-        FileNotFoundError: a tracker has no result for this sequence.
+        FileNotFoundError: trackers have no result for this sequence; all are named, and the command for each.
         ValueError: no such sequence, too many results, or a result that is too short.
     """
     if name not in dataset.names:
@@ -63,6 +65,9 @@ def open_film(dataset: SequenceDataset, name: str, results: Indexed[Result]) -> 
         raise ValueError(f"no sequence {name!r}{suggest(name, dataset.names)}; it has {first} ...")
     if len(results) > len(PALETTE):
         raise ValueError(f"{len(results)} results cannot be told apart on a frame; give at most {len(PALETTE)}")
+    lacking = [result for result in results if not ResultFiles(result.folder, name).boxes.is_file()]
+    if lacking:
+        raise FileNotFoundError("; ".join(_describe_lack(result, name) for result in lacking))
     sequence = dataset[dataset.names.index(name)]
     predictions_xywh = tuple(read_result(result, sequence) for result in results)
     return Film(sequence, tuple(result.name for result in results), predictions_xywh)
@@ -153,6 +158,17 @@ def read_result(result: Result, sequence: Sequence) -> np.ndarray:
     if len(boxes_xywh) < len(sequence):
         raise ValueError(f"{path} has {len(boxes_xywh)} rows, but {sequence.name} has {len(sequence)} frames")
     return boxes_xywh[: len(sequence)]
+
+
+def _describe_lack(result: Result, name: str) -> str:
+    """Say that a result lacks a sequence, and by which command it is made where the folder's record tells."""
+    text = f"{result.name} has no result of {name} (no file {ResultFiles(result.folder, name).boxes})"
+    record = read_record(result.folder)
+    if record is None:
+        return f"{text}, and no run.json tells how the others there were made"
+    config = "" if record.checkpoint_sha256 is None else f" --config {record.config}"
+    command = f"python tracking/test.py {record.tracker} {record.benchmark}{config} --sequences {shlex.quote(name)}"
+    return f"{text}; made by: {command}, with the same --root and --results-dir"
 
 
 def true_box(sequence: Sequence, index: int) -> np.ndarray:
