@@ -114,6 +114,10 @@ def test_missing_sequences_are_listed(tmp_path: Path) -> None:
         pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip")
     with pytest.raises(ValueError, match="lacks 1 of 511 sequences: 0000all_0;"):
         pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip", Held(TRACKINGNET_NAMES))
+    with pytest.raises(ValueError, match=r"holds only 3 of 511, .*lacks 1:\n  0000all_0$"):
+        pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip", Held(TRACKINGNET_NAMES[:3]))
+    with pytest.raises(ValueError, match=r"holds only 2 of 511, .*; the result has all of these$"):
+        pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip", Held(TRACKINGNET_NAMES[1:3]))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no result files"):
         pack(SERVERS["got10k"], tmp_path / "empty", tmp_path / "x.zip")
