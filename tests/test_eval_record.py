@@ -169,3 +169,10 @@ def test_unfinished_files_are_swept_away_when_they_are_old(tmp_path: Path) -> No
     os.utime(old, (0, 0))
     claim_folder(tmp_path, RECORD, overwrite=False)
     assert names(tmp_path) == ["run.json", new.name]
+
+
+@pytest.mark.parametrize("text", ["{", '{"tracker": "mmg"}', '{"videos": 1}'])
+def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"run\.json: .*; tracking/test\.py --overwrite .*remove this file"):
+        read_record(tmp_path)

@@ -14,6 +14,7 @@ from lib.eval.results import ASIDE, ResultFiles, write_whole
 
 # Packages whose minor release may change boxes visibly; others, and patches, are remarked on.
 _DECISIVE = ("opencv", "timm", "torch")
+_DAMAGED_CURE = "tracking/test.py --overwrite tracks anew, or remove this file to score the results as they are"
 _CURE = "give --overwrite to replace them, or another --config or --results-dir to keep both"
 _LEFT_BEHIND = 600  # seconds; an unfinished file that old has no writer any more
 
@@ -53,9 +54,9 @@ def read_record(folder: Path) -> RunRecord | None:
     try:
         record = RunRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not the record of a run ({error}); give --overwrite to start anew") from error
+        raise ValueError(f"{path}: not the record of a run ({error}); {_DAMAGED_CURE}") from error
     if not isinstance(record.versions, dict) or not isinstance(record.videos, dict):
-        raise ValueError(f"{path}: not the record of a run (no versions or videos); give --overwrite to start anew")
+        raise ValueError(f"{path}: not the record of a run (no versions or videos); {_DAMAGED_CURE}")
     return record
 
 
