@@ -343,3 +343,6 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "drawn, nothing of it is stored" in capsys.readouterr().out
     with pytest.raises(ValueError, match="one data set"):
         main(["check", "--root", str(tmp_path)])
+    for command in (["check"], ["crops", "--out", str(tmp_path / "out")]):
+        with pytest.raises(ValueError, match=r"^--workers 0: "):
+            main([*command, "folder", "--root", str(tmp_path), "--workers", "0"])

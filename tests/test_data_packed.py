@@ -284,3 +284,14 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, no
     os.truncate(cut / "data.mdb", 100)
     with pytest.raises(ValueError, match=r"data\.mdb is damaged"):
         list(open_tree(cut).iterdir())
+
+
+def test_a_folder_of_other_files_is_refused_and_left_alone(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"out holds other files \(thesis\.txt, 1 in all\) and no LMDB"):
+        pack_folder(folder, out, progress=False)
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+    (out / "thesis.txt").rename(out / "packed.json")  # as an interruption may leave it
+    assert pack_folder(folder, out, progress=False).files == len(FILES)

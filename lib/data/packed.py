@@ -122,7 +122,7 @@ class PackWriter:
             source: what is packed; another one may not be added to the same database.
 
         Raises:
-            ValueError: the folder holds an LMDB of something else.
+            ValueError: the folder holds an LMDB of something else, or a damaged one, or other files.
             OSError: it cannot be written.
         """
         database.mkdir(parents=True, exist_ok=True)
@@ -136,6 +136,8 @@ class PackWriter:
                 )
             self.current_at = note.get("current_at")
             _open(database, note).close()  # refuses a damaged one before anything is written
+        else:
+            _refuse_other_files(database)
         self._database = database
         self._source = source
         self._pending: dict[bytes, bytes] = {}
@@ -228,6 +230,16 @@ class PackWriter:
             note["bytes"] = (self._database / _DATA_FILE).stat().st_size
         partial.write_text(json.dumps(note) + "\n", encoding="utf-8")
         partial.replace(self._database / _NOTE)
+
+
+def _refuse_other_files(database: Path) -> None:
+    # Ours may be there when a first call was interrupted early.
+    others = sorted(path.name for path in database.iterdir()
+                    if path.name not in {_NOTE, "lock.mdb"} and not path.name.startswith("."))  # fmt: skip
+    if others:
+        raise ValueError(
+            f"{database} holds other files ({others[0]}, {len(others)} in all) and no LMDB; choose a new folder for it"
+        )
 
 
 _opened: dict[str, tuple[int, lmdb.Environment]] = {}
