@@ -24,6 +24,7 @@ from lib.data.region_cache import Reach, RegionDataset
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 from lib.data.tree import open_tree
+from lib.eval.benchmarks import find_benchmark
 
 HEIGHT, WIDTH, NUM_FRAMES = 722, 1283, 21
 SIDES = {"small": 60.0, "middle": 140.0, "large": 300.0}
@@ -274,6 +275,16 @@ def test_another_folder_or_one_inside_is_refused(own_videos: Path, tmp_path: Pat
         cut_regions(opened(tmp_path / "out"), "train", tmp_path / "again", REACH, "own", progress=False)
 
 
+def test_nothing_can_be_tested_on_regions(own_videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recut(own_videos, out)
+    with pytest.raises(FileNotFoundError, match="to test, name the folder of whole frames"):
+        find_benchmark("folder").open(out)
+    cut_regions(FolderDataset(own_videos), "test", tmp_path / "test", REACH, "own", progress=False)
+    with pytest.raises(ValueError, match="for training only; to test, name the folder of whole frames"):
+        find_benchmark("folder").open(tmp_path / "test")
+
+
 def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:
     cache = opened(regions)
     sequence: Sequence = cache[list(cache.names).index("small")]
@@ -294,7 +305,7 @@ def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
         TrainingSet([MixedSource(cache, 1.0)], wider, EXPERIMENT.crop, seed=0)
     with pytest.raises(ValueError, match="no whole frames"):
         cache[0].frames[0]
-    with pytest.raises(FileNotFoundError, match="regions of train, not of 'test'"):
+    with pytest.raises(FileNotFoundError, match="regions of train, not of 'test'; regions are for training only"):
         open_dataset("folder", "test", regions)
     with pytest.raises(ValueError, match="choose another folder"):
         cut_regions(FolderDataset(videos), "train", regions, Reach(1.0, 32.0), "videos", progress=False)

@@ -147,8 +147,10 @@ class RegionDataset:
         path = self._folder / MANIFEST
         if not path.is_file():
             present = sorted(child.name for child in root.iterdir() if (child / MANIFEST).is_file())
-            raise FileNotFoundError(f"{root} holds the regions of {', '.join(present)}, not of {split!r}; "
-                             "add them with tracking/prepare.py crops")  # fmt: skip
+            raise FileNotFoundError(
+                f"{root} holds the regions of {', '.join(present)}, not of {split!r}; regions are for training only: "
+                "add a split to train on with tracking/prepare.py crops, but to test, name the folder of whole frames"
+            )
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["version"] != _VERSION:
             raise ValueError(f"{path} was written by another version of this code; make the regions again")

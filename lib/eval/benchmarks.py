@@ -7,6 +7,7 @@ from typing import Literal
 
 from lib.config.suggest import suggest
 from lib.data.datasets import open_dataset, stated_root
+from lib.data.region_cache import RegionDataset
 from lib.data.sequence import SequenceDataset
 
 
@@ -32,8 +33,14 @@ class Benchmark:
     pooling: Literal["visible", "got10k"] = "visible"
 
     def open(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset:
-        """Open its sequences; errors as in `open_dataset`."""
-        return open_dataset(self.dataset, self.split, root, paths_file)
+        """Open its sequences; errors as in `open_dataset`, and ValueError for regions, which are for training only."""
+        dataset = open_dataset(self.dataset, self.split, root, paths_file)
+        if isinstance(dataset, RegionDataset):
+            raise ValueError(
+                f"the folder of {self.dataset} holds regions around the targets, for training only; to test, name the "
+                "folder of whole frames by --root"
+            )
+        return dataset
 
     def open_if_stated(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset | None:
         """Open its sequences, or return None when nothing states where they lie; other errors as in `open_dataset`."""
