@@ -21,7 +21,7 @@ from lib.train.environment import describe_environment, record_environment
 from lib.train.objective import TrackingObjective
 from lib.train.refine_objective import RefineObjective
 from lib.train.score_objective import ScoreObjective
-from lib.train.start import build_starting_model, check_stage
+from lib.train.start import build_starting_model, check_start
 from lib.train.trainer import Interrupted, Trainer
 
 
@@ -65,7 +65,7 @@ def open_trainer(
 ) -> Trainer:
     """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
     if isinstance(experiment, Experiment):
-        check_stage(experiment, run)
+        check_start(experiment, run)
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
     if torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:

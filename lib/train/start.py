@@ -10,14 +10,14 @@ from lib.models.trained import RUNS, differing_model_keys, read_trained_model
 from lib.train.checkpoint import LATEST, checkpoints
 
 
-def check_stage(experiment: Experiment, run: Path) -> None:
-    """Refuse an experiment whose sections do not fit its stage, or that starts from what is not there.
+def check_start(experiment: Experiment, run: Path) -> None:
+    """Refuse an experiment that does not fit its stage, or that starts from what is not there.
 
     Raises:
         ValueError: what does not fit, and the cure.
         FileNotFoundError: there are no weights to start from, and `run` has none of its own.
     """
-    _check_sections(experiment)
+    check_stage(experiment)
     if experiment.train.start_from is not None and not checkpoints(run):
         find_start(experiment.train.start_from)
 
@@ -69,7 +69,12 @@ def find_start(start_from: str) -> Path:
     return newest
 
 
-def _check_sections(experiment: Experiment) -> None:
+def check_stage(experiment: Experiment) -> None:
+    """Refuse an experiment whose sections do not fit its stage.
+
+    Raises:
+        ValueError: what does not fit, and the cure.
+    """
     train = experiment.train
     if train.stage == "tracker":
         if experiment.data.negatives:
