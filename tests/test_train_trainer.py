@@ -23,6 +23,12 @@ def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor
         assert torch.equal(value, other[name]), name
 
 
+def raise_here(number: int) -> None:
+    """Deliver a signal to this very thread, at once; sent to the process, another thread may take it later."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # a thread may have inherited a mask
+    signal.raise_signal(number)
+
+
 class StopAt:
     """Sends this process a signal once a step is reached, as a cluster or a user would."""
 
@@ -32,7 +38,7 @@ class StopAt:
     def __call__(self, batch):
         result = self._original(batch)
         if self._trainer.progress.step == self._step:
-            signal.raise_signal(self._number)  # in this very thread, at once
+            raise_here(self._number)
         return result
 
 
@@ -161,7 +167,7 @@ def test_a_signal_during_validation_saves_and_the_validation_is_done_again(small
 
     def stop_while_validating(network, batch, generator):
         if not network.training:
-            signal.raise_signal(signal.SIGTERM)  # in this very thread, at once
+            raise_here(signal.SIGTERM)
         return losses(network, batch, generator)
 
     monkeypatch.setattr(first.objective, "losses", stop_while_validating)
