@@ -8,8 +8,64 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lib.config.schema import Optimization
 from lib.train.checkpoint import write_atomically
 from lib.train.losses import Losses
+from lib.train.objective import AnyBatch
+
+
+class NonfinitePolicy:
+    """What becomes of a step that is not finite: its batches are kept, and it is left out or ends the run.
+
+    Args:
+        run: folder of the run.
+        model: whose running statistics a step that is left out must not change.
+        train: says whether such a step stops the run, and how many a run may have.
+    """
+
+    def __init__(self, run: Path, model: nn.Module, train: Optimization) -> None:
+        self._run = run
+        self._train = train
+        self._statistics = Statistics(model)
+
+    def begin_step(self) -> None:
+        """Remember what the forward passes of a step change before it is known whether they are finite."""
+        if self._train.on_nonfinite == "skip":
+            self._statistics.remember()
+
+    def leave_out(
+        self,
+        state: Mapping[str, Any],
+        rank: int,
+        first_rows: Sequence[int],
+        batches: Sequence[AnyBatch],
+        passes: Sequence[Losses],
+    ) -> str:
+        """Undo what a step has changed, keep it for `train.py --replay`, and return what is to be said of it.
+
+        Args:
+            state: as a checkpoint holds it; `left_out` counts such steps before this one.
+            rank: of this process.
+            first_rows: place of each batch's first sample in the step.
+            batches, passes: of this process, and what they cost.
+
+        Raises:
+            FloatingPointError: the run has to stop.
+        """
+        self._statistics.restore()
+        step = state["step"]
+        terms = list(dict.fromkeys(name for losses in passes for name in nonfinite_terms(losses)))
+        what = f"loss terms {terms} are not finite" if terms else "a gradient or another process's loss is not finite"
+        kept = dump_step(self._run, state, rank, first_rows, [batch._asdict() for batch in batches])
+        how = f"; to see where it arises: python tracking/train.py --replay {kept}" if kept else ""
+        if self._train.on_nonfinite == "stop":
+            raise FloatingPointError(
+                f"step {step}: {what}{how}; to go on without such steps: --set train.on_nonfinite=skip"
+            )
+        if state["left_out"] >= self._train.max_nonfinite:
+            raise FloatingPointError(f"step {step}: {what}, after {self._train.max_nonfinite} others that were left "
+                                     f"out (train.max_nonfinite){how}")  # fmt: skip
+        return f"step {step} is left out: {what}{how}"
 
 
 class Statistics:

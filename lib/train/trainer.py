@@ -29,7 +29,7 @@ from lib.train.loading import StepSampler, open_loader
 from lib.train.log import RunLog
 from lib.train.losses import Losses, mean_losses
 from lib.train.meter import Meter, describe
-from lib.train.nonfinite import Statistics, dump_step, nonfinite_terms
+from lib.train.nonfinite import NonfinitePolicy
 from lib.train.objective import BatchT, Objective, Samples, SampleT
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
 from lib.train.precision import build_scaler, resolve_precision, scale_may_fall
@@ -94,7 +94,7 @@ class Trainer(Generic[SampleT, BatchT]):
             # units want it so. On CPUs it gains a tenth at the paper's size and nothing at small ones; see LOG.md.
             self.model.head.to(memory_format=torch.channels_last)
         self._noise = StepNoise(self.model, train.seed, self.batching.total, device)
-        self._statistics = Statistics(self.model)
+        self._nonfinite = NonfinitePolicy(run, self.model, train)
         if train.compile:
             compile_parts(self.model)
         # Each process normalises by its own samples, as the trackers of this line do: 20 samples give every channel of
@@ -166,8 +166,7 @@ class Trainer(Generic[SampleT, BatchT]):
         factor = learning_rate_factor(train, step / self.steps_per_epoch)
         set_learning_rate(self.optimizer, factor * learning_rate_scale(train, self.batching.total))
         self.optimizer.zero_grad(set_to_none=True)
-        if train.on_nonfinite == "skip":
-            self._statistics.remember()
+        self._nonfinite.begin_step()
         passes: list[Losses] = []
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
@@ -185,7 +184,10 @@ class Trainer(Generic[SampleT, BatchT]):
             if self.average is not None:
                 self.average.update(self.model, step + 1)
         else:
-            self._leave_out(batches, passes)
+            first_rows = [self.batching.first_row(number, distributed.rank()) for number in range(len(batches))]
+            said = self._nonfinite.leave_out(self._state(), distributed.rank(), first_rows, batches, passes)
+            self.progress.left_out += 1
+            self.log.warn(said)
         self.scaler.update()
         self.progress.step += 1
         return losses, gradient_norm
@@ -301,29 +303,6 @@ class Trainer(Generic[SampleT, BatchT]):
         own = torch.cat([bad.long(), torch.tensor([self._stops.number], device=self.device)])
         bad_loss, bad_gradient, self._agreed_stop = distributed.largest_over_ranks(own).tolist()
         return not bad_loss and (not bad_gradient or scale_may_fall(self.scaler))
-
-    def _leave_out(self, batches: tuple[BatchT, ...], passes: list[Losses]) -> None:
-        """Record a step that is not finite, and stop unless the experiment wants to go on without it.
-
-        Raises:
-            FloatingPointError: to stop.
-        """
-        train, step, rank = self.experiment.train, self.progress.step, distributed.rank()
-        self._statistics.restore()
-        terms = list(dict.fromkeys(name for losses in passes for name in nonfinite_terms(losses)))
-        what = f"loss terms {terms} are not finite" if terms else "a gradient or another process's loss is not finite"
-        first_rows = [self.batching.first_row(number, rank) for number in range(len(batches))]
-        kept = dump_step(self.run, self._state(), rank, first_rows, [batch._asdict() for batch in batches])
-        how = f"; to see where it arises: python tracking/train.py --replay {kept}" if kept else ""
-        self.progress.left_out += 1
-        if train.on_nonfinite == "stop":
-            raise FloatingPointError(
-                f"step {step}: {what}{how}; to go on without such steps: --set train.on_nonfinite=skip"
-            )
-        if self.progress.left_out > train.max_nonfinite:
-            raise FloatingPointError(f"step {step}: {what}, after {train.max_nonfinite} others that were left out "
-                                     f"(train.max_nonfinite){how}")  # fmt: skip
-        self.log.warn(f"step {step} is left out: {what}{how}")
 
     def _log_step(self, meter: Meter, epoch: int) -> None:
         self._report("waiting for the other ranks")
