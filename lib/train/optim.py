@@ -21,9 +21,8 @@ def build_optimizer(model: nn.Module, train: Optimization) -> AdamW:
         {"params": encoder, "lr": train.encoder_lr, "base_lr": train.encoder_lr, "name": "encoder"},
         {"params": rest, "lr": train.lr, "base_lr": train.lr, "name": "rest"},
     ]
-    # One kernel for all weights on a GPU. On CPUs the plain loop stays: the fused one rounds otherwise.
-    fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
-    return AdamW([group for group in groups if group["params"]], weight_decay=train.weight_decay, fused=fused or None)
+    # One kernel for all weights, on CPUs too: a step of mmg_tiny takes a twentieth less; see LOG.md.
+    return AdamW([group for group in groups if group["params"]], weight_decay=train.weight_decay, fused=True)
 
 
 def learning_rate_factor(train: Optimization, progress: float) -> float:
