@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from datetime import timedelta
 
 import torch
@@ -84,6 +85,8 @@ def share_gradients(network: nn.Module, device: torch.device) -> nn.Module:
     """Return what averages the gradients of all processes; with one process the network itself."""
     if world_size() == 1:
         return network
+    # Said once in a run of the head's last convolutions, whose few weights are copied; their gradients are right.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
 
 
