@@ -103,14 +103,20 @@ def main(argv: list[str] | None = None) -> int:
     return arguments.execute(arguments)
 
 
-def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "check",
-        help="say which data sets are there, complete and readable",
-        description="Say which data sets are there, complete and readable.",
-        epilog=_CHECK_EXAMPLES,
+def _add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary[0].lower() + summary[1:].rstrip("."),
+        description=summary,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _add_command(commands, "check", "Say which data sets are there, complete and readable.", _CHECK_EXAMPLES)
     parser.add_argument(
         "datasets",
         nargs="*",
@@ -142,12 +148,8 @@ def _require_workers(workers: int) -> None:
 
 
 def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "render",
-        help="write a drawn data set as image files",
-        description="Write a drawn data set as image files, in the layout of own data.",
-        epilog=_RENDER_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = _add_command(
+        commands, "render", "Write a drawn data set as image files, in the layout of own data.", _RENDER_EXAMPLES
     )
     parser.add_argument("dataset", choices=DRAWN, help="the data set to write")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that receives the sequences")
@@ -176,13 +178,7 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _add_lmdb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "lmdb",
-        help="pack the files of a data set into one LMDB",
-        description="Pack the files of a data set into one LMDB.",
-        epilog=_LMDB_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _add_command(commands, "lmdb", "Pack the files of a data set into one LMDB.", _LMDB_EXAMPLES)
     stored = [name for name, entry in DATASETS.items() if entry.stored]
     parser.add_argument("dataset", choices=stored, metavar="DATASET", help=f"one of {', '.join(stored)}")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LMDB")
@@ -204,13 +200,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
 
 
 def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "crops",
-        help="cut a training set to the surroundings of its targets",
-        description="Cut a training set to the surroundings of its targets.",
-        epilog=_CROPS_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _add_command(commands, "crops", "Cut a training set to the surroundings of its targets.", _CROPS_EXAMPLES)
     parser.add_argument("dataset", metavar="DATASET[:SPLIT]", help="default split: train")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LMDB that is written")
     parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
@@ -241,12 +231,8 @@ def _crops(arguments: argparse.Namespace) -> int:
 
 def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     local = LocalData()
-    parser = commands.add_parser(
-        "vot-workspace",
-        help="write a workspace of the VOT toolkit, or add a tracker to one",
-        description="Write a workspace of the VOT toolkit, or add a tracker to one.",
-        epilog=_VOT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = _add_command(
+        commands, "vot-workspace", "Write a workspace of the VOT toolkit, or add a tracker to one.", _VOT_EXAMPLES
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the workspace")
     parser.add_argument("--tracker", required=True, help="a name of tracking/test.py, or oracle")
