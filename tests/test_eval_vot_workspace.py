@@ -148,6 +148,14 @@ def test_a_path_that_the_toolkit_cannot_use_is_refused(tmp_path: Path, name: str
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_in_place_of_the_workspace_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    with pytest.raises(ValueError, match=r"notes\.txt is a file, not a folder"):
+        write_local_workspace(file, SHORT)
+    assert file.read_text() == "mine"
+
+
 def test_a_video_without_masks_is_refused(tmp_path: Path) -> None:
     sequence = replace(SyntheticDataset("test", 1, 5)[0], masks=None)
     with pytest.raises(ValueError, match="has no masks"):

@@ -108,13 +108,14 @@ def _analyze_vot(arguments: argparse.Namespace) -> int:
     if len(arguments.results) != 1:
         raise ValueError("name one workspace of the VOT toolkit: python tracking/analyze.py vot WORKSPACE")
     _refuse_options(arguments, {"benchmark", "results", "rows", "published", "out", "no_plots"})
-    analysis = read_vot_analysis(Path(arguments.results[0]))
+    workspace = Path(arguments.results[0])
+    analysis = read_vot_analysis(workspace)
     published = tuple(table for file in (PAPER, *arguments.rows) for table in read_published(file, "vot2020"))
     print(format_vot_analysis(analysis, published))
     if not arguments.no_plots:
         from lib.eval.vot_plots import plot_vot_analysis  # matplotlib is slow to import
 
-        folder = arguments.out or Path("analysis") / "vot"
+        folder = arguments.out or Path("analysis") / "vot" / workspace.resolve().name
         plot_vot_analysis(analysis, published, folder)
         print(f"\nplots in {folder}")
     return 0
@@ -212,7 +213,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write them overall, by attribute and by sequence")
     parser.add_argument("--latex", type=Path, metavar="FILE", help="write tables in the booktabs style")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the plots (PNG and PDF); default: analysis/<benchmark>"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the plots (PNG and PDF); default: analysis/<benchmark>; or analysis/vot/<workspace>",
     )
     parser.add_argument("--no-plots", action="store_true", help="draw nothing")
     parser.add_argument(

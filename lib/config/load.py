@@ -91,8 +91,8 @@ def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
     """Rebuild an experiment from `experiment_to_dict`, with all checks; `place` names its origin in errors."""
     experiment = _from_dict(plain, place)
     if not isinstance(experiment, Experiment):
-        raise ValueError(f"{place} holds a mask network (kind: {experiment.kind}), not a tracker: give it as "
-                         "--refine-checkpoint, with --masks alpha_refine")  # fmt: skip
+        raise ValueError(f"{place} holds a mask network (kind: {experiment.kind}), not a tracker; in tests and "
+                         "demos it belongs to --masks alpha_refine, as --refine-checkpoint")  # fmt: skip
     return experiment
 
 
@@ -100,7 +100,8 @@ def refine_from_dict(plain: Mapping[str, Any], place: str) -> RefineExperiment:
     """Rebuild a mask network's experiment; as `experiment_from_dict`."""
     experiment = _from_dict(plain, place)
     if not isinstance(experiment, RefineExperiment):
-        raise ValueError(f"{place} holds a tracker, not a mask network (kind: refine): give it as --checkpoint")
+        raise ValueError(f"{place} holds a tracker, not a mask network (kind: refine); in tests and demos it "
+                         "belongs to --checkpoint")  # fmt: skip
     return experiment
 
 

@@ -136,6 +136,8 @@ def _config(stack: str, sequences: Path | None = None) -> str:
 
 
 def _check_path(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not a folder: choose another name")
     path = str(folder.resolve())
     if not path.isascii() or "%" in path:
         raise ValueError(f"the VOT toolkit cannot use the path {path}: choose one of ASCII letters, without %")
