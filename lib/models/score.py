@@ -27,7 +27,7 @@ class ScoreModule(nn.Module):
 
     def forward(self, template_tokens: Tensor, search_tokens: Tensor) -> Tensor:
         """Return (B,) logits for encoder tokens (B, Lz, D) and (B, Lx, D); their sigmoid is the score."""
-        class_token = self.class_token.expand(len(search_tokens), -1, -1)
+        class_token = self.class_token.expand(search_tokens.shape[0], -1, -1)
         tokens = self.blocks(torch.cat((class_token, template_tokens, search_tokens), dim=1))
         return self.mlp(self.norm(tokens[:, 0])).squeeze(1)
 
