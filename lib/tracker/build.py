@@ -9,17 +9,16 @@ import torch
 from lib.config.schema import Experiment
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
+from lib.models.mmg import MMG
 from lib.models.precision import tracking_dtype
 from lib.models.pretrained import load_model_state
-from lib.models.trained import find_checkpoint, read_trained_model
+from lib.models.trained import TrainedModel, find_checkpoint, read_trained_model
 from lib.tracker.mmg import MMGTracker
 from lib.tracker.template_update import TemplateUpdate
 
 
 def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, benchmark: str) -> MMGTracker:
     """Build the tracker that a checkpoint describes.
-
-    The decoders are not built: they serve training only. The score module is built for the update that needs it.
 
     Args:
         config: name or path of an experiment, whose `track` section then applies; None for the checkpoint's own.
@@ -34,16 +33,10 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
     path = find_checkpoint(config, checkpoint)
     trained = read_trained_model(path, config)
     experiment, track = trained.experiment, trained.experiment.track
-    if track.update == "score" and not trained.score_trained:
-        raise ValueError(f"track.update is 'score', but the score module in {path} is not trained: train the second "
-                         "stage, or give a --config with track.update: fixed or none")  # fmt: skip
     torch_device = choose_device(device)
-    model = build_model(as_tracked(experiment), pretrained=False)
-    load_model_state(model, trained.state, allow_unexpected=("decoder.", "score."), source=str(path))
+    model = build_trained_network(trained, path)
     return MMGTracker(
-        TrackingNetwork(
-            model.to(torch_device).eval(), tracking_dtype(track.precision, torch_device), compiled=track.compile
-        ),
+        TrackingNetwork(model.to(torch_device), tracking_dtype(track.precision, torch_device), compiled=track.compile),
         template_size=experiment.crop.template_size,
         template_factor=experiment.crop.template_factor,
         search_size=experiment.crop.search_size,
@@ -55,6 +48,22 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
         clip_margin=track.clip_margin,
         device=torch_device,
     )
+
+
+def build_trained_network(trained: TrainedModel, path: Path) -> MMG:
+    """Build the network with a checkpoint's weights, in evaluation mode.
+
+    The decoders are not built: they serve training only. The score module is built for the update that needs it.
+
+    Raises:
+        ValueError: the checkpoint, from `path`, does not fit its config, or does not give what the update needs.
+    """
+    if trained.experiment.track.update == "score" and not trained.score_trained:
+        raise ValueError(f"track.update is 'score', but the score module in {path} is not trained: train the second "
+                         "stage, or give a --config with track.update: fixed or none")  # fmt: skip
+    model = build_model(as_tracked(trained.experiment), pretrained=False)
+    load_model_state(model, trained.state, allow_unexpected=("decoder.", "score."), source=str(path))
+    return model.eval()
 
 
 def choose_device(name: str) -> torch.device:
