@@ -30,10 +30,18 @@ def test_the_environment_wins_over_the_file(paths_file: Path, monkeypatch: pytes
 
 def test_home_and_variables_are_filled_in(paths_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA", "/big/disk")
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/somewhere")
     paths_file.write_text("lasot: $DATA/lasot\ngot10k: ~/got\n")
     assert dataset_root("lasot", KNOWN, paths_file) == Path("/big/disk/lasot")
-    assert dataset_root("got10k", KNOWN, paths_file) == Path("/home/me/got")
+    assert dataset_root("got10k", KNOWN, paths_file) == Path("/somewhere/got")
+
+
+def test_a_file_of_another_encoding_is_named_and_a_byte_order_mark_is_not_in_the_way(paths_file: Path) -> None:
+    paths_file.write_bytes("lasot: /données\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"{paths_file.name} is not UTF-8 text \(byte 12\)"):
+        dataset_root("lasot", KNOWN, paths_file)
+    paths_file.write_bytes("lasot: /données\n".encode("utf-8-sig"))
+    assert dataset_root("lasot", KNOWN, paths_file) == Path("/données")
 
 
 def test_an_empty_entry_states_nothing(paths_file: Path) -> None:

@@ -14,6 +14,7 @@ from lib.config.consistency import check_together
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.config.suggest import suggest
+from lib.config.text import read_text
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -168,7 +169,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> Flat:
     """Read one file over its `base:`, nearest file last."""
     if path.resolve() in seen:
         raise ValueError(f"{path}: `base:` leads back to itself through {[str(p) for p in seen]}")
-    flat = _flatten(_parse(path.read_text(encoding="utf-8"), str(path)), "", str(path))
+    flat = _flatten(_parse(read_text(path), str(path)), "", str(path))
     if "" in flat:
         raise ValueError(f"{path}: an experiment is a mapping of sections, got {flat[''].plain!r}")
     base = flat.pop("base", None)

@@ -7,6 +7,7 @@ import yaml
 
 from lib.config.load import EXPERIMENTS
 from lib.config.suggest import suggest
+from lib.config.text import read_text
 
 PATHS_FILE = EXPERIMENTS / "paths.yaml"
 
@@ -37,7 +38,7 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
     if not file.is_file():
         raise FileNotFoundError(f"the paths file {file} does not exist; copy experiments/paths.example.yaml to it")
     try:
-        paths = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        paths = yaml.safe_load(read_text(file)) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(paths, dict):

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from lib.config.suggest import suggest
+from lib.config.text import read_text
 from lib.eval.measures import MEASURES
 
 PAPER = Path(__file__).with_name("published") / "mmg_paper.yaml"
@@ -105,8 +106,8 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
 def read_document(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: {_LAYOUT}")
