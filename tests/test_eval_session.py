@@ -22,7 +22,6 @@ from lib.eval.fingerprint import (
     bare_code,
     code_files,
     code_sha256,
-    file_sha256,
     package_versions,
     video_fingerprint,
 )
@@ -31,6 +30,7 @@ from lib.eval.replaced import FOLDER
 from lib.eval.results import read_boxes
 from lib.eval.session import PinnedTracker, run_test, spread_over
 from lib.models.build import build_model
+from lib.models.trained import file_sha256
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.classical import StaticBox
 

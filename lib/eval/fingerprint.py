@@ -1,4 +1,4 @@
-"""What boxes depend on, as short texts that can be compared: code, packages, weights, videos."""
+"""What boxes depend on besides the weights, as short texts that can be compared: code, packages, videos."""
 
 import ast
 import functools
@@ -22,15 +22,6 @@ def package_versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "opencv": cv2.__version__}
     versions.update({package: metadata.version(package) for package in ("numpy", "torch", "timm")})
     return versions
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @functools.cache

@@ -23,12 +23,13 @@ from tqdm import tqdm
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import choose_sequences, find_benchmark
 from lib.eval.fingerprint import MASKS as MASK_CODE
-from lib.eval.fingerprint import code_sha256, file_sha256
+from lib.eval.fingerprint import code_sha256
 from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
 from lib.eval.ranks import join_ranks
 from lib.eval.results import ResultFiles, read_boxes
 from lib.eval.session import spread_over
 from lib.eval.tracking import cpu_threads
+from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.build import choose_device
 from lib.tracker.refine import MaskBackend, MaskSpec

@@ -12,12 +12,12 @@ import torch
 
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import check_update_intervals, choose_sequences, find_benchmark
-from lib.eval.fingerprint import code_sha256, file_sha256, package_versions, video_fingerprint
+from lib.eval.fingerprint import code_sha256, package_versions, video_fingerprint
 from lib.eval.ranks import Ranks, join_ranks
 from lib.eval.record import RunRecord, claim_folder, describe_difference
 from lib.eval.replaced import FOLDER, forget_replaced
 from lib.eval.runner import RunSummary, join_summaries, run_benchmark
-from lib.models.trained import read_trained_model
+from lib.models.trained import file_sha256, read_trained_model
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
 from lib.tracker.build import choose_device

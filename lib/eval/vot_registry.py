@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.config.load import find_experiment
-from lib.eval.fingerprint import file_sha256
-from lib.models.trained import RUNS
+from lib.models.trained import RUNS, file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.refine import MaskSpec
 

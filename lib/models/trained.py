@@ -1,6 +1,7 @@
 """What a checkpoint of this project holds: the weights and the experiment that they were trained as."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from lib.config.load import experiment_from_dict, experiment_to_dict, flatten, load
 from lib.config.schema import Experiment
 from lib.models.pretrained import read_checkpoint
+from lib.models.weights_file import SAFETENSORS, read_weights
 
 RUNS = Path("runs")
 
@@ -52,13 +54,15 @@ def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
 
 
 def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
-    """Read a checkpoint and check it against a config, when one is given.
+    """Read a checkpoint, or its weights from a safetensors file, and check it against a config, when one is given.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
         ValueError: the checkpoint is damaged, lacks its config or weights, or was trained as another model.
     """
-    content = read_checkpoint(path)
+    if path.suffix == ".onnx":
+        raise ValueError(f"{path} is an ONNX file, which tracking/test.py and tracking/demo.py take by --onnx")
+    content = read_weights(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
     stored, state = content.get("config"), content.get("average", content.get("model"))
     if not isinstance(stored, dict) or not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint of tracking/train.py: it lacks its config or its weights")
@@ -71,6 +75,15 @@ def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
                              f"{experiment.name}); these keys differ: {', '.join(differing)}")  # fmt: skip
         experiment = dataclasses.replace(experiment, track=asked.track)
     return TrainedModel(experiment, state, bool(content.get("score_trained", False)))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, which tells weights from others of the same name."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
