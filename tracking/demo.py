@@ -1,7 +1,6 @@
 """Track a target through a video file or a folder of pictures; writes an annotated mp4 and the boxes."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mask-threshold", type=float, metavar="P", help="default: the weights' own")
     arguments = parser.parse_args(argv)
 
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
     if arguments.select or arguments.show:
         require_display()
     box_xywh = None if arguments.select else parse_box(arguments.box)

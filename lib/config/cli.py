@@ -1,5 +1,6 @@
 """The shared frame of every command: user errors become one line and exit code 2, never a traceback."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,15 +14,30 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     Anything else is a defect of ours and keeps its traceback.
     """
     warnings.showwarning = _show_warning
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
     try:
         code = main(sys.argv[1:])
+        sys.stdout.flush()
     except (ValueError, OSError) as error:
-        print(f"error: {_gist(error)}", file=sys.stderr)
-        code = 2
+        if isinstance(error, BrokenPipeError) and _is_output_closed():
+            code = 141
+        else:
+            print(f"error: {_gist(error)}", file=sys.stderr)
+            code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _is_output_closed() -> bool:
+    """Tell whether the reader of standard output, such as `head`, has gone; what is still to be written is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _gist(error: Exception) -> str:
