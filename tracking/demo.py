@@ -15,6 +15,7 @@ EPILOG = """examples:
   python tracking/demo.py frames/ --box 120,80,64,48 --checkpoint runs/mmg_tiny/latest.pth
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny --masks alpha_refine \\
       --refine-checkpoint runs/refine_tiny/latest.pth              a mask in each box
+  python tracking/demo.py video.mp4 --box 120,80,64,48 --onnx model.onnx       a file of tracking/export.py
   python tracking/demo.py video.mp4 --select --tracker csrt        draw the box, on a machine with a screen
 
 The box is left, top, width and height on the first frame, in pixels (write --box=-5,3,40,30 when it starts with a
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tracker", default="mmg", help=f"{', '.join(TRACKERS)} (default: mmg)")
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
     parser.add_argument("--checkpoint", type=Path, help="file of weights")
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="instead: network and settings from tracking/export.py, by onnxruntime"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
@@ -46,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         require_display()
     box_xywh = None if arguments.select else parse_box(arguments.box)
     frames, rate = open_video(arguments.video)
-    tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device).build()
+    tracker = TrackerSpec(
+        arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx
+    ).build()
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )

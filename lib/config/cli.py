@@ -1,6 +1,7 @@
 """The shared frame of every command: user errors become one line and exit code 2, never a traceback."""
 
 import os
+import select
 import sys
 import warnings
 from collections.abc import Callable
@@ -32,12 +33,12 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
 
 def _is_output_closed() -> bool:
     """Tell whether the reader of standard output, such as `head`, has gone; what is still to be written is dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return closed
 
 
 def _gist(error: Exception) -> str:
