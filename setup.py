@@ -16,6 +16,10 @@ def requirements() -> list[str]:
 # package: an extra, and nothing depends on it.
 TURBOJPEG = 'turbojpeg>=0.0.2; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"'
 
+# Brings what PyTorch writes ONNX files with, and what runs them: about 120 MB, and most users track with PyTorch.
+# 1.17 is where onnxruntime began to run the files' opset.
+ONNX = ["onnxscript>=0.5", "onnxruntime>=1.17"]
+
 setup(
     name="mmg-tracker",
     version="0.1.0",
@@ -26,8 +30,9 @@ setup(
     python_requires=">=3.10",
     install_requires=requirements(),
     extras_require={
-        "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0", TURBOJPEG],
+        "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0", TURBOJPEG, *ONNX],
         "turbojpeg": [TURBOJPEG],
+        "onnx": ONNX,
         # To test the report page; Chromium and its driver come from the system.
         "browser": ["selenium>=4.20"],
         # The same OpenCV with the contributed modules: CSRT and KCF.

@@ -22,7 +22,7 @@ ALLOWED = {
 }
 # Inside lib.models, only these meet the config.
 CONFIG_IN_MODELS = {"build.py", "trained.py", "profile.py", "refine_build.py"}
-OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "jpeg4py", "lmdb", "pycocotools"}
+OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools"}
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:

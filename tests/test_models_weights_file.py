@@ -85,5 +85,5 @@ def test_a_file_of_another_kind_is_refused(checkpoint: tuple[Path, Path], tmp_pa
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"cannot write .*nowhere"):
+    with pytest.raises(OSError, match="nowhere"):
         write_weights(tmp_path / "nowhere" / "w.safetensors", STATE, {})

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
     parser.add_argument("--checkpoint", type=Path, help="file of weights")
     parser.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="instead: network and settings from tracking/export.py, by onnxruntime"
+        "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")

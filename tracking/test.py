@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
+  python tracking/test.py mmg lasot --onnx model.onnx                  to results/mmg/<config>_onnx
   python tracking/test.py mmg folder --root DIR --config mmg_tiny --masks alpha_refine \\
       --refine-checkpoint runs/refine_tiny/latest.pth                  boxes, then a mask in each
   torchrun --nproc_per_node 4 tracking/test.py mmg lasot --config mmg_vitb      four processes share the sequences
@@ -35,6 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
+    )
     parser.add_argument(
         "--sequences", nargs="+", default=[], metavar="NAME", help="names, indices from 0, or ranges such as 0-9"
     )
@@ -78,7 +82,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     check_writable({}, {"--results-dir": arguments.results_dir})
-    spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, arguments.benchmark)
+    spec = TrackerSpec(
+        arguments.tracker,
+        arguments.config,
+        arguments.checkpoint,
+        arguments.device,
+        arguments.benchmark,
+        arguments.onnx,
+    )
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )

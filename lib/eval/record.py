@@ -13,7 +13,7 @@ from lib.eval.replaced import RECORD_NAME, set_aside
 from lib.eval.results import ASIDE, ResultFiles, write_whole
 
 # Packages whose minor release may change boxes visibly; others, and patches, are remarked on.
-_DECISIVE = ("opencv", "timm", "torch")
+_DECISIVE = ("onnxruntime", "opencv", "timm", "torch")
 _DAMAGED_CURE = "tracking/test.py --overwrite tracks anew, or remove this file to score the results as they are"
 _CURE = "give --overwrite to replace them, or another --config or --results-dir to keep both"
 _LEFT_BEHIND = 600  # seconds; an unfinished file that old has no writer any more

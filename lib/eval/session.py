@@ -17,10 +17,9 @@ from lib.eval.ranks import Ranks, join_ranks
 from lib.eval.record import RunRecord, claim_folder, describe_difference
 from lib.eval.replaced import FOLDER, forget_replaced
 from lib.eval.runner import RunSummary, join_summaries, run_benchmark
-from lib.models.trained import file_sha256, read_trained_model
+from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
-from lib.tracker.build import choose_device
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def run_test(
         remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, overwrite))
         if remark and ranks.is_main:
             print(f"note: {remark}", file=sys.stderr)
-        devices = spread_over(_visible_devices(spec.device), num_workers, ranks.local_rank)
+        devices = spread_over(_visible_devices(spec.choose_device()), num_workers, ranks.local_rank)
         part, error = _run_part(
             [
                 PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256, record.code_sha256)
@@ -132,9 +131,8 @@ def spread_over(devices: Indexed[str], num_workers: int, local_rank: int = 0) ->
     return [devices[(first + worker) % len(devices)] for worker in range(num_workers)]
 
 
-def _visible_devices(asked: str) -> list[str]:
+def _visible_devices(device: torch.device) -> list[str]:
     """Return all GPUs when a GPU is asked for without its number, else the one device."""
-    device = choose_device(asked)
     if device.type != "cuda" or device.index is not None:
         return [str(device)]
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -142,18 +140,16 @@ def _visible_devices(asked: str) -> list[str]:
 
 def _describe(spec: TrackerSpec) -> RunRecord:
     checkpoint = spec.checkpoint_file
-    settings = None
-    if checkpoint is not None:
-        track = read_trained_model(checkpoint, spec.config).experiment.track
-        check_update_intervals(track.update_intervals, spec.config or str(checkpoint))
-        settings = dataclasses.asdict(track)
+    settings = spec.settings
+    if settings is not None:
+        check_update_intervals(settings["update_intervals"], spec.config or str(checkpoint))
     return RunRecord(
         tracker=spec.name,
         config=spec.config_name,
         benchmark=spec.benchmark,
         checkpoint_sha256=None if checkpoint is None else file_sha256(checkpoint),
         settings=settings,
-        versions=package_versions(),
+        versions=package_versions() | spec.runtime,
         code_sha256=code_sha256(),
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 SAFETENSORS = ".safetensors"  # how the name of such a file ends
@@ -22,10 +22,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, A
         OSError: the file cannot be written.
     """
     header = {"format": "pt", _KEY: json.dumps({"format": _FORMAT, **about})}
-    try:
-        save_file({name: value.contiguous() for name, value in state.items()}, path, header)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {error}") from error
+    path.write_bytes(save({name: value.contiguous() for name, value in state.items()}, header))
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -1,15 +1,19 @@
 """One live sequence: the only stateful inference code. `TRACKERS` names what can be run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from lib.config.load import load
 from lib.config.suggest import suggest
 from lib.models.trained import find_checkpoint, read_trained_model
 from lib.tracker.base import Tracker
-from lib.tracker.build import build_mmg_tracker
+from lib.tracker.build import build_mmg_tracker, choose_device
 from lib.tracker.classical import OpenCVTracker, StaticBox
+from lib.tracker.onnx_network import OnnxNetwork, build_onnx_tracker, choose_onnx_device, onnxruntime_version
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class TrackerSpec:
         checkpoint: file of weights; None for the newest of `runs/<config>`.
         device: auto, cpu, cuda or cuda:N.
         benchmark: its name, for settings that differ by benchmark.
+        onnx: file of tracking/export.py, instead of config and checkpoint.
     """
 
     name: str
@@ -29,6 +34,7 @@ class TrackerSpec:
     checkpoint: Path | None = None
     device: str = "auto"
     benchmark: str = ""
+    onnx: Path | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown name, or weights for a tracker that has none."""
@@ -36,8 +42,12 @@ class TrackerSpec:
             raise ValueError(
                 f"unknown tracker {self.name!r}{suggest(self.name, TRACKERS)}; known: {', '.join(TRACKERS)}"
             )
-        if not self.trained and (self.config is not None or self.checkpoint is not None):
-            raise ValueError(f"the tracker {self.name} is not trained: leave out --config and --checkpoint")
+        weights = (self.config, self.checkpoint, self.onnx)
+        if not self.trained and weights != (None, None, None):
+            raise ValueError(f"the tracker {self.name} is not trained: leave out --config, --checkpoint and --onnx")
+        if self.onnx is not None and weights[:2] != (None, None):
+            raise ValueError(f"--onnx {self.onnx} holds the weights and says how they track: leave out --config and "
+                             "--checkpoint")  # fmt: skip
 
     def build(self) -> Tracker:
         """Make the tracker.
@@ -55,20 +65,47 @@ class TrackerSpec:
     @property
     def checkpoint_file(self) -> Path | None:
         """The file that `build` reads, or None for a tracker without weights; errors as in `find_checkpoint`."""
+        if self.onnx is not None:
+            return self.onnx
         return find_checkpoint(self.config, self.checkpoint) if self.trained else None
 
     @property
     def config_name(self) -> str:
-        """What the results go under: the experiment's name, or "default" for a tracker without one."""
+        """What the results go under: the experiment's name, with "_onnx" for a file of that kind; else "default"."""
         if not self.trained:
             return "default"
+        if self.onnx is not None:
+            return f"{OnnxNetwork(self.onnx).recipe.config}_onnx"
         if self.config is not None:
             return load(self.config).name
         return read_trained_model(find_checkpoint(self.config, self.checkpoint)).experiment.name
 
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """How the tracker tracks: the config's `track` section, or what an ONNX file says of it; None without any."""
+        if self.onnx is not None:
+            return OnnxNetwork(self.onnx).recipe.settings
+        checkpoint = self.checkpoint_file
+        return None if checkpoint is None else asdict(read_trained_model(checkpoint, self.config).experiment.track)
+
+    @property
+    def runtime(self) -> dict[str, str]:
+        """Versions of packages that run the network in PyTorch's place."""
+        return {} if self.onnx is None else {"onnxruntime": onnxruntime_version()}
+
+    def choose_device(self) -> torch.device:
+        """Return where `build` would let the tracker compute; ValueError when there is no such device here."""
+        return choose_device(self.device) if self.onnx is None else choose_onnx_device(self.device)
+
+
+def _build_mmg(spec: TrackerSpec) -> Tracker:
+    if spec.onnx is not None:
+        return build_onnx_tracker(spec.onnx, spec.device, spec.benchmark)
+    return build_mmg_tracker(spec.config, spec.checkpoint, spec.device, spec.benchmark)
+
 
 TRACKERS: dict[str, Callable[[TrackerSpec], Tracker]] = {
-    "mmg": lambda spec: build_mmg_tracker(spec.config, spec.checkpoint, spec.device, spec.benchmark),
+    "mmg": _build_mmg,
     "static": lambda spec: StaticBox(),
     "mil": lambda spec: OpenCVTracker("MIL"),
     "csrt": lambda spec: OpenCVTracker("CSRT"),

@@ -1,0 +1,155 @@
+"""Write a trained tracker for use elsewhere: as an ONNX file that needs none of this code, or as plain weights."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.config.load import experiment_to_dict
+from lib.config.schema import Experiment
+from lib.data.crop import CropWindow
+from lib.data.datasets.synthetic import SyntheticDataset
+from lib.models.mmg import MMG
+from lib.models.onnx_graph import OPSET, write_onnx
+from lib.models.trained import file_sha256, read_trained_model
+from lib.models.weights_file import SAFETENSORS, write_weights
+from lib.tracker import TrackerSpec
+from lib.tracker.build import build_trained_network
+from lib.tracker.onnx_network import OnnxNetwork
+from lib.tracker.recipe import KEY, TrackingRecipe
+
+ONNX = ".onnx"
+TOLERANCE = 1e-4  # of boxes in fractions of the crop, and of scores
+
+_BATCHES = (1, 3)  # sizes that are checked; the graph is traced with yet another
+
+_ABOUT = f"""Masked Mutual Guidance tracking, one frame of any number of targets.
+Inputs: uint8 RGB crops (B, 3, S, S); their normalisation is part of the graph. Outputs: left, top, right and bottom of
+the box in fractions of the search crop and, where there are scores, how surely the crop shows the target, in [0, 1].
+The metadata entry {KEY!r} is a JSON object: how crops are cut, and when the online template is replaced."""
+
+
+class Exported(NamedTuple):
+    """What became of an export.
+
+    Attributes:
+        config: name of the experiment.
+        size: of the file in bytes.
+        about: what is in it, in words.
+    """
+
+    config: str
+    size: int
+    about: str
+
+
+def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Exported:
+    """Write the tracker that a checkpoint describes to a file whose suffix names its kind: .onnx or .safetensors.
+
+    The file appears when it is complete. An ONNX file has been run by then, and gives what PyTorch gives.
+
+    Args:
+        config: name or path of an experiment, whose `track` section then applies; None for the checkpoint's own.
+        checkpoint: file; None for the newest of `runs/<config>`.
+        out: the file to write; one that exists is replaced.
+
+    Raises:
+        FileNotFoundError: no such config or checkpoint.
+        ValueError: another suffix, a checkpoint that does not fit or has changed meanwhile, a package that is not
+            installed, or a result that differs from PyTorch's.
+        OSError: the file cannot be written.
+    """
+    if out.suffix not in (ONNX, SAFETENSORS):
+        raise ValueError(f"{out}: the name must end in {ONNX} (network and how to track with it) or {SAFETENSORS} "
+                         "(weights and config)")  # fmt: skip
+    spec = TrackerSpec("mmg", config, checkpoint)
+    path = spec.checkpoint_file
+    assert path is not None, "the mmg tracker has weights"
+    digest = file_sha256(path)
+    trained = read_trained_model(path, config)
+    experiment = dataclasses.replace(trained.experiment, name=spec.config_name)
+    if file_sha256(path) != digest:
+        raise ValueError(f"{path} has changed while it was read, as the newest checkpoint of a run in training does: "
+                         "give --checkpoint with a file that stays")  # fmt: skip
+    with _written_aside(out) as aside:
+        if out.suffix == SAFETENSORS:
+            facts = {"checkpoint_sha256": digest, "score_trained": trained.score_trained}
+            write_weights(aside, trained.state, {"config": experiment_to_dict(experiment), **facts})
+            about = f"{len(trained.state)} weights and their config"
+        else:
+            model = build_trained_network(trained, path)
+            recipe = make_recipe(experiment, model, digest)
+            write_onnx(model, draw_crops(experiment, 2), aside, _ABOUT, {KEY: recipe.to_json()})
+            difference = largest_difference(model, OnnxNetwork(aside), experiment)
+            if not difference <= TOLERANCE:
+                raise ValueError(f"nothing was written to {out}: onnxruntime and PyTorch differ by {difference:.2g}, "
+                                 f"and {TOLERANCE:.0e} is allowed; try another release of one of them")  # fmt: skip
+            about = f"opset {OPSET}, at most {difference:.1e} from PyTorch (boxes in crop fractions, scores)"
+        size = aside.stat().st_size
+    return Exported(experiment.name, size, about)
+
+
+def make_recipe(experiment: Experiment, model: MMG, checkpoint_sha256: str) -> TrackingRecipe:
+    """Return how to track with a network."""
+    crop, track = experiment.crop, experiment.track
+    return TrackingRecipe(
+        config=experiment.name,
+        checkpoint_sha256=checkpoint_sha256,
+        template_size=crop.template_size,
+        template_factor=crop.template_factor,
+        search_size=crop.search_size,
+        search_factor=crop.search_factor,
+        pixel_mean=model.mean.flatten().tolist(),
+        pixel_std=model.std.flatten().tolist(),
+        clip_margin=track.clip_margin,
+        update=track.update,
+        update_interval=track.update_interval,
+        update_intervals=track.update_intervals,
+        score_threshold=track.score_threshold,
+    )
+
+
+def largest_difference(model: MMG, network: OnnxNetwork, experiment: Experiment) -> float:
+    """Return by how much boxes, in crop fractions, and scores of a file differ from PyTorch's; nan where one is."""
+    differences = []
+    for number in _BATCHES:
+        crops = draw_crops(experiment, number)
+        for ours, theirs in zip(model.track(*crops), network.track(*crops), strict=True):
+            assert (ours is None) == (theirs is None), "the file was made from this model"
+            if ours is not None and theirs is not None:
+                differences.append((ours - theirs).abs().max())
+    return float(torch.stack(differences).max())
+
+
+def draw_crops(experiment: Experiment, number: int) -> tuple[Tensor, ...]:
+    """Cut crops (B, 3, S, S) from as many drawn videos: template, search, for three-image models online template."""
+    crop = experiment.crop
+    kinds = [(0, crop.template_factor, crop.template_size), (10, crop.search_factor, crop.search_size)]
+    if experiment.model.online_template:
+        kinds.append((5, crop.template_factor, crop.template_size))
+    videos = SyntheticDataset("val", num_frames=1 + max(frame for frame, _, _ in kinds))
+    batches: list[list[np.ndarray]] = [[] for _ in kinds]
+    for video in (videos[index] for index in range(number)):
+        for batch, (frame, factor, size) in zip(batches, kinds, strict=True):
+            batch.append(CropWindow.around(video.boxes_xywh[0], factor, size).cut(video.frames[frame]))
+    return tuple(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).contiguous() for batch in batches)
+
+
+@contextmanager
+def _written_aside(path: Path) -> Iterator[Path]:
+    """Yield a file's name beside `path` to write to; it is flushed and becomes `path` unless an error is raised."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+"""A tracker whose network is a file of tracking/export.py, run by onnxruntime; PyTorch's network is not built."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.models.mmg import TrackOutput
+from lib.models.onnx_graph import INPUTS, OUTPUTS
+from lib.tracker.build import choose_device
+from lib.tracker.mmg import MMGTracker
+from lib.tracker.recipe import KEY, TrackingRecipe
+from lib.tracker.template_update import TemplateUpdate
+
+_CUDA = "CUDAExecutionProvider"
+_PIXELS, _NUMBERS = "tensor(uint8)", "tensor(float)"
+
+
+class OnnxNetwork:
+    """What `MMG.track` answers, up to rounding, in float32.
+
+    As many CPU threads compute as PyTorch has at this moment.
+
+    Args:
+        path: the file.
+        device: a CPU, or a GPU for which onnxruntime was built.
+
+    Attributes:
+        recipe: how to track with it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: onnxruntime is missing or has no CUDA, or the file is not of tracking/export.py or of another
+            version of it, or needs another onnxruntime.
+    """
+
+    def __init__(self, path: Path, device: torch.device | None = None) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no ONNX file {path}: write one by `python tracking/export.py --config "
+                                    f"NAME --out {path}`")  # fmt: skip
+        self._session = _open(path, device or torch.device("cpu"))
+        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is None:
+            raise ValueError(f"{path} is an ONNX file of another model: its metadata have no entry {KEY!r} as "
+                             "tracking/export.py writes it")  # fmt: skip
+        self.recipe = TrackingRecipe.from_json(text, str(path))
+        self._check_signature(path)
+
+    @property
+    def online_template(self) -> bool:
+        """True for a network of three images."""
+        return len(self._session.get_inputs()) == len(INPUTS)
+
+    @property
+    def score(self) -> object | None:
+        """The output with scores, or None when the network gives none."""
+        return next((output for output in self._session.get_outputs() if output.name == OUTPUTS[1]), None)
+
+    def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
+        """Locate the targets in (B, 3, S, S) uint8 search crops, and score them where the network does."""
+        crops = zip(INPUTS, (template, search, online_template), strict=True)
+        shown = {name: np.ascontiguousarray(crop.numpy()) for name, crop in crops if crop is not None}
+        boxes, *scores = (torch.from_numpy(values) for values in self._session.run(None, shown))
+        return TrackOutput(boxes, scores[0] if scores else None)
+
+    def _check_signature(self, path: Path) -> None:
+        """Raise ValueError unless the file takes and gives what its recipe implies."""
+        template, search = ([3, size, size] for size in (self.recipe.template_size, self.recipe.search_size))
+        inputs = [(name, _PIXELS, shape) for name, shape in zip(INPUTS, (template, search, template), strict=True)]
+        outputs = [(OUTPUTS[0], _NUMBERS, [4]), (OUTPUTS[1], _NUMBERS, [])]
+        for expected, present, least in (
+            (inputs, self._session.get_inputs(), 2),
+            (outputs, self._session.get_outputs(), 1),
+        ):
+            found = [(item.name, item.type, item.shape[1:]) for item in present]
+            if found != expected[: max(len(found), least)]:
+                raise ValueError(f"{path} is an ONNX file of another model: it has {_listed(found)}, where "
+                                 f"tracking/export.py writes {_listed(expected)}")  # fmt: skip
+
+
+def build_onnx_tracker(path: Path, device: str, benchmark: str) -> MMGTracker:
+    """Build the tracker that a file of tracking/export.py describes.
+
+    Args:
+        path: the file.
+        device: auto, cpu, cuda or cuda:N.
+        benchmark: name of the benchmark, which may have an update interval of its own; any text.
+
+    Raises:
+        FileNotFoundError, ValueError: as `OnnxNetwork`; or there is no such device.
+    """
+    network = OnnxNetwork(path, choose_onnx_device(device))
+    recipe = network.recipe
+    interval = recipe.update_intervals.get(benchmark, recipe.update_interval)
+    return MMGTracker(
+        network,
+        template_size=recipe.template_size,
+        template_factor=recipe.template_factor,
+        search_size=recipe.search_size,
+        search_factor=recipe.search_factor,
+        update=TemplateUpdate(recipe.update, interval, recipe.score_threshold),
+        online_template=network.online_template,
+        clip_margin=recipe.clip_margin,
+    )
+
+
+def choose_onnx_device(name: str) -> torch.device:
+    """Return a device by name; `auto` is CUDA where both PyTorch and onnxruntime have it, else the CPU.
+
+    Raises:
+        ValueError: there is no such device here, or onnxruntime was built without it.
+    """
+    device = choose_device(name)
+    if device.type != "cuda" or _CUDA in _runtime().get_available_providers():
+        return device
+    if name == "auto":
+        return torch.device("cpu")
+    raise ValueError(f"device {name} was asked for, and onnxruntime {_runtime().__version__} has no CUDA here (it has "
+                     f"{', '.join(_runtime().get_available_providers())}): install onnxruntime-gpu in its place, or "
+                     "use --device cpu")  # fmt: skip
+
+
+def onnxruntime_version() -> str:
+    """Return the version of onnxruntime; ValueError when it is missing."""
+    return _runtime().__version__
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(f"running an ONNX file needs onnxruntime ({error}): pip install -e '.[onnx]'") from error
+    return onnxruntime
+
+
+def _open(path: Path, device: torch.device) -> Any:
+    """Return the file's session, or raise ValueError."""
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors; warnings are about its own optimisations
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        providers.insert(0, (_CUDA, {"device_id": device.index or 0}))
+    states = runtime.capi.onnxruntime_pybind11_state
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=providers)
+    except (states.InvalidProtobuf, states.InvalidArgument, states.NoModel) as error:
+        raise ValueError(f"{path} is truncated or no ONNX file; copy it or export it again. {_gist(error)}") from error
+    except (states.Fail, states.InvalidGraph, states.NotImplemented, states.RuntimeException) as error:
+        raise ValueError(f"onnxruntime {runtime.__version__} cannot run {path}; is it of a newer opset? Upgrade "
+                         f"onnxruntime, or export the tracker again here. {_gist(error)}") from error  # fmt: skip
+    if device.type == "cuda" and session.get_providers()[0] != _CUDA:
+        raise ValueError(f"onnxruntime {runtime.__version__} cannot start CUDA on {device}; its libraries of CUDA or "
+                         "cuDNN are missing or of another version: install them, or use --device cpu")  # fmt: skip
+    return session
+
+
+def _gist(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _listed(items: list[tuple[str, str, list[Any]]]) -> str:
+    return ", ".join(f"{name} {kind} (B{''.join(f', {side}' for side in sides)})" for name, kind, sides in items)
