@@ -177,9 +177,9 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _gist(error: BaseException) -> str:
-    """Return the first line of an error, shortened: torch's and the hub's run to many lines."""
+    """Return the first sentence of an error, shortened: torch's and the hub's run to many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else "no details"
+    return lines[0].split(". ")[0][:200] if lines else "no details"
 
 
 def _objection(error: pickle.UnpicklingError) -> str:
