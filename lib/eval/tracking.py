@@ -15,7 +15,7 @@ import torch
 
 from lib.data.sequence import Frames, Sequence, SequenceDataset
 from lib.eval.results import ResultFiles
-from lib.tracker.base import Tracker
+from lib.tracker.base import Prediction, Tracker
 
 
 class TrackerBuilder(Protocol):
@@ -35,7 +35,8 @@ class Tracked:
 
     Attributes:
         boxes_xywh: (N, 4), row 0 the given box.
-        seconds: (N,) of the tracker alone: reading the image is not in it, waiting for the device is.
+        seconds: (N,) of the tracker alone: reading the image is not in it, waiting for the device is. Where several
+            sequences advance at once, a frame's is the time of their common step divided by their number.
         num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
     """
 
@@ -53,6 +54,46 @@ class Outcome:
     seconds: float = 0.0
     num_non_finite: int = 0
     failure: str | None = None
+
+
+class Answers:
+    """A tracker's answers to one sequence as they come in.
+
+    Args:
+        first_box_xywh: (4,), the given box.
+        num_frames: of the sequence.
+    """
+
+    def __init__(self, first_box_xywh: np.ndarray, num_frames: int) -> None:
+        self._boxes_xywh = np.empty((num_frames, 4))
+        self._boxes_xywh[0] = first_box_xywh
+        self._seconds = np.empty(num_frames)
+        self._num_non_finite = 0
+        self._count = 0
+
+    def start(self, seconds: float) -> None:
+        """Note how long the tracker took to learn the target."""
+        self._seconds[0] = seconds
+        self._count = 1
+
+    def add(self, prediction: Prediction, seconds: float) -> None:
+        """Take the next frame's answer; one that is no box repeats the one before it."""
+        # Checked here too: a box that is not one would make the whole result file unreadable.
+        finite = prediction.finite and _is_box(prediction.box_xywh)
+        self._boxes_xywh[self._count] = prediction.box_xywh if finite else self._boxes_xywh[self._count - 1]
+        self._seconds[self._count] = seconds
+        self._num_non_finite += not finite
+        self._count += 1
+
+    @property
+    def complete(self) -> bool:
+        """True when the last frame is answered."""
+        return self._count == len(self._seconds)
+
+    def tracked(self) -> Tracked:
+        """Return all of them."""
+        assert self.complete, (self._count, len(self._seconds))
+        return Tracked(self._boxes_xywh, self._seconds, self._num_non_finite)
 
 
 def track_and_write(
@@ -74,12 +115,15 @@ def track_and_write(
     torch.manual_seed(0)
     try:
         files.remove()
-        sequence = dataset[index]
-        tracked = run_sequence(tracker, sequence, device, advance)
-        files.write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite)
+        return write_tracked(files, run_sequence(tracker, dataset[index], device, advance))
     except Exception:  # the one boundary of the project: the other sequences are finished, then the run fails
         return Outcome(name, failure=traceback.format_exc())
-    return Outcome(name, len(sequence), float(tracked.seconds.sum()), tracked.num_non_finite)
+
+
+def write_tracked(files: ResultFiles, tracked: Tracked) -> Outcome:
+    """Write the result files of a sequence; errors as in `ResultFiles.write`."""
+    files.write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite)
+    return Outcome(files.sequence, len(tracked.seconds), float(tracked.seconds.sum()), tracked.num_non_finite)
 
 
 def run_sequence(
@@ -96,27 +140,19 @@ def run_sequence(
         device: the tracker's, for an honest clock.
         advance: called with 1 after every frame.
     """
-    num_frames = len(sequence)
-    boxes_xywh = np.empty((num_frames, 4))
-    seconds = np.empty(num_frames)
-    num_non_finite = 0
+    answers = Answers(sequence.boxes_xywh[0], len(sequence))
     # Closed here: an error that is kept would keep the reading thread with it, past the end of the program.
     with closing(_read_ahead(sequence.frames)) as images:
         for index, image in enumerate(images):
-            started = _read_clock(device)
+            started = read_clock(device)
             if index == 0:
                 tracker.initialize(image, sequence.boxes_xywh[0])
-                seconds[0] = _read_clock(device) - started
-                boxes_xywh[0] = sequence.boxes_xywh[0]
+                answers.start(read_clock(device) - started)
             else:
                 prediction = tracker.track(image)
-                seconds[index] = _read_clock(device) - started
-                # Checked here too: a box that is not one would make the whole result file unreadable.
-                finite = prediction.finite and _is_box(prediction.box_xywh)
-                boxes_xywh[index] = prediction.box_xywh if finite else boxes_xywh[index - 1]
-                num_non_finite += not finite
+                answers.add(prediction, read_clock(device) - started)
             advance(1)
-    return Tracked(boxes_xywh, seconds, num_non_finite)
+    return answers.tracked()
 
 
 @contextmanager
@@ -143,7 +179,8 @@ def _read_ahead(frames: Frames) -> Generator[np.ndarray, None, None]:
             yield image
 
 
-def _read_clock(device: str) -> float:
+def read_clock(device: str) -> float:
+    """Return the seconds of a clock, when the device has done what it was asked."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,6 +1,9 @@
 """The tracker: a search region around the last box, one pass of the network, a box in the frame."""
 
-from typing import Protocol
+import copy
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,18 +24,88 @@ class TrackingModel(Protocol):
         ...
 
     def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
-        """Locate the target in (1, 3, S, S) uint8 crops."""
+        """Locate the targets in (B, 3, S, S) uint8 crops."""
         ...
 
 
+@dataclass(frozen=True)
+class TargetCrops:
+    """How crops are cut around a target, and its boxes to the frame; see `MMGTracker`."""
+
+    template_size: int
+    template_factor: float
+    search_size: int
+    search_factor: float
+    clip_margin: float
+
+
+class Located(NamedTuple):
+    """What the network says of one search crop.
+
+    Attributes:
+        crop_box_xyxy: (4,) float64.
+        score: in [0, 1], or nan for a network that gives none.
+    """
+
+    crop_box_xyxy: np.ndarray
+    score: float
+
+
+class Target:
+    """One followed target: its last box and its two templates.
+
+    Whoever runs the network asks `prepare` for the crop to search in, and hands what the network found in it to
+    `accept`, frame by frame.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the first frame.
+        box_xywh: (4,) in it.
+        crops: as in training.
+        update: decides when the online template is replaced; this target's own.
+
+    Attributes:
+        template: (S, S, 3) uint8 crop of the first frame.
+        online_template: the same crop at first; always another array when it is replaced.
+
+    Raises:
+        ValueError: the box has no area inside the frame.
+    """
+
+    def __init__(self, image: np.ndarray, box_xywh: np.ndarray, crops: TargetCrops, update: TemplateUpdate) -> None:
+        self._crops = crops
+        self._update = update
+        self._box_xywh = checked_box(image, box_xywh)
+        self.template = self.online_template = self._cut_template(image)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Return the (S, S, 3) uint8 search crop of the next frame."""
+        self._window = CropWindow.around(self._box_xywh, self._crops.search_factor, self._crops.search_size)
+        return self._window.cut(image)
+
+    def accept(self, image: np.ndarray, located: Located) -> Prediction:
+        """Take what was found in the frame last prepared; renew the online template when its time has come."""
+        finite = bool(np.isfinite(located.crop_box_xyxy).all())
+        if finite:
+            height, width = image.shape[:2]
+            box_xywh = self._window.to_image(located.crop_box_xyxy)
+            self._box_xywh = clip_to_frame(box_xywh, height, width, self._crops.clip_margin)
+        new_template = self._update.offer(located.score, (lambda: self._cut_template(image)) if finite else None)
+        if new_template is not None:
+            self.online_template = new_template
+        return Prediction(self._box_xywh.copy(), located.score, finite)
+
+    def _cut_template(self, image: np.ndarray) -> np.ndarray:
+        return CropWindow.around(self._box_xywh, self._crops.template_factor, self._crops.template_size).cut(image)
+
+
 class MMGTracker:
-    """Follows one target. Holds the last box and the two templates; everything else is the model's.
+    """Follows one target. What it knows of the target is in a `Target`; everything else is the model's.
 
     Args:
         model: in evaluation mode, on `device`.
         template_size, template_factor, search_size, search_factor: as in training; sides in pixels, and crop side /
             sqrt(target area).
-        update: decides when the online template is replaced; this tracker's own.
+        update: decides when the online template is replaced; every target gets one like it.
         online_template: False for a model of two images, template and search.
         clip_margin: pixels of a box that stay inside the frame, which makes it the smallest side of a box, too.
         device: where the crops are sent.
@@ -61,43 +134,58 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
-        self._template_size = template_size
-        self._template_factor = template_factor
-        self._search_size = search_size
-        self._search_factor = search_factor
+        self._crops = TargetCrops(template_size, template_factor, search_size, search_factor, clip_margin)
         self._update = update
-        self._has_online_template = online_template
-        self._clip_margin = clip_margin
-        self._device = device or torch.device("cpu")
+        self.device = device or torch.device("cpu")
+        self._templates = _StackedCrops(self.device)
+        self._online_templates = _StackedCrops(self.device) if online_template else None
 
     def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
         """Cut the template; the online template starts as the same crop. Raise ValueError for a box outside."""
-        self._box_xywh = checked_box(image, box_xywh)
-        self._template = self._to_tensor(self._cut_template(image))
-        self._online_template = self._template if self._has_online_template else None
-        self._update.reset()
+        self._target = self.start(image, box_xywh)
 
     def track(self, image: np.ndarray) -> Prediction:
         """Locate the target in the next frame, and renew the online template when its time has come."""
-        window = CropWindow.around(self._box_xywh, self._search_factor, self._search_size)
-        output = self._model.track(self._template, self._to_tensor(window.cut(image)), self._online_template)
-        crop_box_xyxy = output.crop_boxes_xyxy[0].double().cpu().numpy()
-        score = float("nan") if output.scores is None else float(output.scores[0])
+        (located,) = self.locate([self._target], [self._target.prepare(image)])
+        return self._target.accept(image, located)
 
-        finite = bool(np.isfinite(crop_box_xyxy).all())
-        if finite:
-            height, width = image.shape[:2]
-            self._box_xywh = clip_to_frame(window.to_image(crop_box_xyxy), height, width, self._clip_margin)
-        new_template = self._update.offer(score, (lambda: self._cut_template(image)) if finite else None)
-        if new_template is not None:
-            self._online_template = self._to_tensor(new_template)
-        return Prediction(self._box_xywh.copy(), score, finite)
+    def start(self, image: np.ndarray, box_xywh: np.ndarray) -> Target:
+        """Return a target to be driven from outside, with others, by `locate`. Raise ValueError for a box outside."""
+        update = copy.copy(self._update)
+        update.reset()
+        return Target(image, box_xywh, self._crops, update)
 
-    def _cut_template(self, image: np.ndarray) -> np.ndarray:
-        return CropWindow.around(self._box_xywh, self._template_factor, self._template_size).cut(image)
+    def locate(self, targets: Indexed[Target], search_crops: Indexed[np.ndarray]) -> list[Located]:
+        """Run the network once on the search crops that the targets have prepared, one for each."""
+        template = self._templates.tensor([target.template for target in targets])
+        online_template = None
+        if self._online_templates is not None:
+            online_template = self._online_templates.tensor([target.online_template for target in targets])
+        output = self._model.track(template, _to_batch(search_crops, self.device), online_template)
+        crop_boxes_xyxy = output.crop_boxes_xyxy.double().cpu().numpy()
+        scores = [float("nan")] * len(targets) if output.scores is None else output.scores.tolist()
+        return [Located(box, score) for box, score in zip(crop_boxes_xyxy, scores, strict=True)]
 
-    def _to_tensor(self, crop: np.ndarray) -> Tensor:
-        return torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0).to(self._device)
+
+class _StackedCrops:
+    """Crops of many targets as one tensor, which is the same tensor as long as the crops are the same arrays.
+
+    That is how a network sees that what it has computed of the templates still holds.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._crops: list[np.ndarray] = []
+
+    def tensor(self, crops: list[np.ndarray]) -> Tensor:
+        """Return (B, 3, S, S) uint8."""
+        if list(map(id, crops)) != list(map(id, self._crops)):
+            self._crops, self._tensor = crops, _to_batch(crops, self._device)
+        return self._tensor
+
+
+def _to_batch(crops: Indexed[np.ndarray], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device)
 
 
 def clip_to_frame(box_xywh: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:
