@@ -5,6 +5,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+A_COMMAND_THAT_LOADS = """
+from lib.config.cli import run
+from torch.utils.data import DataLoader
+
+class Broken:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise FileNotFoundError("there is no car in data; expected layout:\\n  ROOT: a folder")
+
+run(lambda argv: len(list(DataLoader(Broken(), num_workers=1, multiprocessing_context="fork"))))
+"""
 
 
 def a_command(body: str) -> list[str]:
@@ -27,6 +40,11 @@ def test_a_pipe_that_breaks_elsewhere_is_an_error():
         a_command("raise BrokenPipeError('a worker has gone')"), cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (2, "error: a worker has gone\n")
+
+
+def test_an_error_of_a_loader_process_is_told_whole_and_without_its_traceback():
+    done = subprocess.run([sys.executable, "-c", A_COMMAND_THAT_LOADS], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: there is no car in data; expected layout:\n  ROOT: a folder\n")
 
 
 def test_a_defect_keeps_its_traceback():

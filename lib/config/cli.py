@@ -1,11 +1,14 @@
 """The shared frame of every command: user errors become one line and exit code 2, never a traceback."""
 
 import os
+import re
 import select
 import sys
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
+
+_RAISED = re.compile(r"^\w[\w.]*(?:Error|Exception): ", re.MULTILINE)  # how the last part of a traceback begins
 
 
 def run(main: Callable[[list[str]], int]) -> NoReturn:
@@ -46,7 +49,8 @@ def _gist(error: Exception) -> str:
     text = str(error)
     if "Traceback (most recent call last)" not in text:
         return text
-    return text.strip().splitlines()[-1].split(": ", 1)[-1]
+    raised = list(_RAISED.finditer(text))
+    return text[raised[-1].end() :].strip() if raised else text.strip().splitlines()[-1]
 
 
 def _show_warning(
