@@ -55,6 +55,16 @@ def test_a_video_without_enough_visible_frames_gives_none():
     assert draw_triplet(np.array([True, False, True]), np.random.default_rng(0), "ordered", 10) is None
 
 
+def test_every_frame_within_the_gap_is_drawn_and_none_beyond(visible):
+    candidates = np.flatnonzero(visible)
+    offsets = {t.online_template - t.search for t in draws("trident", 3, visible, 4000)}
+    assert offsets == {-3, -2, -1, 1, 2, 3}
+    online = {t.template - t.online_template for t in draws("causal", 3, visible, 4000)}
+    search = {t.search - t.template for t in draws("causal", 3, visible, 4000)}
+    assert online == search == {1, 2, 3}
+    assert {t.template for t in draws("trident", 200, visible, 12000)} == set(candidates.tolist())
+
+
 @pytest.mark.parametrize(("frames", "seen", "eligible"), [(20, 7, True), (19, 19, False), (100, 6, False)])
 def test_eligible_means_twenty_frames_and_more_than_six_visible(frames, seen, eligible):
     visible = np.zeros(frames, dtype=bool)

@@ -19,7 +19,7 @@ def jitter_box(box_xywh: np.ndarray, rng: np.random.Generator, center_jitter: fl
 
     Source: Bhat et al., "Learning Discriminative Model Prediction for Tracking" (DiMP), 2019, training details.
     """
-    left, top, width, height = (float(value) for value in box_xywh)
+    left, top, width, height = box_xywh.tolist()
     center_x, center_y = left + width / 2, top + height / 2
     if scale_jitter > 0:
         width *= math.exp(rng.standard_normal() * scale_jitter)

@@ -1,7 +1,8 @@
 """One video as a sampler sees it: views with the target in them, and views without."""
 
+import functools
 import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -43,11 +44,18 @@ class Clip(Protocol):
 
 def open_clip(dataset: SequenceDataset | SceneDataset, index: int, difficulty: float) -> Clip:
     """Return video `index` of a data set; `difficulty` concerns drawn ones."""
-    if isinstance(dataset, SceneDataset):
-        return SceneClip(dataset.scene(index, difficulty=difficulty))
-    if dataset.images_only:
-        return PhotographClip(dataset[index])
-    return SequenceClip(dataset[index], has_absent_frames=not isinstance(dataset, RegionDataset))
+    if _draws_scenes(type(dataset)):
+        return SceneClip(cast(SceneDataset, dataset).scene(index, difficulty=difficulty))
+    sequences = cast(SequenceDataset, dataset)
+    if sequences.images_only:
+        return PhotographClip(sequences[index])
+    return SequenceClip(sequences[index], has_absent_frames=not isinstance(sequences, RegionDataset))
+
+
+@functools.cache
+def _draws_scenes(kind: type) -> bool:
+    """Return whether data sets of a class are a `SceneDataset`; to ask each time takes as long as a small crop."""
+    return issubclass(kind, SceneDataset)
 
 
 class SceneClip:

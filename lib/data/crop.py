@@ -37,7 +37,7 @@ class CropWindow:
         Raises:
             ValueError: the box is not finite or has a side that is not positive.
         """
-        left, top, width, height = (float(value) for value in box_xywh)
+        left, top, width, height = box_xywh.tolist()
         if not (all(map(math.isfinite, (left, top, width, height))) and width > 0 and height > 0):
             raise ValueError(f"cannot centre a crop on the box {left}, {top}, {width}, {height}: it needs finite "
                              "numbers and positive sides")  # fmt: skip
@@ -72,7 +72,7 @@ class CropWindow:
 
     def to_crop(self, box_xywh: np.ndarray) -> np.ndarray:
         """Express a frame box (4,) as `crop_box_xyxy`: two corners in fractions of the crop, not clipped."""
-        left, top, width, height = (float(value) for value in box_xywh)
+        left, top, width, height = box_xywh.tolist()
         corners = (left - self.left, top - self.top, left + width - self.left, top + height - self.top)
         return np.array(corners, dtype=np.float64) / self.side
 

@@ -1,5 +1,6 @@
 """Training samples: sample = f(seed, epoch, index), whatever the number of workers and ranks."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -86,7 +87,7 @@ class TrainingSet(Dataset[Sample]):
             if isinstance(source.dataset, RegionDataset):
                 source.dataset.require(data, crop)
         shares = np.cumsum([source.ratio for source in self._sources])
-        self._thresholds = shares / shares[-1]
+        self._thresholds: list[float] = (shares / shares[-1]).tolist()
         self._data = data
         self._crop = crop
         self._seed = seed
@@ -145,11 +146,11 @@ class TrainingSet(Dataset[Sample]):
             window = self._draw_window(view.box_xywh, rng, is_search)
             if is_search:
                 search_crop_box_xyxy = window.to_crop(view.box_xywh)
-                if min(view.box_xywh[2:]) * window.size / window.side < MIN_TARGET_SIDE:
+                left, top, right, bottom = search_crop_box_xyxy.tolist()
+                if min(right - left, bottom - top) * window.size < MIN_TARGET_SIDE:
                     return None
                 # The jitter may push a part of the target out of the crop, never its centre.
-                center = (search_crop_box_xyxy[:2] + search_crop_box_xyxy[2:]) / 2
-                if (center <= 0).any() or (center >= 1).any():
+                if not (0 < (left + right) / 2 < 1 and 0 < (top + bottom) / 2 < 1):
                     return None
             crop = self._cut(view.picture, window)
             if crop is None:
@@ -161,7 +162,7 @@ class TrainingSet(Dataset[Sample]):
         return sample
 
     def _draw_source(self, rng: np.random.Generator) -> MixedSource:
-        return self._sources[int(np.searchsorted(self._thresholds, rng.random(), side="right"))]
+        return self._sources[bisect_right(self._thresholds, rng.random())]
 
     def _open_clip(self, source: MixedSource, index: int, progress: float) -> Clip:
         ramp = self._data.curriculum_epochs
