@@ -124,7 +124,20 @@ def test_what_lies_beside_is_left_out() -> None:
     buffer = np.empty(4 * HEIGHT * WIDTH, np.uint8)
     part = Part(200, 150, 300, 200)
     image, left, top = decode_part(data, header, 1, part, buffer)
-    assert 200 - 18 <= left < 200 and 140 < top < 150 and image.shape[0] < 60 and image.shape[1] < 130
+    assert (left, top) == (192, 150) and image.shape == (50, 109, 4)
+
+
+@pytest.mark.parametrize("scale", [1.5, 3.0])
+def test_window_with_a_sliver_of_the_picture_is_cut(scale: float, decoder: str) -> None:
+    """Of such a window no pixel may be needed; it is black, but for what is interpolated from the last ones."""
+    data = encoded(textured())
+    side = 48 * scale
+    for share in (1e-6, 0.2, 0.5):
+        for left, top in ((WIDTH - share, 20.0), (share - side, 20.0), (20.0, HEIGHT - share), (20.0, share - side)):
+            window = CropWindow(left, top, side, 48)
+            reduced = decode_jpeg(data, read_header(data), window.reduction())
+            expected = window.in_reduced(window.reduction()).cut(reduced).astype(int)
+            assert np.abs(cut(data, window) - expected).max() <= 2
 
 
 def test_without_parts_the_last_rows_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

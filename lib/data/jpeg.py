@@ -2,7 +2,6 @@
 
 import functools
 import warnings
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -20,9 +19,9 @@ _START_OF_SCAN = 0xDA
 # Frame headers of all kinds of JPEG; of those, the ones whose rows are stored from top to bottom, once.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset((0xC0, 0xC1))
-# Pixels around a part that are decoded with it: colours stored at half the width or height are interpolated with those
-# beside them, and a part has none at its edge.
-_MARGIN = 2
+# Columns beside a part that are decoded with it: colours stored at half the width are interpolated with those beside
+# them, and a part has none at its edge.
+_MARGIN = 1
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -31,8 +30,7 @@ _REDUCED = {
 }
 
 
-@dataclass(frozen=True)
-class JpegHeader:
+class JpegHeader(NamedTuple):
     """What the header of a JPEG states.
 
     Attributes:
@@ -69,7 +67,7 @@ def read_header(data: bytes) -> JpegHeader:
         if marker == 0xFF:  # a marker may be preceded by any number of fill bytes
             at += 1
             continue
-        body, end = at + 4, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        body, end = at + 4, at + 2 + 256 * data[at + 2] + data[at + 3]
         if marker in _FRAME_HEADERS and body + 6 <= len(data):
             frame = marker, body
         if marker == _START_OF_SCAN and frame is not None:
@@ -89,8 +87,7 @@ def read_header(data: bytes) -> JpegHeader:
     raise ValueError("its header is damaged")
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A rectangle of a picture: from `left`, `top` up to, but without, `right`, `bottom`."""
 
     left: int
@@ -137,7 +134,8 @@ def decode_part(data: bytes, header: JpegHeader, reduction: int, part: Part, buf
         data: the whole file.
         header: its header.
         reduction: 1, 2, 4 or 8.
-        part: in pixels of the reduced picture; it may reach over its border, not lie beside it.
+        part: in pixels of the reduced picture; it may reach over its border. Of one that lies beside, the nearest
+            pixels are decoded.
         buffer: where the picture is put if it fits, one-dimensional uint8. It then has a fourth channel without
             meaning: crops are interpolated in less than half the time when a pixel has four bytes.
 
@@ -149,9 +147,10 @@ def decode_part(data: bytes, header: JpegHeader, reduction: int, part: Part, buf
     if decoder is not None and header.from_the_top:
         height, width = -(-header.height // reduction), -(-header.width // reduction)
         block = max(1, header.block_width // reduction)
-        left, top = max(0, part.left - _MARGIN) // block * block, max(0, part.top - _MARGIN)
-        right, bottom = min(width, part.right + _MARGIN), min(height, part.bottom + _MARGIN)
-        assert left < right and top < bottom, (part, height, width)
+        left = min(max(0, part.left - _MARGIN), width - 1) // block * block
+        top = min(max(0, part.top), height - 1)
+        right = max(left + 1, min(width, part.right + _MARGIN))
+        bottom = max(top + 1, min(height, part.bottom))
         size = 4 * (bottom - top) * (right - left)
         image = (buffer[:size] if size <= buffer.size else np.empty(size, np.uint8)).reshape(bottom - top, -1, 4)
         try:
@@ -160,7 +159,7 @@ def decode_part(data: bytes, header: JpegHeader, reduction: int, part: Part, buf
             pass
         else:
             return DecodedPart(image, left, top)
-    rows = min(header.height, reduction * (part.bottom + _MARGIN))
+    rows = min(header.height, reduction * max(1, part.bottom))
     return DecodedPart(_decode_rows(data, header, reduction, rows, buffer), 0, 0)
 
 

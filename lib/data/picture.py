@@ -18,6 +18,7 @@ from lib.data.tree import TreePath
 _ATTEMPTS = 3
 _BUFFER_BYTES = 4 * 1920 * 1088  # larger pictures do without
 _MEMORY = threading.local()
+_SLACK = 0.01  # pixels: OpenCV computes places in single precision
 _PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 
 
@@ -173,6 +174,15 @@ def _buffer() -> np.ndarray:
     return _MEMORY.buffer
 
 
+def _needed(window: CropWindow) -> Part:
+    """Return the pixels that a crop is interpolated from: the two nearest to each of its own, in both directions."""
+    # Centres of the first and last pixel of the crop, counted from the centre of the first of the picture.
+    inset = window.side / window.size / 2 - 0.5
+    left, top = window.left + inset - _SLACK, window.top + inset - _SLACK
+    length = window.side - window.side / window.size + 2 * _SLACK
+    return Part(math.floor(left), math.floor(top), math.floor(left + length) + 2, math.floor(top + length) + 2)
+
+
 class EncodedImage:
     """An image file in memory. Of a JPEG, no more is decoded than a crop needs.
 
@@ -216,18 +226,12 @@ class EncodedImage:
         if self._header is None:
             return self._decoded[1], window
         reduction = window.reduction()
-        window = window.in_reduced(reduction)
+        if reduction > 1:
+            window = window.in_reduced(reduction)
         if reduction in self._decoded:
             return self._decoded[reduction], window
         if self._keep:
             self._decoded[reduction] = decode_jpeg(self.data, self._header, reduction)
             return self._decoded[reduction], window
-        # Interpolation reaches half a pixel beyond the window.
-        part = Part(
-            math.floor(window.left - 0.5),
-            math.floor(window.top - 0.5),
-            math.floor(window.left + window.side + 0.5) + 1,
-            math.floor(window.top + window.side + 0.5) + 1,
-        )
-        decoded = decode_part(self.data, self._header, reduction, part, _buffer())
+        decoded = decode_part(self.data, self._header, reduction, _needed(window), _buffer())
         return decoded.image, window.relative_to(decoded.left, decoded.top)

@@ -34,6 +34,10 @@ class _Factor(ctypes.Structure):
     _fields_ = (("num", ctypes.c_int), ("denom", ctypes.c_int))
 
 
+_WHOLE = _Region(0, 0, 0, 0)
+_FACTORS = {reduction: _Factor(1, reduction) for reduction in (1, 2, 4, 8)}
+
+
 class RegionDecoder:
     """Decodes rectangles. One for each thread: it holds the library's state."""
 
@@ -64,9 +68,9 @@ class RegionDecoder:
         assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape[2] == 4
         library, handle = self._library, self._handle
         height, width = out.shape[:2]
-        self._check(library.tj3SetCroppingRegion(handle, _Region(0, 0, 0, 0)))  # else the last one limits the header
+        self._check(library.tj3SetCroppingRegion(handle, _WHOLE))  # else the last one limits the header
         self._check(library.tj3DecompressHeader(handle, data, len(data)))
-        self._check(library.tj3SetScalingFactor(handle, _Factor(1, reduction)))
+        self._check(library.tj3SetScalingFactor(handle, _FACTORS[reduction]))
         self._check(library.tj3SetCroppingRegion(handle, _Region(left, top, width, height)))
         self._check(library.tj3Decompress8(handle, data, len(data), out.ctypes.data, 0, _RGBX))
 
