@@ -2,9 +2,7 @@
 
 import resource
 import time
-from collections.abc import Iterator
 from collections.abc import Sequence as Indexed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -48,26 +46,30 @@ class TimedTrainingSet(TrainingSet):
         self.files: list[Path] = []
 
     def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
-        with self._timed("read"):
-            self.bytes_read += picture.read()
+        start = time.thread_time()
+        self.bytes_read += picture.read()
+        start = self._note("read", start)
         if isinstance(picture, FilePicture) and isinstance(picture.path, Path):
             self.files.append(picture.path)
-        with self._timed("decode"):
-            decoded = picture.decode(window)
+        decoded = picture.decode(window)
+        start = self._note("decode", start)
         if decoded is None:
             return None
-        with self._timed("crop"):
-            return cut_decoded(*decoded)
+        crop = cut_decoded(*decoded)
+        self._note("crop", start)
+        return crop
 
     def _augment(self, crops: list[np.ndarray], box: np.ndarray, rng: np.random.Generator) -> Sample:
-        with self._timed("augment"):
-            return super()._augment(crops, box, rng)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
         start = time.thread_time()
-        yield
-        self.seconds[stage] += time.thread_time() - start
+        sample = super()._augment(crops, box, rng)
+        self._note("augment", start)
+        return sample
+
+    def _note(self, stage: str, start: float) -> float:
+        """Add to a stage what has passed since; return the time."""
+        now = time.thread_time()
+        self.seconds[stage] += now - start
+        return now
 
 
 class ImreadCost(NamedTuple):
