@@ -104,7 +104,7 @@ def test_trackingnet_shards_may_be_spelled_as_its_download_script_does(tmp_path:
 
 def test_archives_that_were_not_unpacked_are_spoken_of(tmp_path: Path) -> None:
     write(tmp_path / "lasot" / "airplane.zip")
-    write(tmp_path / "lasot" / "bear.zip")
+    write(tmp_path / "lasot" / "bear.tar.xz")
     with pytest.raises(FileNotFoundError, match=r"holds archives \(airplane\.zip, 2 in all\): unpack them"):
         open_dataset("lasot", "test", tmp_path / "lasot")
     shard = tmp_path / "trackingnet" / "TRAIN_0"

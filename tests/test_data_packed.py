@@ -206,6 +206,13 @@ def test_what_is_gone_is_removed(folder: Path, tmp_path: Path) -> None:
     assert walk(open_tree(out), len(str(out))) == walk(folder, len(str(folder)))
 
 
+@pytest.mark.parametrize("name", ["train.tgz", "train.tar.bz2", "a/TRAIN.ZIP", ".hidden"])
+def test_archives_and_hidden_files_are_left_out(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).write_bytes(b"much")
+    assert pack_folder(folder, tmp_path / "lmdb", progress=False).files == len(FILES)
+    assert not (open_tree(tmp_path / "lmdb") / name).exists()
+
+
 def test_what_cannot_be_packed_is_refused(folder: Path, tree: TreePath, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is an LMDB already"):
         pack_folder(tmp_path / "lmdb", tmp_path / "again", progress=False)

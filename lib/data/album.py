@@ -7,12 +7,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.data.file_kinds import PICTURES
 from lib.data.image import decode_8bit, decode_image
 from lib.data.jpeg import decode_jpeg, is_jpeg, read_header
 from lib.data.picture import UnreadableFrameError
 from lib.data.tree import TreePath
 
-_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 _MASKS = "mask"
 _SHORT_SIDE = 208  # px; a plane behind a frame of 192 x 256 is about as coarse as this
 _LONGEST = 1.8  # of a photograph longer than this many short sides, the middle is taken
@@ -107,7 +107,7 @@ def list_photographs(root: TreePath) -> tuple[tuple[str, ...], frozenset[str]]:
     """
     names = sorted(name for name in _walk(root, "") if not name.startswith(f"{_MASKS}/"))
     if not names:
-        raise FileNotFoundError(f"no photograph in {root}; known are {', '.join(sorted(_SUFFIXES))}")
+        raise FileNotFoundError(f"no photograph in {root}; known are {', '.join(sorted(PICTURES))}")
     if not (root / _MASKS).is_dir():
         return tuple(names), frozenset()
     photograph_of: dict[str, str] = {}
@@ -140,7 +140,7 @@ def _walk(folder: TreePath, prefix: str) -> list[str]:
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
-        if path.suffix.lower() in _SUFFIXES:
+        if path.suffix.lower() in PICTURES:
             names.append(prefix + path.name)
         elif path.is_dir():
             names.extend(_walk(path, f"{prefix}{path.name}/"))

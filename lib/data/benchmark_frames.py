@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lib.data.file_kinds import PICTURES
 from lib.data.frames import read_image
 from lib.data.scene import Scene, SceneStyle
 
@@ -14,7 +15,6 @@ HEIGHT, WIDTH = 720, 1280
 # At this quality drawn frames take 70 kB on average, as those of LaSOT (67 kB) and TrackingNet (74 kB) do; sizes and
 # numbers of frames of both by github.com/kumatheworld/tracking-sanity.
 QUALITY = 82
-_PHOTOGRAPH_SUFFIXES = frozenset((".jpg", ".jpeg", ".png"))
 
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]  # of a frame's index: (H, W, 3) uint8 RGB and its box_xywh
 
@@ -50,9 +50,9 @@ def piece_videos(
     Raises:
         FileNotFoundError: the folder holds no photographs.
     """
-    paths = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in _PHOTOGRAPH_SUFFIXES)
+    paths = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
-        raise FileNotFoundError(f"no photographs (jpg, png) in {photographs}")
+        raise FileNotFoundError(f"no photographs in {photographs}; known are {', '.join(sorted(PICTURES))}")
     for index, side in enumerate(sides):
 
         def draw(frame: int, index: int = index, side: float = side) -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from lib.data.file_kinds import ARCHIVES, PICTURES, VIDEOS
 from lib.data.packed import PackWriter, is_packed
 
-_VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
-_ARCHIVES = frozenset((".zip", ".tar", ".gz", ".xz", ".7z", ".rar"))
-_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp"))
 _CLOCKS = 120.0  # seconds by which the clock of a file server may differ
 _PAGE = 4096  # bytes; LMDB stores a file in whole pages
 _CHECK_EVERY = 50  # of how many files one is compared in full
@@ -119,7 +117,7 @@ class _File(NamedTuple):
 def _is_stored(writer: PackWriter, root: Path, key: str, file: _File) -> bool:
     if writer.size(key) != file.size:
         return False
-    if Path(key).suffix.lower() in _PICTURES:
+    if Path(key).suffix.lower() in PICTURES:
         current_at = writer.current_at
         if current_at is not None and file.changed < current_at - _CLOCKS:
             return True
@@ -140,9 +138,9 @@ def _list_files(root: Path, only: list[str]) -> dict[str, _File]:
             for name in sorted(names):
                 path = Path(folder) / name
                 suffix = path.suffix.lower()
-                if suffix in _VIDEOS:
+                if suffix in VIDEOS:
                     raise ValueError(f"{path} is a video; only image files can be packed: make frames of it first")
-                if not name.startswith(".") and suffix not in _ARCHIVES:
+                if not name.startswith(".") and suffix not in ARCHIVES:
                     status = path.stat()
                     changed = max(status.st_mtime, status.st_ctime)
                     files[path.relative_to(root).as_posix()] = _File(status.st_size, changed)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
+from lib.data.file_kinds import VIDEOS
 from lib.data.frames import ImageFiles, MaskFiles, VideoFile
 from lib.data.sequence import Frames, Sequence
 from lib.data.table import read_table
@@ -20,7 +21,6 @@ LAYOUT = """expected layout:
   ROOT/<sequence>/mask/00000001.png ...  optional: any value but 0 is the target"""
 
 _BOXES = "groundtruth.txt"
-_VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
 _MASKS = "mask"
 _NUM_KEPT_OPEN = 64  # sequences; a video file is slow to open again
 
@@ -84,7 +84,7 @@ def open_frames(folder: TreePath) -> Frames:
     if pictures:
         return ImageFiles(pictures)
     videos = sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in _VIDEOS and not path.name.startswith(".")),
+        (path for path in folder.iterdir() if path.suffix.lower() in VIDEOS and not path.name.startswith(".")),
         key=lambda path: natural_key(path.name),
     )
     if len(videos) == 1:

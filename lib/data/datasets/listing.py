@@ -5,13 +5,13 @@ import warnings
 from collections.abc import Iterable
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 
+from lib.data.file_kinds import ARCHIVES, PICTURES
 from lib.data.tree import TreePath
 
-PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -87,7 +87,7 @@ def keep_present(title: str, wanted: Indexed[str], present: Iterable[str], root:
 
 def advice_to_unpack(folder: TreePath) -> str:
     """Return the end of an error message where a folder holds archives, else nothing."""
-    archives = sorted(name for name in list_names(folder) if name.endswith(_ARCHIVES))
+    archives = sorted(name for name in list_names(folder) if PurePath(name).suffix.lower() in ARCHIVES)
     return f"; {folder} holds archives ({archives[0]}, {len(archives)} in all): unpack them" if archives else ""
 
 
