@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
+  python tracking/test.py mmg lasot --config mmg_vitb --batch 16       16 sequences at once, as one batch
   python tracking/test.py mmg lasot --onnx model.onnx                  to results/mmg/<config>_onnx
   python tracking/test.py mmg folder --root DIR --config mmg_tiny --masks alpha_refine \\
       --refine-checkpoint runs/refine_tiny/latest.pth                  boxes, then a mask in each
@@ -61,6 +62,14 @@ def main(argv: list[str] | None = None) -> int:
         help="CPU threads of each worker; default: 1, and boxes may differ in the last digit with another number",
     )
     parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="sequences of each worker that advance at once, as one batch of the network (default: 1); the time of a "
+        "frame is then that of a step divided by the sequences in it, and boxes may differ in the last digits",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace results that exist; each old one stays in the folder `replaced` until its successor is there",
@@ -103,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         results_dir=arguments.results_dir,
         num_workers=arguments.workers,
         num_threads=arguments.threads,
+        batch=arguments.batch,
         overwrite=arguments.overwrite,
     )
     if masks is None:

@@ -30,6 +30,8 @@ class RunRecord:
         versions: of the packages that boxes depend on.
         code_sha256: of the code that makes boxes, `fingerprint.code_sha256`.
         videos: `fingerprint.video_fingerprint` by sequence.
+        batch: sequences that advanced at once, so that the time of a frame is that of a step divided by their number;
+            the network's answers may differ in their last digits, too.
     """
 
     tracker: str
@@ -40,6 +42,7 @@ class RunRecord:
     versions: dict[str, str]
     code_sha256: str | None = None
     videos: dict[str, str] = field(default_factory=dict)
+    batch: int = 1
 
 
 def read_record(folder: Path) -> RunRecord | None:
@@ -120,6 +123,7 @@ def _identity(record: RunRecord) -> dict[str, Any]:
         "checkpoint_sha256": record.checkpoint_sha256,
         **{f"settings.{key}": value for key, value in (record.settings or {}).items()},
         "code_sha256": record.code_sha256,
+        "batch": record.batch,
         **{f"release of {name}": release for name, release in releases.items()},
     }
 

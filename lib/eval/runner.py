@@ -3,14 +3,17 @@
 import sys
 import traceback
 from collections.abc import Sequence as Indexed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lib.data.sequence import SequenceDataset
+from lib.eval.frame_pool import default_num_decoders
+from lib.eval.lockstep import ready_to_track
 from lib.eval.results import ResultFiles
-from lib.eval.tracking import Outcome, TrackerBuilder, cpu_threads, track_and_write
+from lib.eval.tracking import Outcome, TrackerBuilder, cpu_threads
 from lib.eval.workers import run_in_workers
 
 
@@ -61,6 +64,7 @@ def run_benchmark(
     *,
     indices: Indexed[int] | None = None,
     num_threads: int = 1,
+    batch: int = 1,
     show_progress: bool = True,
 ) -> RunSummary:
     """Track every sequence that has no complete result yet, the longest first.
@@ -74,10 +78,13 @@ def run_benchmark(
         indices: of the sequences to track; all by default.
         num_threads: CPU threads of each worker. The same for one worker as for many, because the number of threads
             decides the order of sums and so the last digits of a network's boxes.
+        batch: sequences that advance at once in each worker, as one batch of the network; fewer where there are not as
+            many. Frames are then decoded in processes of their own.
         show_progress: draw a bar of the frames done.
 
     Raises:
-        ValueError, OSError: the tracker cannot be built.
+        ValueError, OSError: the tracker cannot be built, has no network to take a batch, or the batch does not fit in
+            memory.
     """
     outcomes: list[Outcome] = []
     skipped: list[Outcome] = []
@@ -97,15 +104,19 @@ def run_benchmark(
     order = [index for _, index in waiting]
 
     num_frames = sum(length for length, _ in waiting)
-    if order and len(builders) == 1:
-        with cpu_threads(num_threads):
-            tracker = builders[0].build()
-            with _progress(num_frames, show_progress) as bar:
-                for index in order:
-                    outcomes.append(track_and_write(tracker, dataset, index, folder, builders[0].device, bar.update))
-    elif order:
+    builders = builders[: len(order)]
+    batch = min(batch, -(-len(order) // max(len(builders), 1)))
+    num_decoders = default_num_decoders(batch, max(len(builders), 1), num_threads)
+    if len(builders) == 1:
+        with cpu_threads(num_threads), _progress(num_frames, show_progress) as bar:
+            track = ready_to_track(builders[0], dataset, folder, bar.update, batch, num_decoders)
+            with closing(track(iter(order))) as tracked:
+                outcomes += tracked
+    elif builders:
         with _progress(num_frames, show_progress) as bar:
-            outcomes += run_in_workers(builders[: len(order)], dataset, order, folder, num_threads, bar.update)
+            outcomes += run_in_workers(
+                builders, dataset, order, folder, num_threads, bar.update, batch=batch, num_decoders=num_decoders
+            )
     return RunSummary(tuple(outcomes), tuple(skipped))
 
 

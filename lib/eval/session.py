@@ -64,6 +64,7 @@ def run_test(
     results_dir: Path = Path("results"),
     num_workers: int = 1,
     num_threads: int = 1,
+    batch: int = 1,
     overwrite: bool = False,
 ) -> int:
     """Run a tracker on `spec.benchmark`, write its results and print what became of it.
@@ -76,7 +77,7 @@ def run_test(
         paths_file: instead of `experiments/paths.yaml`.
         choices: which sequences, as `benchmarks.choose_sequences` takes them; all by default.
         results_dir: results go to `<results_dir>/<tracker>/<config>/<benchmark>/`.
-        num_workers, num_threads: see `runner.run_benchmark`.
+        num_workers, num_threads, batch: see `runner.run_benchmark`; the batch is each worker's.
         overwrite: track sequences with complete results again, and replace results of another run.
 
     Returns:
@@ -87,6 +88,11 @@ def run_test(
     """
     if num_workers < 1 or num_threads < 1:
         raise ValueError(f"{num_workers} workers of {num_threads} threads: there must be at least one of each")
+    if batch < 1:
+        raise ValueError(f"--batch {batch}: at least one sequence must advance at once")
+    if batch > 1 and not spec.trained:
+        raise ValueError(f"the tracker {spec.name} has no network to take {batch} sequences as one batch: leave out "
+                         "--batch; --workers N runs it in N processes")  # fmt: skip
     benchmark = find_benchmark(spec.benchmark)
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
@@ -94,7 +100,7 @@ def run_test(
     for name, suffix in itertools.product(sorted(names), ("_time", "_nonfinite")):
         if f"{name}{suffix}" in names:
             raise ValueError(f"the sequences {name!r} and {name}{suffix} would share result files: rename one")
-    record = _describe(spec)
+    record = dataclasses.replace(_describe(spec), batch=batch)
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
         _check_alike(ranks.gather(record))
@@ -111,6 +117,7 @@ def run_test(
             folder,
             _share(dataset, indices, ranks),
             num_threads,
+            batch,
             show_progress=ranks.is_main,
         )
         parts = ranks.gather((part, error))
@@ -118,7 +125,7 @@ def run_test(
         if ranks.is_main:
             kept = forget_replaced(folder, summary.complete)
             if summary.outcomes or summary.skipped:
-                _report(summary, folder, kept)
+                _report(summary, folder, kept, batch)
     for _, error in parts:
         if error is not None:
             raise error
@@ -181,12 +188,19 @@ def _run_part(
     folder: Path,
     indices: list[int],
     num_threads: int,
+    batch: int,
     show_progress: bool,
 ) -> tuple[RunSummary, ValueError | OSError | None]:
     """Track this rank's sequences. An error that stops it is returned: the other ranks finish theirs first."""
     try:
         part = run_benchmark(
-            builders, dataset, folder, indices=indices, num_threads=num_threads, show_progress=show_progress
+            builders,
+            dataset,
+            folder,
+            indices=indices,
+            num_threads=num_threads,
+            batch=batch,
+            show_progress=show_progress,
         )
     except (ValueError, OSError) as error:
         return RunSummary((), ()), error
@@ -207,10 +221,11 @@ def _num_frames(dataset: SequenceDataset, index: int) -> int:
         return 0
 
 
-def _report(summary: RunSummary, folder: Path, num_replaced: int) -> None:
+def _report(summary: RunSummary, folder: Path, num_replaced: int, batch: int) -> None:
     tracked = [outcome for outcome in summary.outcomes if outcome.failure is None]
     if tracked:
-        print(f"{len(tracked)} sequences tracked at {summary.fps:.1f} frames per second (the tracker alone)")
+        how = "the tracker alone" if batch == 1 else f"the tracker alone, up to {batch} sequences at once"
+        print(f"{len(tracked)} sequences tracked at {summary.fps:.1f} frames per second ({how})")
     if summary.skipped:
         print(f"{len(summary.skipped)} sequences had complete results; --overwrite tracks them again")
     print(f"results in {folder}")
