@@ -8,9 +8,10 @@ from timm.models.vision_transformer import Block
 from torch import nn
 
 from lib.models.build import build_model
-from lib.models.inference import TrackingNetwork, fold_batch_norm, run_block_for
+from lib.models.inference import TrackingNetwork, fold_batch_norm
 from lib.models.mmg import MMG
 from lib.models.precision import tracking_dtype
+from lib.models.tracking_parts import TrackingHead, run_block
 
 CPU = torch.device("cpu")
 VARIANTS = {
@@ -80,7 +81,7 @@ def test_bfloat16_is_closer_than_autocast_since_sums_embedding_and_head_are_floa
         if isinstance(module, (nn.Linear, nn.Conv2d))
     }
     in_blocks = {name for name, dtype in products.items() if dtype == torch.bfloat16}
-    assert in_blocks == {name for name in products if name.startswith(("encoder.blocks", "score"))}
+    assert in_blocks == {name for name in products if name.startswith(("encoder.blocks", "score.blocks"))}
     norms = [module.weight.dtype for module in ready.modules() if isinstance(module, nn.LayerNorm)]
     assert set(norms) == {torch.float32}
     assert ready.model.encoder.template_position.dtype == torch.float32
@@ -102,7 +103,7 @@ def test_a_block_s_rows_can_be_computed_alone(bias):
     tokens = torch.randn(2, 10, 32)
     expected = block(tokens)
     for rows in (slice(6, 10), slice(0, 1), slice(None)):
-        torch.testing.assert_close(run_block_for(block, tokens, tokens[:, rows]), expected[:, rows])
+        torch.testing.assert_close(run_block(block, tokens, tokens[:, rows]), expected[:, rows])
 
 
 def test_a_template_is_embedded_when_it_changes_and_not_otherwise(trained):

@@ -45,10 +45,12 @@ class PyramidCornerHead(nn.Module):
 
     def forward(self, search_tokens: Tensor) -> CornerOutput:
         """Predict from (B, grid * grid, D) search tokens in row-major order."""
-        features = search_tokens.transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        top_left, bottom_right = self.top_left(features), self.bottom_right(features)
-        crop_boxes_xyxy = torch.cat((soft_argmax(top_left), soft_argmax(bottom_right)), dim=1)
-        return CornerOutput(crop_boxes_xyxy, top_left, bottom_right)
+        features = self.arrange(search_tokens)
+        return read_corners(self.top_left(features), self.bottom_right(features))
+
+    def arrange(self, search_tokens: Tensor) -> Tensor:
+        """Return (B, grid * grid, D) search tokens as features (B, D, grid, grid)."""
+        return search_tokens.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
 
 class CornerBranch(nn.Module):
@@ -70,11 +72,25 @@ class CornerBranch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the corner's logits, unnormalised."""
-        coarse = self.coarse(features)
-        middle = self.middle(_double(coarse + self.middle_lateral(features)))
-        fine = self.fine(_double(middle + _double(self.fine_lateral(features))))
+        return self.merge(self.coarse[0](features), self.middle_lateral(features), self.fine_lateral(features))
+
+    def merge(self, coarse: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
+        """Return the logits for what the three convolutions that read the features make of them.
+
+        Args:
+            coarse, middle, fine: (B, C, N, N), (B, C / 2, N, N) and (B, C / 4, N, N).
+        """
+        coarse = self.coarse[1](coarse)
+        middle = self.middle(_double(coarse + middle))
+        fine = self.fine(_double(middle + _double(fine)))
         coarser_logits = _double(self.middle_logits(middle) + _double(self.coarse_logits(coarse)))
         return (self.fine_logits(fine) + coarser_logits).squeeze(1)
+
+
+def read_corners(top_left_logits: Tensor, bottom_right_logits: Tensor) -> CornerOutput:
+    """Read a box off both corners' (B, H, W) logits."""
+    crop_boxes_xyxy = torch.cat((soft_argmax(top_left_logits), soft_argmax(bottom_right_logits)), dim=1)
+    return CornerOutput(crop_boxes_xyxy, top_left_logits, bottom_right_logits)
 
 
 def soft_argmax(logits: Tensor) -> Tensor:

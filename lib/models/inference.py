@@ -4,13 +4,13 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lib.models.compiling import compile_frame
 from lib.models.mmg import MMG, TrackOutput
+from lib.models.tracking_parts import TrackingHead, TrackingScore, run_block, set_products_dtype
 
 
 class TrackingNetwork(nn.Module):
@@ -18,37 +18,41 @@ class TrackingNetwork(nn.Module):
 
     - The weights of the blocks' products are stored in the number format of the products, not converted at every frame.
       Patch embedding and head stay in float32: they are a tenth of the products, and in bfloat16 most of the error.
-    - Batch normalisation, constant by now, is part of the convolution before it.
+    - Batch normalisation, constant by now, is part of the convolution before it, and on a CPU the widest convolutions
+      of the head are computed with 2.25 times fewer products.
     - The tokens with which a template enters are computed when it changes. A template counts as the same while it is
       the same tensor: give a changed one as a new tensor.
-    - The last block computes only the tokens that the head, and the score module where there is one, will read.
+    - The last blocks of encoder and score module compute only the tokens that somebody reads.
 
     Args:
         model: in evaluation mode, on its device; its weights are changed.
         dtype: number format of the blocks' products, or None for float32; normalisation and residual sums are float32.
-        compiled: compile the network by torch.compile at the first frame, which takes a minute or more; on a GPU into
-            CUDA graphs, one for each batch size.
+        compiled: compile the network by torch.compile at the first frame of each batch size, which takes half a
+            minute or more: on a GPU into a CUDA graph, on a CPU with weights packed for its matrix units.
+        graph: False for kernels compiled on a GPU, but launched one by one.
 
     Raises:
-        ValueError: the model is in training mode.
+        ValueError: the model is in training mode, or it is to be compiled where there is no compiler.
     """
 
-    def __init__(self, model: MMG, dtype: torch.dtype | None = None, *, compiled: bool = False) -> None:
+    def __init__(
+        self, model: MMG, dtype: torch.dtype | None = None, *, compiled: bool = False, graph: bool = True
+    ) -> None:
         super().__init__()
         if model.training:
             raise ValueError("call eval() first: a network that tracks has constant batch statistics")
         self.model = model.without_decoder().requires_grad_(False)
-        self.dtype = dtype
         fold_batch_norm(self.model)
+        encoder, head = self.model.encoder, self.model.head
+        fewer_products = model.mean.device.type == "cpu" and head.grid % 2 == 0  # GPU libraries have their own ways.
+        self.head = TrackingHead(head) if fewer_products else head
+        self.rate = None if self.model.score is None else TrackingScore(self.model.score)
         if dtype is not None:
-            for module in (*self.model.encoder.blocks.modules(), *_modules(self.model.score)):
-                if isinstance(module, nn.Linear):
-                    module.to(dtype)
+            set_products_dtype(encoder.blocks, dtype)
+            if self.model.score is not None:
+                set_products_dtype(self.model.score.blocks, dtype)
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
-        self._run = self.locate
-        if compiled:
-            mode = "reduce-overhead" if model.mean.is_cuda else None
-            self._run = torch.compile(self.locate, dynamic=False, mode=mode)
+        self._run = compile_frame(self.locate, model.mean.device, graph=graph) if compiled else self.locate
 
     @property
     def score(self) -> nn.Module | None:
@@ -73,13 +77,11 @@ class TrackingNetwork(nn.Module):
     def locate(self, templates: list[Tensor], search: Tensor) -> TrackOutput:
         """Do the work of a frame on the templates' tokens (B, L, D) and a search crop."""
         searched = self.model.encoder.embed(self.model.normalize(search), "search")
+        encoded_template, encoded_search = self.encode(templates, searched)
         scores = None
-        with torch.autocast(search.device.type, self.dtype, enabled=self.dtype is not None):
-            encoded_template, encoded_search = self.encode(templates, searched)
-            if self.model.score is not None:
-                assert encoded_template is not None
-                scores = self.model.score(encoded_template, encoded_search).float().sigmoid()
-        return TrackOutput(self.model.head(encoded_search.float()).crop_boxes_xyxy, scores)
+        if self.rate is not None:
+            scores = self.rate(encoded_template, encoded_search)
+        return TrackOutput(self.head(encoded_search).crop_boxes_xyxy, scores)
 
     def encode(self, templates: list[Tensor], searched: Tensor) -> tuple[Tensor | None, Tensor]:
         """Run the blocks over all images' tokens (B, L, D), and return those of the template, and of the search.
@@ -88,36 +90,17 @@ class TrackingNetwork(nn.Module):
         """
         encoder = self.model.encoder
         tokens = encoder.norm_pre(torch.cat((*templates, searched), dim=1))
-        *blocks, last = encoder.blocks
+        *blocks, last = encoder.blocks.children()
         for block in blocks:
-            tokens = block(tokens)
+            assert isinstance(block, Block)
+            tokens = run_block(block, tokens)
         assert isinstance(last, Block)
         read = tokens[:, -searched.shape[1] :]
-        if self.model.score is None:
-            return None, encoder.norm(run_block_for(last, tokens, read))
+        if self.rate is None:
+            return None, encoder.norm(run_block(last, tokens, read))
         length = templates[0].shape[1]
-        read = encoder.norm(run_block_for(last, tokens, torch.cat((tokens[:, :length], read), dim=1)))
+        read = encoder.norm(run_block(last, tokens, torch.cat((tokens[:, :length], read), dim=1)))
         return read[:, :length], read[:, length:]
-
-
-def run_block_for(block: Block, tokens: Tensor, read: Tensor) -> Tensor:
-    """Return what a block in evaluation mode makes of some of its tokens (B, R, D), which attend to all (B, L, D)."""
-    attention = block.attn
-    assert isinstance(attention, Attention) and attention.gate is None, "a plain ViT's attention"
-    width = attention.attn_dim
-    weights, biases = attention.qkv.weight, attention.qkv.bias
-    query = functional.linear(block.norm1(read), weights[:width], None if biases is None else biases[:width])
-    context = functional.linear(block.norm1(tokens), weights[width:], None if biases is None else biases[width:])
-    heads = (attention.num_heads, attention.head_dim)
-    query = query.unflatten(-1, heads).transpose(1, 2)
-    key, value = context.unflatten(-1, (2, *heads)).permute(2, 0, 3, 1, 4).unbind(0)
-    attended = functional.scaled_dot_product_attention(attention.q_norm(query), attention.k_norm(key), value)
-    read = read + block.ls1(attention.proj(attention.norm(attended.transpose(1, 2).flatten(2))))
-    return read + block.ls2(block.mlp(block.norm2(read)))
-
-
-def _modules(module: nn.Module | None) -> list[nn.Module]:
-    return [] if module is None else list(module.modules())
 
 
 def fold_batch_norm(model: nn.Module) -> None:
