@@ -1,13 +1,13 @@
 """From a config and a checkpoint to a tracker that runs: the one place where `lib.tracker` meets `lib.config`."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import torch
 
 from lib.config.schema import Experiment
 from lib.models.build import build_model
+from lib.models.device import find_device
 from lib.models.inference import TrackingNetwork
 from lib.models.mmg import MMG
 from lib.models.precision import tracking_dtype
@@ -74,13 +74,7 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError(f"unknown device {name!r}: write auto, cpu, cuda or cuda:N")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name} was asked for, and PyTorch sees {torch.cuda.device_count()} CUDA devices "
-                         "here; use --device cpu")  # fmt: skip
-    return device
+    return find_device(name)
 
 
 def as_tracked(experiment: Experiment) -> Experiment:

@@ -1,6 +1,5 @@
 """What a training step costs: its operations, counted, and its time, stage by stage, against the device's limit."""
 
-import os
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,19 +10,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.config.schema import Experiment
-from lib.data.datasets import open_dataset
-from lib.data.training_set import Batch, MixedSource, TrainingSet, sample_id
+from lib.data.training_set import Batch, TrainingSet, sample_id
 from lib.models.attention import set_fused_attention
 from lib.models.parts import watch_parts
 from lib.models.peak import PeakMeter, describe_device
-from lib.train.loading import open_loader
+from lib.train.loading import PREFETCHED, leave_cores_to_loaders, open_loader
 from lib.train.sketch import sketched_step, synthetic_batch
+from lib.train.sources import open_sources
 from lib.train.start import check_stage
 from lib.train.timed_step import TimedStep
 
 _WARM_UP = {"cpu": 3, "cuda": 10}
 _ROUNDS = 6  # of the peak, spread over the steps
-_PREFETCHED = 4  # batches that each loader process holds ready
 
 
 @dataclass(frozen=True)
@@ -118,8 +116,8 @@ def measure_training(
         raise ValueError(f"--steps {steps}: at least one step is needed to time it")
     check_stage(experiment)
     train = experiment.train
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:  # as training does
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) - experiment.data.workers))
+    if device.type == "cpu":
+        leave_cores_to_loaders(experiment.data.workers)
     flops = count_step_flops(experiment)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -127,7 +125,7 @@ def measure_training(
     step = TimedStep(experiment, device)
     next_batch = _real_batches(experiment, device, paths_file) if loader else _one_batch(experiment, device)
     # What the loader has drawn ahead while the step was being built must be used up, or nothing seems to wait.
-    ahead = _PREFETCHED * experiment.data.workers if loader else 0
+    ahead = PREFETCHED * experiment.data.workers if loader else 0
     for _ in range(_WARM_UP[device.type] + ahead):
         step.take(next_batch)
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
@@ -200,12 +198,7 @@ def _one_batch(experiment: Experiment, device: torch.device) -> Callable[[], Bat
 def _real_batches(experiment: Experiment, device: torch.device, paths_file: Path | None) -> Callable[[], Batch]:
     """Return what gives the batches of a training run's first epoch and on, in order."""
     data, size = experiment.data, experiment.train.batch_size
-    sources = [
-        MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
-        for source in data.sources
-        if source.ratio > 0
-    ]
-    training_set = TrainingSet(sources, data, experiment.crop, experiment.train.seed)
+    training_set = TrainingSet(open_sources(data.sources, paths_file), data, experiment.crop, experiment.train.seed)
     batches: Iterator[Batch] = iter(open_loader(training_set, _endless_ids(size), data.workers, device))
     return lambda: next(batches)
 

@@ -1,7 +1,6 @@
 """The few places where several processes matter; with one process all of them are trivial."""
 
 import os
-import re
 import warnings
 from datetime import timedelta
 
@@ -9,6 +8,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lib.models.device import find_device
 from lib.train.watch import RankWatch
 
 _watch: RankWatch | None = None
@@ -65,18 +65,12 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         ValueError: no such kind of device, or it is not there.
     """
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if name == "auto":
-        name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        name = f"cuda:{local_rank}"
-    if not re.fullmatch(r"cpu|cuda:\d+", name):
-        raise ValueError(f"unknown device {name!r}: write auto, cpu, cuda or cuda:N")
-    device = torch.device(name)
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    device = find_device(name)
     if device.type == "cuda":
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"device {name} was asked for, and PyTorch sees {torch.cuda.device_count()} CUDA devices "
-                             "here; use --device cpu")  # fmt: skip
         torch.cuda.set_device(device)
     return device
 

@@ -13,6 +13,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from lib.models.device import available_cores
+
 _SECONDS_TO_SAVE = 600  # from SIGTERM until the processes are killed
 
 
@@ -47,7 +49,7 @@ def launch(num_processes: int, device: str, script: Path, arguments: Sequence[st
     """
     check(num_processes, device)
     # Each process gets its share of the cores, not all of them.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // num_processes)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
     config = LaunchConfig(
         min_nodes=1,

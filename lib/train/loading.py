@@ -12,8 +12,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.data.training_set import sample_id
+from lib.models.device import available_cores
 from lib.train.batching import Batching
 from lib.train.objective import BatchT, Samples, SampleT
+
+PREFETCHED = 4  # batches that each loader process holds ready
 
 
 class StepSampler(Sampler[list[int]]):
@@ -60,8 +63,17 @@ def open_loader(
         collate_fn=samples.collate,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_the_trainer,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCHED if workers else None,
     )
+
+
+def leave_cores_to_loaders(workers: int) -> None:
+    """Let this process compute with the cores that its loader processes leave, unless OMP_NUM_THREADS says otherwise.
+
+    Threads that wait for one another stall when a loader takes the core of one.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, available_cores() - workers))
 
 
 def leave_signals_to_the_trainer(worker: int) -> None:

@@ -2,12 +2,14 @@
 
 import torch
 
+from lib.models.device import has_bfloat16_units
+
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype | None:
     """Return the autocast type for a precision of the schema, or None for plain float32.
 
-    `auto` chooses bfloat16 where matrix units multiply it: CUDA devices from Ampere on, CPUs with AMX. float16 is for
-    cards before Ampere, and is never chosen by itself.
+    `auto` chooses bfloat16 where matrix units multiply it. float16 is for cards before Ampere, and is never chosen by
+    itself.
     """
     if name == "fp32":
         return None
@@ -15,9 +17,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16
     if name == "fp16":
         return torch.float16
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else None
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16", False) else None
+    return torch.bfloat16 if has_bfloat16_units(device) else None
 
 
 def build_scaler(autocast_dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
