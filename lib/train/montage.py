@@ -9,8 +9,8 @@ from lib.config.schema import Experiment, Source
 from lib.data.datasets import open_dataset
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 from lib.draw import TRUTH, draw_boxes, draw_label
+from lib.train.sources import VALIDATION_EPOCH
 
-_EPOCH = 10**6  # past every curriculum, and none that training draws from
 _TEMPLATE = 128  # px, side of a tile
 _SEARCH = 2 * _TEMPLATE + 2  # two templates and the seam between them
 _PAPER = (250, 250, 250)
@@ -54,7 +54,7 @@ def picture_training_samples(
     for source in sources:
         dataset = open_dataset(source.dataset, source.split, root, paths_file)
         samples = TrainingSet([MixedSource(dataset, 1.0)], experiment.data, experiment.crop, seed)
-        drawn = [samples[sample_id(_EPOCH, index)] for index in range(num_samples)]
+        drawn = [samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)]
         sections.append(_section(_title(source, experiment), drawn, columns))
     return np.concatenate(sections)
 

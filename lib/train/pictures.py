@@ -3,23 +3,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib.box import xyxy_to_xywh
 from lib.config.schema import Experiment
-from lib.data.datasets import open_dataset
-from lib.data.training_set import Batch, MixedSource, TrainingSet, collate, sample_id
+from lib.data.training_set import Batch, TrainingSet, collate, sample_id
 from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, reconstruction_sheet
 from lib.models.build import build_model
 from lib.models.decoder import patchify, unpatchify
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
-
-_TILE = 160
-_EPOCH = 10**6  # past every curriculum, and none that training draws from
+from lib.train.sources import VALIDATION_EPOCH, open_sources
+from lib.train.tile import TILE, crop_tile
 
 
 @torch.no_grad()
@@ -77,14 +74,10 @@ def picture_boxes(model: MMG, batch: Batch) -> np.ndarray:
     online_template = batch.online_template if model.encoder.online_template else None
     output = model(batch.template, batch.search, online_template, reconstruct=False)
     model.train(was_training)
-    boxes_xywh = [xyxy_to_xywh(boxes) * _TILE for boxes in (batch.search_crop_box_xyxy, output.crop_boxes_xyxy)]
+    boxes_xywh = [xyxy_to_xywh(boxes) * TILE for boxes in (batch.search_crop_box_xyxy, output.crop_boxes_xyxy)]
     rows = []
     for number in range(len(batch.template)):
-        crops = (batch.template, batch.online_template, batch.search)
-        tiles = [
-            cv2.resize(crop[number].permute(1, 2, 0).cpu().numpy(), (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)
-            for crop in crops
-        ]
+        tiles = [crop_tile(crop[number]) for crop in (batch.template, batch.online_template, batch.search)]
         draw_boxes(tiles[2], [boxes[number].cpu().numpy() for boxes in boxes_xywh], (TRUTH, PALETTE[0]))
         rows.append(np.hstack(tiles))
     return np.vstack(rows)
@@ -109,13 +102,9 @@ def picture_samples(
         raise ValueError(f"{num_samples} samples: there must be at least one")
     if not experiment.model.decoder.active:
         raise ValueError(f"{experiment.name} has no decoders (model.decoder): it rebuilds nothing")
-    sources = [
-        MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
-        for source in experiment.data.validation or experiment.data.sources
-        if source.ratio > 0
-    ]
+    sources = open_sources(experiment.data.validation or experiment.data.sources, paths_file)
     samples = TrainingSet(sources, experiment.data, experiment.crop, seed)
-    batch = collate([samples[sample_id(_EPOCH, index)] for index in range(num_samples)])
+    batch = collate([samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)])
     model = build_model(experiment, pretrained=False)
     load_model_state(model, state)
     return picture_reconstructions(model, batch, torch.Generator().manual_seed(seed))

@@ -13,8 +13,7 @@ from lib.draw import TRUTH, draw_boxes, shade_mask
 from lib.models.refine import AlphaRefineNet
 from lib.train.losses import Losses
 from lib.train.refine_losses import mask_loss
-
-_TILE = 160
+from lib.train.tile import TILE, crop_tile
 
 
 class RefineObjective:
@@ -53,20 +52,17 @@ def picture_masks(model: AlphaRefineNet, batch: MaskBatch) -> np.ndarray:
     model.eval()
     predicted = model(batch.reference, batch.reference_crop_box_xyxy, batch.search) > 0
     model.train(was_training)
-    boxes = batch.reference_crop_box_xyxy * _TILE
+    boxes = batch.reference_crop_box_xyxy * TILE
     rows = []
     for number in range(batch.num_samples):
-        reference, search = (
-            cv2.resize(crop[number].permute(1, 2, 0).cpu().numpy(), (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)
-            for crop in (batch.reference, batch.search)
-        )
+        reference, search = crop_tile(batch.reference[number]), crop_tile(batch.search[number])
         left, top, right, bottom = boxes[number].cpu().tolist()
         draw_boxes(reference, [np.array((left, top, right - left, bottom - top))], [TRUTH])
         tiles = [reference]
         for masks in (batch.mask, predicted):
             tile = search.copy()
             mask = masks[number].cpu().numpy().astype(np.uint8)
-            shade_mask(tile, cv2.resize(mask, (_TILE, _TILE), interpolation=cv2.INTER_NEAREST) > 0)
+            shade_mask(tile, cv2.resize(mask, (TILE, TILE), interpolation=cv2.INTER_NEAREST) > 0)
             tiles.append(tile)
         rows.append(np.hstack(tiles))
     return np.vstack(rows)

@@ -42,6 +42,8 @@ def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) 
     with tempfile.TemporaryDirectory() as folder:
         trainer = open_trainer(experiment, Path(folder), device=device, paths_file=paths_file)
         load_model_state(trainer.model, dump["model"], source=str(path))
+        if trainer.scaler.is_enabled():
+            trainer.scaler.load_state_dict(dump["scaler"])
         print(f"step {dump['step']} of {experiment.name}, {len(dump['batches'])} passes")
         finite = True
         trainer.objective.train()
@@ -53,7 +55,7 @@ def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) 
             print("  ".join(f"{name} {float(value.detach()):.6g}" for name, value in shown.items()))
             inputs = [name for name, tensor in stored.items() if not torch.isfinite(tensor.float()).all()]
             trainer.model.zero_grad(set_to_none=True)
-            trainer.scaler.scale(losses.total).backward()
+            trainer.scaler.scale(losses.total / len(dump["batches"])).backward()
             gradients = [
                 name
                 for name, parameter in trainer.model.named_parameters()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,8 +11,8 @@ from lib.data.training_set import Batch
 from lib.draw import draw_label
 from lib.models.mmg import MMG
 from lib.train.losses import Losses
+from lib.train.tile import crop_tile
 
-_TILE = 160
 _RIGHT, _WRONG = (60, 200, 60), (230, 60, 60)
 
 
@@ -73,10 +72,7 @@ def picture_scores(model: MMG, batch: Batch) -> np.ndarray:
     scores = model.score_logits(batch.template, batch.search, _online_template(model, batch)).float().sigmoid()
     rows = []
     for number, (score, present) in enumerate(zip(scores.tolist(), batch.present.tolist(), strict=True)):
-        tiles = [
-            cv2.resize(crop[number].permute(1, 2, 0).cpu().numpy(), (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)
-            for crop in (batch.template, batch.online_template, batch.search)
-        ]
+        tiles = [crop_tile(crop[number]) for crop in (batch.template, batch.online_template, batch.search)]
         draw_label(tiles[2], (0, 0), f"{score:.2f}", _RIGHT if (score > 0.5) == present else _WRONG)
         rows.append(np.hstack(tiles))
     return np.vstack(rows)

@@ -1,8 +1,6 @@
 """From an experiment to a finished run: open the data, build the model, hand both to the trainer."""
 
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -10,18 +8,17 @@ import yaml
 
 from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
-from lib.config.schema import Experiment, Source
-from lib.data.datasets import open_dataset
+from lib.config.schema import Experiment
 from lib.data.mask_set import MaskSet
 from lib.data.training_set import MixedSource, TrainingSet
 from lib.models.refine_build import build_refine_model
 from lib.train import distributed
 from lib.train.checkpoint import checkpoints
 from lib.train.environment import describe_environment, record_environment
-from lib.train.objective import TrackingObjective
+from lib.train.loading import leave_cores_to_loaders
 from lib.train.refine_objective import RefineObjective
-from lib.train.score_objective import ScoreObjective
-from lib.train.start import build_starting_model, check_start
+from lib.train.sources import open_sources
+from lib.train.start import build_objective, build_starting_model, check_start
 from lib.train.trainer import Interrupted, Trainer
 
 
@@ -68,11 +65,10 @@ def open_trainer(
         check_start(experiment, run)
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
-    if torch_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        # A core for each loader process: threads that wait for one another stall when a loader takes the core of one.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) - data.workers))
-    sources = _open(data.sources, paths_file)
-    validation = _open(data.validation, paths_file) if data.validation_samples else []
+    if torch_device.type == "cpu":
+        leave_cores_to_loaders(data.workers)
+    sources = open_sources(data.sources, paths_file)
+    validation = open_sources(data.validation, paths_file) if data.validation_samples else []
     torch.manual_seed(train.seed)
     if isinstance(experiment, RefineExperiment):
         trainer: Trainer = _open_refine(experiment, sources, validation, run, torch_device)
@@ -98,9 +94,8 @@ def _open_tracking(
     training_set = TrainingSet(sources, data, crop, train.seed)
     validation_set = TrainingSet(validation, data, crop, train.seed) if validation else None
     model = build_starting_model(experiment, run)
-    objective = ScoreObjective(model) if train.stage == "score" else TrackingObjective(model, train.loss)
     run.mkdir(parents=True, exist_ok=True)
-    return Trainer(experiment, objective, training_set, validation_set, run, device)
+    return Trainer(experiment, build_objective(experiment, model), training_set, validation_set, run, device)
 
 
 def _open_refine(
@@ -116,11 +111,3 @@ def _open_refine(
     objective = RefineObjective(build_refine_model(experiment), train.loss)
     run.mkdir(parents=True, exist_ok=True)
     return Trainer(experiment, objective, training_set, validation_set, run, device)
-
-
-def _open(sources: Iterable[Source], paths_file: Path | None) -> list[MixedSource]:
-    return [
-        MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
-        for source in sources
-        if source.ratio > 0
-    ]

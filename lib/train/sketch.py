@@ -17,8 +17,8 @@ from lib.config.schema import Experiment
 from lib.data.training_set import Batch
 from lib.models.build import build_model
 from lib.models.mmg import MMG
-from lib.train.objective import Objective, TrackingObjective
-from lib.train.score_objective import ScoreObjective
+from lib.train.objective import Objective
+from lib.train.start import build_objective
 
 
 class Sketch(NamedTuple):
@@ -27,13 +27,6 @@ class Sketch(NamedTuple):
     model: MMG
     objective: Objective[Batch]
     batch: Batch
-
-
-def build_objective(experiment: Experiment, model: MMG) -> Objective[Batch]:
-    """Return what an experiment teaches its model: boxes and reconstructions, or in the second stage the score."""
-    if experiment.train.stage == "score":
-        return ScoreObjective(model)
-    return TrackingObjective(model, experiment.train.loss)
 
 
 def synthetic_batch(experiment: Experiment, batch_size: int, device: torch.device | str = "cpu") -> Batch:

@@ -1,13 +1,16 @@
-"""What weights a run begins with: pre-trained ones, or those of another run."""
+"""What a run begins with: the stage, and weights that are pre-trained or those of another run."""
 
 from pathlib import Path
 
 from lib.config.schema import Experiment
+from lib.data.training_set import Batch
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 from lib.models.trained import RUNS, differing_model_keys, read_trained_model
 from lib.train.checkpoint import LATEST, checkpoints
+from lib.train.objective import Objective, TrackingObjective
+from lib.train.score_objective import ScoreObjective
 
 
 def check_start(experiment: Experiment, run: Path) -> None:
@@ -20,6 +23,13 @@ def check_start(experiment: Experiment, run: Path) -> None:
     check_stage(experiment)
     if experiment.train.start_from is not None and not checkpoints(run):
         find_start(experiment.train.start_from)
+
+
+def build_objective(experiment: Experiment, model: MMG) -> Objective[Batch]:
+    """Return what an experiment teaches its model: boxes and reconstructions, or in the second stage the score."""
+    if experiment.train.stage == "score":
+        return ScoreObjective(model)
+    return TrackingObjective(model, experiment.train.loss)
 
 
 def build_starting_model(experiment: Experiment, run: Path) -> MMG:

@@ -8,19 +8,20 @@ from torch import nn
 
 from lib.config.schema import Experiment
 from lib.data.training_set import Batch
-from lib.models.attention import set_fused_attention
 from lib.models.build import build_model
-from lib.models.compiling import compile_parts
 from lib.models.parts import named_parts, watch_parts
 from lib.models.stopwatch import Stopwatch
+from lib.train.layout import prepare_network
 from lib.train.optim import build_optimizer
 from lib.train.precision import build_scaler, resolve_precision
-from lib.train.sketch import build_objective
+from lib.train.start import build_objective
 from lib.train.step_noise import StepNoise
 
 
 class TimedStep:
     """Takes the steps of a `Trainer` in one process and one pass, and says where their time went.
+
+    Left out are the look at whether a step is finite, and the running average of the weights.
 
     The stages are `data wait`, the parts of the network that run, `rest` (normalisation, masks and losses), `backward`
     and `optimiser`; without the parts, but with `forward`, where they are compiled.
@@ -43,9 +44,7 @@ class TimedStep:
         self._clip_norm = train.clip_norm
         self._compiled = train.compile
         self._step = 0
-        set_fused_attention(self.model, device.type != "cpu")
-        if train.compile:
-            compile_parts(self.model)
+        prepare_network(self.model, device, compiled=train.compile)
         self.parts = [] if train.compile else list(named_parts(self.model))
 
     @property

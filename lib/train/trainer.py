@@ -17,14 +17,12 @@ from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.data.training_set import sample_id
-from lib.models.attention import set_fused_attention
-from lib.models.compiling import compile_parts
-from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
 from lib.train.average import WeightAverage
 from lib.train.batching import advice, learning_rate_scale, plan_batching
 from lib.train.checkpoint import remove_remains, save_checkpoint
+from lib.train.layout import prepare_network
 from lib.train.loading import StepSampler, open_loader
 from lib.train.log import RunLog
 from lib.train.losses import Losses, mean_losses
@@ -34,9 +32,10 @@ from lib.train.objective import BatchT, Objective, Samples, SampleT
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
 from lib.train.precision import build_scaler, resolve_precision, scale_may_fall
 from lib.train.resume import Progress, read_state
+from lib.train.sources import VALIDATION_EPOCH
 from lib.train.step_noise import StepNoise
 from lib.train.stopping import Interrupted, StopSignals
-from lib.train.validation import VALIDATION_EPOCH, Group, mean_over_groups, validation_share
+from lib.train.validation import Group, mean_over_groups, validation_share
 
 _PICTURED = 4  # samples in a TensorBoard picture
 
@@ -87,16 +86,9 @@ class Trainer(Generic[SampleT, BatchT]):
         self.progress = Progress()
         self._resume()
 
-        # On CPUs the fused attention's bfloat16 backward pass is slower than the plain products; measured in LOG.md.
-        set_fused_attention(self.model, device.type != "cpu")
-        if device.type == "cuda" and isinstance(self.model, MMG):
-            # Tokens arrive at the head with channels last; convolutions that agree need not copy them, and matrix
-            # units want it so. On CPUs it gains a tenth at the paper's size and nothing at small ones; see LOG.md.
-            self.model.head.to(memory_format=torch.channels_last)
+        prepare_network(self.model, device, compiled=train.compile)
         self._noise = StepNoise(self.model, train.seed, self.batching.total, device)
         self._nonfinite = NonfinitePolicy(run, self.model, train)
-        if train.compile:
-            compile_parts(self.model)
         # Each process normalises by its own samples, as the trackers of this line do: 20 samples give every channel of
         # the head thousands of values. The running statistics are those of rank 0.
         self._parallel = distributed.share_gradients(objective.network, device)

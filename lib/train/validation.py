@@ -9,8 +9,7 @@ from lib.data.training_set import sample_id
 from lib.train import distributed
 from lib.train.losses import Losses
 from lib.train.objective import BatchT
-
-VALIDATION_EPOCH = 10**6  # an epoch number that training never reaches, so validation noise is its own
+from lib.train.sources import VALIDATION_EPOCH
 
 
 class Group(NamedTuple):
