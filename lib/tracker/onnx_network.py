@@ -1,5 +1,6 @@
 """A tracker whose network is a file of tracking/export.py, run by onnxruntime; PyTorch's network is not built."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ def _open(path: Path, device: torch.device) -> Any:
 
 
 def _gist(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    """Return what onnxruntime says, without its own name for the error and its place in C++."""
+    text = " ".join(str(error).split()).split("failed:", 1)[-1]
+    return re.sub(r"^/\S+ .*?\) (?=[A-Z])", "", text)[:500]
 
 
 def _listed(items: list[tuple[str, str, list[Any]]]) -> str:
