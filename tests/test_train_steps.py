@@ -195,3 +195,18 @@ def test_a_checkpoint_of_before_a_key_existed_is_continued(small_experiment, tmp
             content.pop(key, None)
         torch.save(content, path)
     assert open_trainer(small_experiment(), tmp_path, device="cpu").progress.step == 0
+
+
+def test_a_replayed_float16_step_has_the_gradient_scale_of_the_run(small_experiment, tmp_path, capsys):
+    trainer = open_trainer(small_experiment("train.precision=fp16"), tmp_path, device="cpu")
+    trainer.objective.train()
+    set_scale(trainer, 2.0**40)  # far more than a new scaler's, which makes no gradient of this step overflow
+    batch = samples(trainer, 0, 4)
+    with pytest.raises(FloatingPointError):
+        trainer.train_step(batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan"))))
+    path = tmp_path / "nonfinite_step_00000000.pth"
+    content = torch.load(path, weights_only=True)
+    content["batches"] = [batch._asdict()]
+    torch.save(content, path)
+    assert replay(path, device="cpu") == 1
+    assert "not finite: gradients" in capsys.readouterr().out
