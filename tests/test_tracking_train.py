@@ -1,6 +1,7 @@
 """The training command from end to end: a run, its files, its exit codes."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -76,6 +77,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     assert code == 2
     assert err.startswith("error: ") and message in err and "Traceback" not in err
     assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    "useless", [["--config", "mmg_tiny"], ["--set", "train.lr=1"], ["--gpus", "2"], ["--run", "runs/other"]]
+)
+def test_a_replay_refuses_what_its_file_settles(useless):
+    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
+    with pytest.raises(ValueError, match=f"^{useless[0]} means nothing for --replay"):
+        main(["--replay", "nonfinite_step_00000001.pth", *useless])
 
 
 def test_the_folder_of_commands_does_not_hide_the_standard_profiler():

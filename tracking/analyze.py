@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from lib.config.cli import run
+from lib.config.cli import refuse_options, run
 from lib.eval.ablations import summarize_ablations
 from lib.eval.analysis import Result, analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
@@ -107,7 +107,8 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
 def _analyze_vot(arguments: argparse.Namespace) -> int:
     if len(arguments.results) != 1:
         raise ValueError("name one workspace of the VOT toolkit: python tracking/analyze.py vot WORKSPACE")
-    _refuse_options(arguments, {"benchmark", "results", "rows", "published", "out", "no_plots"})
+    allowed = {"benchmark", "results", "rows", "published", "out", "no_plots"}
+    refuse_options(_parser(), arguments, allowed, arguments.benchmark)
     workspace = Path(arguments.results[0])
     analysis = read_vot_analysis(workspace)
     published = tuple(table for file in (PAPER, *arguments.rows) for table in read_published(file, "vot2020"))
@@ -119,14 +120,6 @@ def _analyze_vot(arguments: argparse.Namespace) -> int:
         plot_vot_analysis(analysis, published, folder)
         print(f"\nplots in {folder}")
     return 0
-
-
-def _refuse_options(arguments: argparse.Namespace, allowed: set[str]) -> None:
-    """Raise ValueError for an option, set to another value than its default, that would do nothing."""
-    defaults = vars(_parser().parse_args([arguments.benchmark]))
-    for name, value in vars(arguments).items():
-        if name not in allowed and value != defaults[name]:
-            raise ValueError(f"--{name.replace('_', '-')} means nothing for {arguments.benchmark}: leave it out")
 
 
 def _outputs(arguments: argparse.Namespace, results: tuple[Result, ...]) -> Outputs:

@@ -25,6 +25,17 @@ EPILOG = """examples:
 
 Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
 
+# What has a say in measurements that not every option is for.
+_OPTIONS = {
+    "model without --speed": {"config", "overrides", "json"},
+    "train --memory": {"config", "overrides", "batch_size", "precision", "device", "memory", "json"},
+    "train without --loader": {"config", "overrides", "batch_size", "precision", "device", "steps", "json"},
+    "data --memory": {"config", "memory", "workers"},
+    "data --crops": {"config", "crops", "samples", "photographs"},
+    "data --dataset": {"config", "dataset", "root", "samples", "workers"},
+    "data without --dataset": {"config", "samples", "workers", "photographs", "quality"},
+}
+
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
@@ -65,6 +76,11 @@ def main(argv: list[str]) -> int:
     data.add_argument("--quality", type=int, default=82, metavar="N", help="of the JPEG frames drawn (default: 82)")
     data.add_argument("--memory", type=int, metavar="N", help="instead: memory over N sequences, on Linux")
     arguments = parser.parse_args(argv)
+    purpose = _purpose(arguments)
+    if purpose in _OPTIONS:
+        from lib.config.cli import refuse_options
+
+        refuse_options(commands.choices[arguments.command], arguments, {"command", *_OPTIONS[purpose]}, purpose)
     # Each measurement loads only what it needs, so that one does not weigh on the other.
     if arguments.command == "analysis":
         from lib.eval.analysis_cost import measure_analysis
@@ -122,6 +138,23 @@ def main(argv: list[str]) -> int:
         )
     )
     return 0
+
+
+def _purpose(arguments: argparse.Namespace) -> str:
+    """Return what is to be measured, as `_OPTIONS` calls it if it is there."""
+    if arguments.command == "model" and not arguments.speed:
+        return "model without --speed"
+    if arguments.command == "train" and arguments.memory:
+        return "train --memory"
+    if arguments.command == "train" and not arguments.loader:
+        return "train without --loader"
+    if arguments.command != "data":
+        return arguments.command
+    if arguments.memory is not None:
+        return "data --memory"
+    if arguments.crops:
+        return "data --crops"
+    return "data --dataset" if arguments.dataset else "data without --dataset"
 
 
 if __name__ == "__main__":

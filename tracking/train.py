@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lib.config.cli import run
+from lib.config.cli import refuse_options, run
 from lib.config.load import describe, load_any
 from lib.config.schema import Experiment
 from lib.train.launch import is_launched, launch, record
@@ -34,9 +34,7 @@ def main(argv: list[str]) -> int:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", help="name of a file under experiments/, or a path ending in .yaml")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one key; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key; repeatable")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
@@ -52,14 +50,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--keys", action="store_true", help="list every config key and stop")
     arguments = parser.parse_args(argv)
     if arguments.keys:
-        kind = type(load_any(arguments.config, arguments.overrides)) if arguments.config else Experiment
+        kind = type(load_any(arguments.config, arguments.set)) if arguments.config else Experiment
         print("\n".join(describe(kind)))
         return 0
     if arguments.replay is not None:
+        refuse_options(parser, arguments, {"replay", "device", "paths"}, "--replay, whose file holds the experiment")
         return replay(arguments.replay, device=arguments.device, paths_file=arguments.paths)
     if arguments.config is None:
         parser.error("--config is required; see --help")
-    experiment = load_any(arguments.config, arguments.overrides)
+    experiment = load_any(arguments.config, arguments.set)
     if arguments.gpus != 1 and not is_launched():
         return launch(arguments.gpus, arguments.device, Path(__file__), argv)
     folder = arguments.run or Path("runs") / experiment.name

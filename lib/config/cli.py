@@ -1,5 +1,6 @@
 """The shared frame of every command: user errors become one line and exit code 2, never a traceback."""
 
+import argparse
 import os
 import re
 import select
@@ -32,6 +33,25 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def refuse_options(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, allowed: set[str], purpose: str
+) -> None:
+    """Make sure that no option was set to another value than its default that would do nothing.
+
+    Args:
+        parser: of the command, or of the part of it that was asked for.
+        arguments: what was read from the command line.
+        allowed: the names in `arguments` that have a say, among them those that are no options.
+        purpose: what was asked for, in the user's words.
+
+    Raises:
+        ValueError: one was; it is named.
+    """
+    for name, value in vars(arguments).items():
+        if name not in allowed and value != parser.get_default(name):
+            raise ValueError(f"--{name.replace('_', '-')} means nothing for {purpose}: leave it out")
 
 
 def _is_output_closed() -> bool:
