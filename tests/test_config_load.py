@@ -98,6 +98,8 @@ def test_every_row_of_the_three_tables_has_both_files():
         ("data.sources=[]", r"data\.sources must name at least one"),
         ("track.update_intervals.lasot=often", r"update_intervals\.lasot must be a whole number"),
         ("model.online_template=false", r"search_to_online needs model\.online_template"),
+        ("train.epochs=300", r"train\.drop_epoch 400 lies beyond train\.epochs 300"),
+        ("train.warmup_epochs=501", r"train\.warmup_epochs 501\.0 is more than train\.epochs 500"),
         ("train.lr", r"write it as section\.key=value"),
         ("train.lr=[", r"--set train\.lr: not valid YAML"),
     ],

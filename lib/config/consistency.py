@@ -11,6 +11,9 @@ def check_together(experiment: Experiment | RefineExperiment, file: str) -> None
         raise ValueError(f"{file}: data.sources must name at least one data set with a ratio above 0")
     if train.schedule == "step" and train.drop_epoch > train.epochs:
         raise ValueError(f"{file}: train.drop_epoch {train.drop_epoch} lies beyond train.epochs {train.epochs}")
+    if train.warmup_epochs > train.epochs:
+        raise ValueError(f"{file}: train.warmup_epochs {train.warmup_epochs} is more than train.epochs {train.epochs}: "
+                         "the learning rates would never be reached")  # fmt: skip
     if isinstance(experiment, RefineExperiment):
         _check_refine(experiment, file)
     else:
