@@ -118,11 +118,16 @@ def test_mistakes_in_a_comparison_are_named(videos: Path, tmp_path: Path, option
 
 def test_pictures_that_cannot_be_written_are_refused_first(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    command = ["folder", "walk", "nobody", "--root", str(videos)]
-    for name, out, message in (
-        ("track", "file/a.png", "is a file, so nothing can be written below it"),
-        ("track", "a.bmp", r"a picture is written as \.png or \.jpg"),
-        ("compare", "file/a", "is a file, so nothing can be written below it"),
+    film = ["folder", "walk", "nobody", "--root", str(videos)]
+    network = ["--checkpoint", "nobody.pth"]
+    for name, command, out, message in (
+        ("track", film, "file/a.png", "is a file, so nothing can be written below it"),
+        ("track", film, "a.bmp", r"a picture is written as \.png or \.jpg"),
+        ("compare", film, "file/a", "is a file, so nothing can be written below it"),
+        ("masks", film, "file/a.png", "is a file, so nothing can be written below it"),
+        ("masks", film, "a.bmp", r"a picture is written as \.png or \.jpg"),
+        ("reconstruction", network, "file/a.png", "is a file, so nothing can be written below it"),
+        ("samples", ["--config", "nobody"], "a.bmp", r"a picture is written as \.png or \.jpg"),
     ):
         with pytest.raises(ValueError, match=message):
             visualize(name, *command, "--out", str(tmp_path / out))

@@ -6,7 +6,7 @@ from pathlib import Path
 from lib.config.cli import run
 from lib.config.load import load
 from lib.draw import check_picture_path, save_picture
-from lib.eval.analysis import find_results
+from lib.eval.analysis import Result, find_results
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.figure import check_suffix
 from lib.eval.film import (
@@ -119,18 +119,23 @@ def _add_film_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=8, help="pictures in the strip (default: 8)")
 
 
-def _open_film(arguments: argparse.Namespace) -> Film:
+def _open_film(arguments: argparse.Namespace) -> tuple[Film, tuple[Result, ...]]:
     benchmark = find_benchmark(arguments.benchmark)
     dataset = benchmark.open(arguments.root, arguments.paths)
     results = find_results(arguments.results, benchmark, arguments.results_dir)
-    return open_film(dataset, arguments.sequence, results)
+    return open_film(dataset, arguments.sequence, results), results
+
+
+def _check_picture(out: Path) -> None:
+    """Raise an error now for a picture that could not be written after all the work."""
+    check_picture_path(out)
+    check_writable({"--out": out}, {})
 
 
 def _track(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path(f"{arguments.sequence}.png")
-    check_picture_path(out)
-    check_writable({"--out": out}, {})
-    film = _open_film(arguments)
+    _check_picture(out)
+    film, _ = _open_film(arguments)
     print(save_picture(out, draw_strip(film, spread_frames(film, arguments.frames))))
     return 0
 
@@ -140,10 +145,10 @@ def _masks(arguments: argparse.Namespace) -> int:
 
     if len(arguments.results) != 1:
         raise ValueError(f"masks are drawn of one result, got {len(arguments.results)}: {', '.join(arguments.results)}")
-    film = _open_film(arguments)
-    result = find_results(arguments.results, find_benchmark(arguments.benchmark), arguments.results_dir)[0]
-    picture = draw_mask_strip(film, result, arguments.masks, spread_frames(film, arguments.frames))
-    print(save_picture(arguments.out or Path(f"{arguments.sequence}_masks.png"), picture))
+    out = arguments.out or Path(f"{arguments.sequence}_masks.png")
+    _check_picture(out)
+    film, (result,) = _open_film(arguments)
+    print(save_picture(out, draw_mask_strip(film, result, arguments.masks, spread_frames(film, arguments.frames))))
     return 0
 
 
@@ -154,7 +159,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if not arguments.no_video:
         check_writable({"--out": video}, {})
         check_video(video, arguments.rate)
-    film = _open_film(arguments)
+    film, _ = _open_film(arguments)
     if arguments.at is not None:
         indices = parse_frames(arguments.at)
     else:
@@ -184,6 +189,7 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
     from lib.models.trained import find_checkpoint, read_trained_model
     from lib.train.pictures import picture_samples
 
+    _check_picture(arguments.out)
     trained = read_trained_model(find_checkpoint(arguments.config, arguments.checkpoint), arguments.config)
     picture = picture_samples(
         trained.experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
@@ -195,6 +201,7 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
 def _samples(arguments: argparse.Namespace) -> int:
     from lib.train.montage import picture_training_samples
 
+    _check_picture(arguments.out)
     settings = list(arguments.settings)
     if arguments.dataset:
         settings.append(f"data.sources=[{{dataset: {arguments.dataset}, split: {arguments.split}, ratio: 1}}]")
