@@ -2,16 +2,21 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from timm.models.vision_transformer import Block
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork, fold_batch_norm
-from lib.models.mmg import MMG
+from lib.models.mmg import MMG, TrackOutput
 from lib.models.precision import tracking_dtype
-from lib.models.tracking_parts import TrackingHead, run_block
+from lib.models.score import ScoreModule
+from lib.models.tracking_parts import run_block
+from lib.models.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")
 VARIANTS = {
@@ -148,3 +153,90 @@ def test_auto_is_bfloat16_exactly_where_the_cpu_multiplies_it(monkeypatch):
     assert tracking_dtype("bf16", CPU) is torch.bfloat16
     with pytest.raises(ValueError, match="fp16 is for GPUs"):
         tracking_dtype("fp16", CPU)
+
+
+class HostCopies(TorchDispatchMode):
+    """Counts what crosses from a GPU to the host; on fake tensors whatever reads a value raises by itself."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [each for each in (*args, result) if isinstance(each, torch.Tensor)]
+        self.count += [each.device.type for each in tensors] == ["cuda", "cpu"]
+        return result
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_nothing_in_a_frame_waits_for_a_gpu(trained, dtype):
+    """On a GPU without a machine that has one: tensors that know their shape, format and device alone."""
+    ready = TrackingNetwork(trained("model.score.enabled=true"), dtype)
+    with FakeTensorMode(), HostCopies() as copies:
+        for module in ready.modules():
+            for name, weight in module.named_parameters(recurse=False):
+                fake = torch.empty(weight.shape, dtype=weight.dtype, device="cuda")
+                setattr(module, name, nn.Parameter(fake, requires_grad=False))
+            for name, constant in module.named_buffers(recurse=False):
+                setattr(module, name, torch.empty(constant.shape, dtype=constant.dtype, device="cuda"))
+        template, search, online = (
+            torch.empty(1, 3, size, size, dtype=torch.uint8, device="cuda") for size in (32, 64, 32)
+        )
+        output = ready.track(template, search, online)
+        assert copies.count == 0
+        assert output.crop_boxes_xyxy.device.type == "cuda"
+        output.crop_boxes_xyxy.cpu()
+        assert copies.count == 1
+
+
+@pytest.mark.parametrize("scores", [None, torch.tensor([0.25, 0.75])])
+def test_boxes_and_scores_cross_to_the_host_together(scores, monkeypatch):
+    crossings: list[torch.Size] = []
+    cpu = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: crossings.append(tensor.shape) or cpu(tensor))
+    boxes = torch.rand(2, 4)
+    found_boxes, found_scores = TrackOutput(boxes, scores).to_host()
+    assert len(crossings) == 1
+    np.testing.assert_array_equal(found_boxes, boxes.double().numpy())
+    np.testing.assert_array_equal(found_scores, [np.nan, np.nan] if scores is None else [0.25, 0.75])
+
+
+@pytest.mark.parametrize("size", [(2, 6, 4, 10), (1, 3, 8, 2)])
+def test_fewer_products_give_the_same_convolutions(size):
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(size[1], outputs, 3, padding=1) for outputs in (5, 1, 3)]
+    features = torch.randn(size)
+    expected = torch.cat([convolution(features) for convolution in convolutions], dim=1)
+    found = WinogradConvolution(convolutions)(features)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+
+
+def test_the_last_block_of_the_score_computes_one_token(trained):
+    ready = TrackingNetwork(trained("model.score.enabled=true"))
+    rows: list[int] = []
+    score = ready.model.score
+    assert isinstance(score, ScoreModule)
+    for block in score.blocks.children():
+        assert isinstance(block, Block)
+        block.mlp.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[1]))
+    ready.track(*images(ready.model))
+    assert rows == [1 + 2**2 + 4**2, 1]
+
+
+def test_a_compiler_that_is_not_there_is_named(trained, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match="no no-such-compiler on the path"):
+        TrackingNetwork(trained(), compiled=True)
+
+
+def test_bfloat16_agrees_within_half_a_pixel(trained):
+    """On maps with peaks, as training makes them: without, every box is the crop's middle."""
+    model = trained()
+    for branch in (model.head.top_left, model.head.bottom_right):
+        branch.fine_logits.weight.data.mul_(30)
+    inputs = images(model, batch=16)
+    expected = model.track(*inputs).crop_boxes_xyxy
+    assert expected.std(dim=0).min() > 0.05
+    found = TrackingNetwork(copy.deepcopy(model), torch.bfloat16).track(*inputs).crop_boxes_xyxy
+    pixels = 256 * (found - expected).abs().amax(dim=1)
+    assert pixels.max() < 0.5
+    assert pixels.median() < 0.05

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
@@ -41,6 +42,17 @@ class TrackOutput(NamedTuple):
 
     crop_boxes_xyxy: Tensor
     scores: Tensor | None
+
+    def to_host(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return boxes (B, 4) and scores (B,), nan where there are none, as float64.
+
+        They cross together: of all that is done at a frame, this alone waits for a GPU.
+        """
+        if self.scores is None:
+            crop_boxes_xyxy = self.crop_boxes_xyxy.cpu().double().numpy()
+            return crop_boxes_xyxy, np.full(len(crop_boxes_xyxy), np.nan)
+        found = torch.cat((self.crop_boxes_xyxy, self.scores.unsqueeze(1)), dim=1).cpu().double().numpy()
+        return found[:, :4], found[:, 4]
 
 
 class MMG(nn.Module):

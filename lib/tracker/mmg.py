@@ -161,10 +161,9 @@ class MMGTracker:
         online_template = None
         if self._online_templates is not None:
             online_template = self._online_templates.tensor([target.online_template for target in targets])
-        output = self._model.track(template, _to_batch(search_crops, self.device), online_template)
-        crop_boxes_xyxy = output.crop_boxes_xyxy.double().cpu().numpy()
-        scores = [float("nan")] * len(targets) if output.scores is None else output.scores.tolist()
-        return [Located(box, score) for box, score in zip(crop_boxes_xyxy, scores, strict=True)]
+        output = self._model.track(template, to_batch(search_crops, self.device), online_template)
+        crop_boxes_xyxy, scores = output.to_host()
+        return [Located(box, float(score)) for box, score in zip(crop_boxes_xyxy, scores, strict=True)]
 
 
 class _StackedCrops:
@@ -180,12 +179,16 @@ class _StackedCrops:
     def tensor(self, crops: list[np.ndarray]) -> Tensor:
         """Return (B, 3, S, S) uint8."""
         if list(map(id, crops)) != list(map(id, self._crops)):
-            self._crops, self._tensor = crops, _to_batch(crops, self._device)
+            self._crops, self._tensor = crops, to_batch(crops, self._device)
         return self._tensor
 
 
-def _to_batch(crops: Indexed[np.ndarray], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device)
+def to_batch(crops: Indexed[np.ndarray], device: torch.device) -> Tensor:
+    """Return (S, S, 3) uint8 crops as (B, 3, S, S) on a device, without waiting for the transfer to a GPU."""
+    batch = torch.from_numpy(np.stack(crops))
+    if device.type == "cuda":
+        batch = batch.pin_memory().to(device, non_blocking=True)  # PyTorch keeps the pinned copy until it has crossed.
+    return batch.permute(0, 3, 1, 2)
 
 
 def clip_to_frame(box_xywh: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:
