@@ -132,6 +132,8 @@ def find_results(texts: Indexed[str], benchmark: Benchmark, results_dir: Path) -
             raise ValueError(f"{folder} holds results on {record.benchmark}, not on {benchmark.name}")
         if record:
             name = f"{record.tracker}/{record.config}"
+            if record.batch > 1:  # its speed is that of many sequences at once
+                name += f" (batch {record.batch})"
         elif folder.name == benchmark.name and folder.is_relative_to(results_dir):
             name = str(folder.parent.relative_to(results_dir))
         else:
