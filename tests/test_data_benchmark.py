@@ -117,10 +117,10 @@ def test_command_cuts_a_training_set(videos: Path, tmp_path: Path, capsys: pytes
     out = tmp_path / "crops"
     arguments = ("crops", "folder:train", "--root", videos, "--out", out, "--config", "mmg_tiny")
     assert prepare(*arguments) == 0
-    assert f"{2 * NUM_FRAMES} regions written" in capsys.readouterr().out
+    assert f"regions of {2 * NUM_FRAMES} frames written" in capsys.readouterr().out
     assert isinstance(open_dataset("folder", "train", out), RegionDataset)
     assert prepare(*arguments) == 0
-    assert "2 of them were there already; 0 regions written" in capsys.readouterr().out
+    assert "2 of them were there already; regions of 0 frames written" in capsys.readouterr().out
 
 
 def test_memory_is_measured_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from lib.data.datasets.annotation import has_area
 from lib.data.datasets.folder import FolderDataset
 from lib.data.frames import ArrayFrames
 from lib.data.inspection import find_problems
-from lib.data.region_cache import Reach
+from lib.data.region import Reach
 from lib.data.sequence import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]

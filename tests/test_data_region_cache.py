@@ -13,14 +13,15 @@ import pytest
 from lib.config.load import load
 from lib.data.augment import jitter_box
 from lib.data.crop import CropWindow
-from lib.data.cut_regions import QUALITY, cut_region, cut_regions
+from lib.data.cut_regions import QUALITY, cut_frame, cut_regions
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.frames import ArrayFrames
 from lib.data.image import decode_image
 from lib.data.packed import PackWriter
 from lib.data.picture import EncodedImage, cut_decoded, cut_picture, open_picture
-from lib.data.region_cache import Reach, RegionDataset
+from lib.data.region import Extent, Reach
+from lib.data.region_cache import RegionDataset
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 from lib.data.tree import open_tree
@@ -73,10 +74,12 @@ def opened(root: Path) -> RegionDataset:
 def test_reach_by_hand() -> None:
     data = dataclasses.replace(EXPERIMENT.data, search_center_jitter=3.0, search_scale_jitter=0.0)
     reach = Reach.of(data, EXPERIMENT.crop)
-    assert reach == Reach((4 + 3) / 2, 64.0)  # half a window and half of the centre's range; 256 px for 4 sides
+    # Half a window and half of the centre's range; 256 px for 4 sides, 128 for 2.
+    assert reach == Reach(template=Extent(2 / 2, 64.0), search=Extent((4 + 3) / 2, 64.0))
     spread = 0.25 / math.sqrt(2)
-    assert pytest.approx(3.5 * math.exp(3 * spread)) == REACH.half_side
-    assert pytest.approx(64 * math.exp(spread)) == REACH.target_side
+    assert REACH.template == reach.template
+    assert pytest.approx(3.5 * math.exp(3 * spread)) == REACH.search.half_side
+    assert pytest.approx(64 * math.exp(spread)) == REACH.search.target_side
 
 
 def test_boxes_and_visibility_are_kept(videos: Path, regions: Path) -> None:
@@ -121,7 +124,8 @@ def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
         whole = decode_image(data)
         box = np.array((400.0, 200.0, side, side))
         video = Sequence("a", ArrayFrames([whole]), box[None], np.array([True]), np.array([False]))
-        region, stored, _ = cut_region(video, 0, REACH, QUALITY)
+        cut = cut_frame(video, 0, REACH, QUALITY)
+        region, stored = cut.frame.regions[1], cut.encoded[1]
         for _ in range(6):
             jittered = jitter_box(box, rng, EXPERIMENT.data.search_center_jitter, EXPERIMENT.data.search_scale_jitter)
             window = CropWindow.around(jittered, 4.0, 256)
@@ -183,10 +187,26 @@ def test_regions_are_smaller_than_the_frames(videos: Path, tmp_path: Path) -> No
     assert report.size < report.source_size / 2
     again = cut_regions(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
     assert (again.kept, again.frames) == (3, 0)
-    largest = sum(len((tmp_tree / "large" / f"{index:08d}.jpg").read_bytes()) for index in range(7)
+    largest = sum(len((tmp_tree / "large" / f"{index:08d}-search.jpg").read_bytes()) for index in range(7)
                   for tmp_tree in [open_tree(tmp_path) / "train"])  # fmt: skip
     original = sum(len((videos / "large" / "img" / f"{index:08d}.jpg").read_bytes()) for index in range(7))
     assert largest < original / 3
+
+
+def test_a_template_is_cut_from_fewer_bytes_than_a_search_region(videos: Path, regions: Path) -> None:
+    cache, files = opened(regions), FolderDataset(videos)
+    for index in range(len(cache)):
+        box = cache[index].boxes_xywh[10]
+        template, search = (CropWindow.around(box, factor, size) for factor, size in ((2.0, 128), (4.0, 256)))
+        read, crops = [], []
+        for window in (template, search):
+            picture = open_picture(cache[index].frames, 10)
+            read.append(picture.read(window))
+            crops.append((cut_picture(picture, window), cut_picture(open_picture(files[index].frames, 10), window)))
+        assert 0 < 3 * read[0] < read[1]
+        for crop, expected in crops:
+            assert crop is not None and expected is not None
+            assert np.abs(crop.astype(float) - expected).mean() < 3
 
 
 def test_interrupted_cutting_is_resumed(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +262,7 @@ def test_changed_visibility_is_cut_again_and_nothing_is_left_behind(own_videos: 
     sequence = opened(out)[1]
     np.testing.assert_array_equal(sequence.visible, [True, False, True, False])
     assert sorted(path.name for path in (open_tree(out) / "train" / "second").iterdir() if path.suffix == ".jpg") == [
-        "00000000.jpg", "00000002.jpg"]  # fmt: skip
+        "00000000-search.jpg", "00000000-template.jpg", "00000002-search.jpg", "00000002-template.jpg"]  # fmt: skip
 
 
 def test_changed_picture_is_cut_again(own_videos: Path, tmp_path: Path) -> None:
@@ -308,6 +328,13 @@ def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="regions of train, not of 'test'; regions are for training only"):
         open_dataset("folder", "test", regions)
     with pytest.raises(ValueError, match="choose another folder"):
-        cut_regions(FolderDataset(videos), "train", regions, Reach(1.0, 32.0), "videos", progress=False)
+        cut_regions(
+            FolderDataset(videos),
+            "train",
+            regions,
+            Reach(Extent(1.0, 32.0), Extent(1.0, 32.0)),
+            "videos",
+            progress=False,
+        )
     with pytest.raises(ValueError, match="draws its frames"):
         cut_regions(open_dataset("synthetic", "test"), "test", tmp_path, REACH, "synthetic", progress=False)

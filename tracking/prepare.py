@@ -11,7 +11,7 @@ from lib.data.cut_regions import QUALITY, cut_regions
 from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS
 from lib.data.pack import pack_folder
-from lib.data.region_cache import Reach
+from lib.data.region import Reach
 from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
 from lib.eval.vot_workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 
@@ -223,9 +223,9 @@ def _crops(arguments: argparse.Namespace) -> int:
     report = cut_regions(
         dataset, split, arguments.out, reach, name, root=root, quality=arguments.quality, workers=arguments.workers
     )
-    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; {report.frames} "
-          f"regions written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB; {report.removed} "
-          "files removed that were old")  # fmt: skip
+    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; regions of "
+          f"{report.frames} frames written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB; "
+          f"{report.removed} files removed that were old")  # fmt: skip
     return 0
 
 

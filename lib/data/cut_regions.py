@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,22 +14,23 @@ from tqdm import tqdm
 from lib.data.frames import ImageFiles, VideoFile
 from lib.data.image import decode_image
 from lib.data.packed import PackWriter
+from lib.data.region import Reach, Region
 from lib.data.region_cache import (
+    KINDS,
     MANIFEST,
-    Reach,
-    Region,
+    TABLE,
     RegionDataset,
+    StoredFrame,
     encode_manifest,
-    encode_region_table,
+    encode_table,
     region_name,
 )
 from lib.data.sequence import Frames, SceneDataset, Sequence, SequenceDataset
 
 # Less shows: on photographs, crops then differ from those of whole frames by as much as two interpolations do.
 QUALITY = 80
-_STEPS = 8  # factors are multiples of an eighth, so that a region of whole pixels shrinks to whole pixels
-_LARGEST_FACTOR = 8.0
-_TABLE, _DIGEST = "table.npy", "source.sha256"
+_TEMPLATE_QUALITY = 90  # at least: templates are cut at nearly their own resolution, and are small
+_DIGEST = "source.sha256"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class CutReport:
         sequences: of the split.
         kept: how many were there already, cut from the same pictures and boxes.
         removed: files of sequences that have changed or are gone, or were not complete.
-        frames: regions written now.
+        frames: of which regions were written now.
         size: their bytes.
         source_size: bytes of the image files that they were cut from, as far as they are files.
     """
@@ -65,7 +66,7 @@ def cut_regions(
     workers: int = 2,
     progress: bool = True,
 ) -> CutReport:
-    """Cut the region of every visible target and store it in an LMDB.
+    """Cut the regions of every visible target and store them in an LMDB.
 
     The same call resumes what was interrupted and follows what has changed: a sequence whose boxes, visibility or
     pictures are not those it was cut from is cut again.
@@ -77,7 +78,7 @@ def cut_regions(
         reach: how large and sharp the regions must be.
         source: says what the data set is; another one may not be added to the same LMDB.
         root: the data set's folder, as far as it has one; neither may another folder.
-        quality: of the JPEG that is written, 1 to 100.
+        quality: of the JPEG that is written, 1 to 100; for templates at least 90.
         workers: threads that decode and encode.
         progress: show a progress bar.
 
@@ -119,16 +120,17 @@ def cut_regions(
             # The decoder of a video file has a position, which threads would move under each other.
             in_order = isinstance(sequence.frames, VideoFile)
             cuts = (map if in_order else pool.map)(
-                lambda frame, video=sequence: cut_region(video, frame, reach, quality), visible
+                lambda frame, video=sequence: cut_frame(video, frame, reach, quality), visible
             )
-            regions = {}
-            for frame, (region, data, source_bytes) in zip(visible, cuts, strict=True):
-                writer.add(f"{folder}/{region_name(frame)}", data)
-                regions[frame] = region
-                size += len(data)
-                source_size += source_bytes
+            stored = {}
+            for frame, cut in zip(visible, cuts, strict=True):
+                for kind, data in zip(KINDS, cut.encoded, strict=True):
+                    writer.add(f"{folder}/{region_name(frame, kind)}", data)
+                    size += len(data)
+                stored[frame] = cut.frame
+                source_size += cut.source_size
                 frames += 1
-            writer.add(f"{folder}/{_TABLE}", encode_region_table(sequence, regions))
+            writer.add(f"{folder}/{TABLE}", encode_table(sequence, stored))
             # Written last: a sequence with a digest is complete.
             writer.add(f"{folder}/{_DIGEST}", digest)
         writer.add(f"{split}/{MANIFEST}", encode_manifest(names, dataset.images_only, reach))
@@ -157,21 +159,41 @@ def _digest(sequence: Sequence) -> bytes:
     return digest.hexdigest().encode()
 
 
-def cut_region(sequence: Sequence, frame: int, reach: Reach, quality: int) -> tuple[Region, bytes, int]:
-    """Return the region around one target, its JPEG, and the size in bytes of what it was cut from.
+class FrameCut(NamedTuple):
+    """The regions of one frame, in the order of `KINDS`.
 
-    Where cutting and shrinking save nothing, the file is taken as it is.
+    Attributes:
+        frame: where they lie.
+        encoded: a JPEG of each.
+        source_size: bytes of the image file, 0 if the picture comes from elsewhere.
     """
+
+    frame: StoredFrame
+    encoded: tuple[bytes, ...]
+    source_size: int
+
+
+def cut_frame(sequence: Sequence, frame: int, reach: Reach, quality: int) -> FrameCut:
+    """Cut the regions around one target. Where cutting and shrinking save nothing, the file is taken as it is."""
     data, image = _read(sequence.frames, frame)
     height, width = image.shape[:2]
-    region, stored = _cut(image, sequence.boxes_xywh[frame], reach)
+    regions, encoded = [], []
+    for extent, kind_quality in ((reach.template, max(quality, _TEMPLATE_QUALITY)), (reach.search, quality)):
+        region = Region.around(sequence.boxes_xywh[frame], extent, height, width)
+        jpeg = _encode(_shrink(image, region), kind_quality)
+        if data and len(data) <= len(jpeg):
+            region, jpeg = Region(0, 0, width, height, 1.0), data
+        regions.append(region)
+        encoded.append(jpeg)
+    return FrameCut(StoredFrame(tuple(regions), height, width), tuple(encoded), len(data))
+
+
+def _encode(image: np.ndarray, quality: int) -> bytes:
     # Huffman tables made for the picture save some percent, and nothing is lost.
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(stored, cv2.COLOR_RGB2BGR), options)
+    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     assert ok
-    if data and len(data) <= len(encoded):
-        return Region(0.0, 0.0, 1.0, width, height), data, len(data)
-    return region, encoded.tobytes(), len(data)
+    return encoded.tobytes()
 
 
 def _read(frames: Frames, index: int) -> tuple[bytes, np.ndarray]:
@@ -186,25 +208,11 @@ def _read(frames: Frames, index: int) -> tuple[bytes, np.ndarray]:
         raise ValueError(f"{path} is not an image that can be read: {error}") from None
 
 
-def _cut(image: np.ndarray, box_xywh: np.ndarray, reach: Reach) -> tuple[Region, np.ndarray]:
-    height, width = image.shape[:2]
-    left, top, box_width, box_height = (float(value) for value in box_xywh)
-    side = math.sqrt(box_width * box_height)
-    steps = int(_STEPS * min(max(side / reach.target_side, 1.0), _LARGEST_FACTOR))
-    factor = steps / _STEPS
-    # Interpolation reaches a pixel of the stored picture beyond the window.
-    half = reach.half_side * side + 2 * factor
-    spans = []
-    for center, length in ((left + box_width / 2, width), (top + box_height / 2, height)):
-        start = min(max(0, math.floor(center - half)), length - 1)
-        stop = max(min(length, math.ceil(center + half)), start + 1)
-        blocks = -(-(stop - start) // steps)
-        spans.append((start, start + blocks * steps, _STEPS * blocks))
-    (x0, x1, stored_width), (y0, y1, stored_height) = spans
-    part = image[y0:y1, x0:x1]
-    region = Region(float(x0), float(y0), factor, float(width), float(height))
-    if factor == 1:
-        return region, part
-    below, right = y1 - y0 - len(part), x1 - x0 - part.shape[1]
+def _shrink(image: np.ndarray, region: Region) -> np.ndarray:
+    """Return a region of a frame at the size at which it is stored; black where it reaches beyond the frame."""
+    part = image[region.top : region.top + region.height, region.left : region.left + region.width]
+    if region.factor == 1:
+        return part
+    below, right = region.height - part.shape[0], region.width - part.shape[1]
     padded = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return region, cv2.resize(padded, (stored_width, stored_height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(padded, region.stored_size[::-1], interpolation=cv2.INTER_AREA)

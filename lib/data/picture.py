@@ -29,8 +29,8 @@ class UnreadableFrameError(ValueError):
 class Picture(Protocol):
     """A frame that has not been read yet. It is read, then decoded, so that each can be timed and tried again."""
 
-    def read(self) -> int:
-        """Read what is stored, if it has not been read; return the number of bytes, as far as it is known.
+    def read(self, window: CropWindow) -> int:
+        """Read what a window needs, if it has not been read; return the number of bytes, as far as it is known.
 
         Raises:
             OSError, ValueError, IndexError: it cannot be read; the message names it.
@@ -95,7 +95,7 @@ def cut_picture(picture: Picture, window: CropWindow) -> np.ndarray | None:
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            picture.read()
+            picture.read(window)
             decoded = picture.decode(window)
         except (OSError, ValueError, IndexError) as error:
             if attempt == _ATTEMPTS:
@@ -117,7 +117,7 @@ class WholePicture:
         self._index = index
         self._image: np.ndarray | None = None
 
-    def read(self) -> int:
+    def read(self, window: CropWindow) -> int:
         if self._image is None:
             self._image = self._frames[self._index]
         return 0
@@ -139,7 +139,7 @@ class FilePicture:
         self._keep = keep
         self._image: EncodedImage | None = None
 
-    def read(self) -> int:
+    def read(self, window: CropWindow) -> int:
         if self._image is None:
             data = self.path.read_bytes()
             try:
@@ -157,11 +157,6 @@ class FilePicture:
 
     def forget(self) -> None:
         self._image = None
-
-    def size(self) -> tuple[int, int]:
-        """Return height and width, once it has been read."""
-        assert self._image is not None, "read it first"
-        return self._image.height, self._image.width
 
     def _unreadable(self, error: ValueError) -> ValueError:
         return ValueError(f"{self.path} is not an image that can be read: {error}")

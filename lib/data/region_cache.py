@@ -1,116 +1,74 @@
 """The surroundings of every target, cut out once: all that training can need, at the resolution that it needs.
 
-A region reaches as far as jittered crops do and is shrunk until the target is as large as the sharpest of them wants
-it. For large targets this is a fraction of the pixels, for small ones a fraction of the frame.
+Of each frame two regions are stored: a small one for templates and a wider one for search regions. Each reaches as far
+as jittered crops do and is shrunk until the target is as large as the sharpest of them wants it. For large targets this
+is a fraction of the pixels, for small ones a fraction of the frame.
 """
 
-import io
 import json
-import math
+from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
 from lib.data.picture import FilePicture
+from lib.data.region import Extent, Reach, Region
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 
 MANIFEST = "crops.json"
-# Standard deviations of the scale jitter. One window in 700 is larger than the first allows; only if it lies far off,
-# too, it is not held. One crop in six is taken closer than the second allows, and enlarged, by a tenth on average.
-_REACH_SIGMAS, _SHARP_SIGMAS = 3.0, 1.0
-_VERSION = 2
-_LEFT, _TOP, _FACTOR, _WIDTH, _HEIGHT, _BOX, _VISIBLE, _ABSENT, _COLUMNS = 0, 1, 2, 3, 4, slice(5, 9), 9, 10, 11
+KINDS = ("template", "search")  # of regions, the smaller first
+TABLE = "table.bin"
+_VERSION = 3
+# A row for each frame. Without regions, all but the first three fields is 0.
+_ROW = np.dtype([
+    ("box_xywh", "<f8", 4),
+    ("visible", "?"),
+    ("absent", "?"),
+    ("frame_size", "<i4", 2),
+    ("regions", [("left", "<i4"), ("top", "<i4"), ("width", "<i4"), ("height", "<i4"), ("eighths", "u1")], len(KINDS)),
+])  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How much of a frame the crops of an experiment can need. s = sqrt(w * h) is the side of the target.
+class StoredFrame(NamedTuple):
+    """Where the regions of one frame lie, in the order of `KINDS`, and how large the frame is."""
 
-    Attributes:
-        half_side: how far from the target's centre, in units of s.
-        target_side: how large the target must be in the stored picture, in pixels.
-    """
-
-    half_side: float
-    target_side: float
-
-    @classmethod
-    def of(cls, data: Data, crop: Crop) -> "Reach":
-        """Return what the jitter and the crops of an experiment need, but for the rarest."""
-        kinds = (
-            (crop.search_factor, crop.search_size, data.search_center_jitter, data.search_scale_jitter),
-            (crop.template_factor, crop.template_size, data.template_center_jitter, data.template_scale_jitter),
-        )
-        half_side = target_side = 0.0
-        for factor, size, center_jitter, scale_jitter in kinds:
-            # Both sides are scaled independently, so the logarithm of s varies by 1 / sqrt(2) of each.
-            spread = scale_jitter / math.sqrt(2)
-            half_side = max(half_side, (factor + center_jitter) / 2 * math.exp(_REACH_SIGMAS * spread))
-            target_side = max(target_side, size / factor * math.exp(_SHARP_SIGMAS * spread))
-        return cls(half_side, target_side)
-
-    def covers(self, other: "Reach") -> bool:
-        """Return whether what was stored for this is enough for another."""
-        return self.half_side >= other.half_side - 1e-6 and self.target_side >= other.target_side - 1e-6
-
-
-@dataclass(frozen=True)
-class Region:
-    """A part of a frame, stored with each pixel standing for factor x factor pixels of the frame.
-
-    Attributes:
-        left, top: its corner in pixels of the frame.
-        factor: at least 1.
-        frame_width, frame_height: of the whole frame.
-    """
-
-    left: float
-    top: float
-    factor: float
-    frame_width: float
-    frame_height: float
-
-    def place(self, window: CropWindow) -> CropWindow:
-        """Return a window of the frame in pixels of the stored picture."""
-        return window.relative_to(self.left, self.top).in_reduced(self.factor)
+    regions: tuple[Region, ...]
+    height: int
+    width: int
 
 
 class RegionPicture:
-    """A frame of which a region is stored."""
+    """A frame of which regions are stored; the smallest that holds a window is read."""
 
-    def __init__(self, path: TreePath, region: Region, keep: bool) -> None:
-        self._stored = FilePicture(path, keep)
-        self._region = region
+    def __init__(self, pictures: Indexed[FilePicture], frame: StoredFrame) -> None:
+        self._pictures = pictures
+        self._frame = frame
 
-    def read(self) -> int:
-        return self._stored.read()
+    def read(self, window: CropWindow) -> int:
+        kind = self._kind(window)
+        return 0 if kind is None else self._pictures[kind].read(window)
 
     def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
-        region = self._region
-        if window.covers_frame_share(int(region.frame_height), int(region.frame_width)) == 0:
-            return None
-        if not self._holds(window):
+        kind = self._kind(window)
+        if kind is None:
             return None  # drawn again: rarer than one sample in a thousand
-        return self._stored.decode(region.place(window))
+        return self._pictures[kind].decode(self._frame.regions[kind].place(window))
 
     def forget(self) -> None:
-        self._stored.forget()
+        for picture in self._pictures:
+            picture.forget()
 
-    def _holds(self, window: CropWindow) -> bool:
-        """Return whether all of the window that lies in the frame was stored."""
-        region = self._region
-        height, width = self._stored.size()
-        right, bottom = region.left + width * region.factor, region.top + height * region.factor
-        return (
-            max(window.left, 0.0) >= region.left
-            and max(window.top, 0.0) >= region.top
-            and min(window.left + window.side, region.frame_width) <= right
-            and min(window.top + window.side, region.frame_height) <= bottom
-        )
+    def _kind(self, window: CropWindow) -> int | None:
+        """Return which region to cut from; None where the window lies beside the frame or was not stored."""
+        regions, height, width = self._frame
+        if window.covers_frame_share(height, width) == 0:
+            return None
+        return next((kind for kind, region in enumerate(regions) if region.holds(window, height, width)), None)
 
 
 class RegionFrames:
@@ -129,8 +87,11 @@ class RegionFrames:
     def picture(self, index: int, keep: bool = False) -> RegionPicture:
         """Return a frame unread, for crops of it."""
         row = self._table[index]
-        region = Region(row[_LEFT], row[_TOP], row[_FACTOR], row[_WIDTH], row[_HEIGHT])
-        return RegionPicture(self._folder / region_name(index), region, keep)
+        stored: list[tuple[int, int, int, int, int]] = row["regions"].tolist()
+        regions = tuple(Region(left, top, width, height, eighths / 8) for left, top, width, height, eighths in stored)
+        height, width = row["frame_size"].tolist()
+        pictures = [FilePicture(self._folder / region_name(index, kind), keep) for kind in KINDS]
+        return RegionPicture(pictures, StoredFrame(regions, height, width))
 
 
 class RegionDataset:
@@ -154,7 +115,7 @@ class RegionDataset:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["version"] != _VERSION:
             raise ValueError(f"{path} was written by another version of this code; make the regions again")
-        self.reach = Reach(**manifest["reach"])
+        self.reach = Reach(**{kind: Extent(**manifest["reach"][kind]) for kind in KINDS})
         self.images_only = bool(manifest["images_only"])
         # One block of memory, which processes share after a fork.
         self._names = np.array([name.encode() for name in manifest["names"]], dtype="S")
@@ -166,13 +127,14 @@ class RegionDataset:
     def __getitem__(self, index: int) -> Sequence:
         """Read where the regions and boxes of a video are."""
         name = bytes(self._names[index]).decode()
-        table = read_region_table(self._folder / name)
+        folder = self._folder / name
+        table = _read_table(folder)
         return Sequence(
             name=name,
-            frames=RegionFrames(self._folder / name, table),
-            boxes_xywh=np.ascontiguousarray(table[:, _BOX]),
-            visible=table[:, _VISIBLE] > 0,
-            absent=table[:, _ABSENT] > 0,
+            frames=RegionFrames(folder, table),
+            boxes_xywh=np.ascontiguousarray(table["box_xywh"]),
+            visible=np.ascontiguousarray(table["visible"]),
+            absent=np.ascontiguousarray(table["absent"]),
         )
 
     def require(self, data: Data, crop: Crop) -> None:
@@ -184,9 +146,8 @@ class RegionDataset:
         needed = Reach.of(data, crop)
         if not self.reach.covers(needed):
             raise ValueError(
-                f"the regions in {self._folder} reach {self.reach.half_side:.2f} target sides and hold targets of "
-                f"{self.reach.target_side:.0f} px; this experiment needs {needed.half_side:.2f} and "
-                f"{needed.target_side:.0f}: make them again with tracking/prepare.py crops --config"
+                f"the regions in {self._folder} are too small for this experiment: they {_describe(self.reach)}; it "
+                f"needs that they {_describe(needed)}; make them again with tracking/prepare.py crops --config"
             )
 
 
@@ -195,34 +156,37 @@ def is_region_cache(root: TreePath) -> bool:
     return (root / "regions.json").is_file()
 
 
-def region_name(index: int) -> str:
-    """Return the file of frame `index`, within the folder of its sequence."""
-    return f"{index:08d}.jpg"
+def region_name(index: int, kind: str) -> str:
+    """Return the file of a region of frame `index`, within the folder of its sequence."""
+    return f"{index:08d}-{kind}.jpg"
 
 
-def read_region_table(folder: TreePath) -> np.ndarray:
-    """Return where the regions of a sequence lie, with its boxes: a row per frame."""
-    table = np.load(io.BytesIO((folder / "table.npy").read_bytes()), allow_pickle=False)
-    if table.ndim != 2 or table.shape[1] != _COLUMNS:
-        raise ValueError(f"{folder / 'table.npy'} is damaged: it has the shape {table.shape}")
-    return table
+def encode_table(sequence: Sequence, frames: Mapping[int, StoredFrame]) -> bytes:
+    """Return the bytes of the file `TABLE` of a sequence. Frames without regions count as not visible."""
+    table = np.zeros(len(sequence.boxes_xywh), _ROW)
+    table["box_xywh"] = sequence.boxes_xywh
+    table["absent"] = sequence.absent
+    for index, (regions, height, width) in frames.items():
+        stored = [(part.left, part.top, part.width, part.height, round(8 * part.factor)) for part in regions]
+        table[index] = (table[index]["box_xywh"], True, sequence.absent[index], (height, width), stored)
+    return table.tobytes()
 
 
-def encode_region_table(sequence: Sequence, regions: dict[int, Region]) -> bytes:
-    """Return the bytes of `table.npy`. Frames without a region count as not visible."""
-    table = np.full((len(sequence.boxes_xywh), _COLUMNS), np.nan)
-    table[:, _BOX] = sequence.boxes_xywh
-    table[:, _VISIBLE] = 0
-    table[:, _ABSENT] = sequence.absent
-    for index, region in regions.items():
-        table[index, : _HEIGHT + 1] = region.left, region.top, region.factor, region.frame_width, region.frame_height
-        table[index, _VISIBLE] = 1
-    buffer = io.BytesIO()
-    np.save(buffer, table, allow_pickle=False)
-    return buffer.getvalue()
+def _read_table(folder: TreePath) -> np.ndarray:
+    data = (folder / TABLE).read_bytes()
+    if len(data) % _ROW.itemsize:
+        raise ValueError(f"{folder / TABLE} is damaged: it has {len(data)} bytes, rows have {_ROW.itemsize}")
+    return np.frombuffer(data, _ROW)
 
 
 def encode_manifest(names: Indexed[str], images_only: bool, reach: Reach) -> bytes:
     """Return the bytes of the manifest of a split."""
     content = {"version": _VERSION, "images_only": images_only, "reach": asdict(reach), "names": list(names)}
     return json.dumps(content).encode()
+
+
+def _describe(reach: Reach) -> str:
+    return " and ".join(
+        f"reach {extent.half_side:.2f} target sides at {extent.target_side:.0f} px for {name}"
+        for name, extent in (("templates", reach.template), ("search regions", reach.search))
+    )

@@ -47,7 +47,7 @@ class TimedTrainingSet(TrainingSet):
 
     def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
         start = time.thread_time()
-        self.bytes_read += picture.read()
+        self.bytes_read += picture.read(window)
         start = self._note("read", start)
         if isinstance(picture, FilePicture) and isinstance(picture.path, Path):
             self.files.append(picture.path)
