@@ -12,6 +12,8 @@ def test_the_paper_s_model_has_the_size_that_it_must():
     assert size.tracking_parameters == sum(size.parameters[part] for part in ("encoder", "head", "score"))
     # 12 blocks over 384 tokens, by hand: weights, attention, and patch embedding.
     encoder = 384 * (12 * (12 * 768**2 + 2 * 384 * 768) + 3 * 16 * 16 * 768)
+    assert size.frame_multiply_adds_by_part["encoder"] == encoder
+    assert list(size.frame_multiply_adds_by_part) == ["encoder", "head", "score"]
     assert encoder < size.frame_multiply_adds < 1.3 * encoder
     assert size.sample_multiply_adds > 3 * size.frame_multiply_adds * 0.9
     assert "when tracking" in describe_size(size)

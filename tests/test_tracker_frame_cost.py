@@ -1,18 +1,22 @@
-"""The cost of a tracked frame: complete stages, a limit that follows from its figures, a baseline in turn."""
+"""The cost of a tracked frame: complete stages, a limit that follows from its figures, variants in turn."""
 
 import json
 
 import pytest
 import torch
+from matplotlib.patches import Rectangle
 
+from lib.eval.frame_plot import draw_frames
+from lib.eval.model_report import profile_model
 from lib.models import peak
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
+from lib.models.products import record_products
 from lib.tracker import frame_cost
-from lib.tracker.frame_cost import TimedFrame, describe_frame, measure_frame
-from lib.tracker.profile import profile_model
+from lib.tracker.frame_cost import describe_frames, measure_frames
+from lib.tracker.timed_frame import TimedFrame
 
-STAGES = ["crop", "upload", "normalisation", "patch embedding", "blocks", "head", "back to the image"]
+STAGES = ["crop", "upload", "patch embedding", "blocks", "head", "back to the image"]
 
 
 @pytest.fixture(autouse=True)
@@ -20,63 +24,122 @@ def small_products(monkeypatch):
     monkeypatch.setattr(peak, "_SIDES", {"cpu": (64, 128)})
 
 
+def count_flops(experiment, model):
+    frame = TimedFrame(experiment, model, torch.device("cpu"), {})
+    frame.run(lambda stage: None)
+    with record_products() as (products, mark):
+        frame.run(mark)
+    return sum(products.flops.values())
+
+
 def test_stages_are_complete_and_in_order(small_experiment):
-    cost = measure_frame(small_experiment(), "cpu", frames=3)
-    assert list(cost.stage_seconds) == STAGES
-    scored = measure_frame(small_experiment("track.update=score"), "cpu", frames=1)
-    assert list(scored.stage_seconds) == [*STAGES[:5], "score", *STAGES[5:]]
-    assert scored.flops > cost.flops
+    (cost,) = measure_frames(small_experiment(), "cpu", frames=3)
+    assert list(cost.stages) == STAGES
+    (scored,) = measure_frames(small_experiment("track.update=score"), "cpu", frames=1)
+    assert list(scored.stages) == [*STAGES[:4], "score", *STAGES[4:]]
+    for stage in ("patch embedding", "blocks", "head"):
+        assert scored.flops[stage] >= cost.flops[stage] > 0
+        assert cost.product_seconds[stage] > 0
+    assert scored.flops["score"] > 0
+    assert cost.flops["crop"] == cost.flops["upload"] == cost.flops["back to the image"] == 0
+    # Patches of the search region: 4 x 4, of 16 x 16 pixels in three colours, to 32 numbers.
+    assert cost.flops["patch embedding"] == 2 * 16 * (3 * 16 * 16) * 32
 
 
 def test_the_limit_follows_from_operations_and_peak(small_experiment):
-    experiment = small_experiment("track.precision=bf16")
-    cost = measure_frame(experiment, "cpu", frames=2, baseline=experiment)
-    assert set(cost.peaks) == {"float32", "bfloat16"}
-    assert cost.limit_seconds == pytest.approx(cost.flops / cost.peaks["bfloat16"])
-    assert cost.times_limit == pytest.approx(cost.seconds / cost.limit_seconds)
-    low, high = cost.seconds_spread
-    assert low <= cost.seconds <= high
-    assert cost.baseline == "mmg_tiny"
-    assert cost.baseline_seconds is not None and cost.baseline_seconds > 0
-    assert "plain float32, in turn" in describe_frame(cost)
-    assert set(measure_frame(small_experiment("track.precision=fp32"), "cpu", frames=1).peaks) == {"float32"}
+    experiment = small_experiment()
+    costs = measure_frames(experiment, "cpu", frames=2, precisions=["bf16", "fp32"], baseline=experiment)
+    assert [(cost.precision, cost.mode) for cost in costs] == [
+        ("bfloat16", "eager"), ("float32", "eager"), ("float32", "plain")
+    ]  # fmt: skip
+    for cost in costs:
+        assert set(cost.peaks) == {"float32", "bfloat16"}
+        assert cost.limit_seconds == pytest.approx(sum(cost.flops.values()) / cost.peaks[cost.precision])
+        assert cost.times_limit == pytest.approx(cost.frame.median / cost.limit_seconds)
+        for timing in (cost.frame, *cost.stages.values()):
+            assert timing.low <= timing.median <= timing.high
+    assert costs[0].flops == costs[1].flops
+    assert list(costs[2].stages) == ["crop", "upload", "network", "back to the image"]
+    report = describe_frames(costs)
+    assert "mmg_tiny, bfloat16, eager" in report
+    assert f"{costs[0].times_limit:.2f} times" in report
 
 
 def test_operations_are_fewer_than_the_plain_network_s(small_experiment):
     """Templates are embedded once, and the last block computes two thirds or so of its tokens."""
-    experiment, cpu = small_experiment("model.score.enabled=false"), torch.device("cpu")
+    experiment = small_experiment("model.score.enabled=false")
     plain = build_model(experiment).without_decoder().eval()
-    all_of_it = TimedFrame(experiment, plain, cpu, {}).count_flops()
+    all_of_it = count_flops(experiment, plain)
     templates, tokens, width = 2 * 2**2, 2 * 2**2 + 4**2, 32
     embedded = templates * 2 * 3 * 16 * 16 * width
     # Of the last block: query, projection and feed-forward of the templates' tokens, and their rows of attention.
     last = templates * 2 * (10 * width**2 + 2 * tokens * width)
-    ready = TimedFrame(experiment, TrackingNetwork(plain), cpu, {}).count_flops()
-    assert all_of_it - ready == embedded + last
+    # Of the head, both corners': 9 products at each of 4 x 4 places become 16 at each of 2 x 2 tiles, besides the sums
+    # that make 16 factors of 16 inputs, and 4 outputs of 16 products.
+    outputs, tiles = 2 * (16 + 8 + 4), 2 * 2
+    convolutions = 2 * width * outputs * (9 * 16 - 16 * tiles) - 2 * 16 * tiles * (16 * width + 4 * outputs)
+    ready = count_flops(experiment, TrackingNetwork(plain))
+    assert all_of_it - ready == embedded + last + convolutions
 
 
-def test_figures_are_written_as_json(small_experiment, tmp_path):
-    file = tmp_path / "frame.json"
-    report = profile_model(small_experiment(), device_name="cpu", frames=1, json_file=file)
+def test_products_alone_are_those_of_the_run(monkeypatch):
+    linear, features = torch.nn.Linear(8, 6), torch.randn(4, 8)
+    with torch.no_grad(), record_products() as (products, mark):
+        features.relu()
+        mark("none")
+        linear(linear(features) @ torch.randn(6, 8))
+        mark("three")
+    assert products.flops == {"none": 0, "three": 2 * 4 * 8 * 6 * 3}
+    assert [len(calls) for calls in products.calls.values()] == [0, 3]
+    found = [call() for call in products.calls["three"]]
+    torch.testing.assert_close(found[0], linear(features))
+    assert list(products.seconds(torch.device("cpu"))) == ["none", "three"]
+
+
+def test_figures_are_written_as_json_and_drawn(small_experiment, tmp_path):
+    file, picture = tmp_path / "frame.json", tmp_path / "frame.png"
+    report = profile_model(
+        small_experiment(), device_name="cpu", frames=1, baseline=small_experiment(), json_file=file, plot_file=picture
+    )
     found = json.loads(file.read_text(encoding="utf-8"))
-    assert found["frame"]["frames"] == 1
+    assert [cost["frames"] for cost in found["frames"]] == [1, 1]
     assert found["size"]["parameters"]["encoder"] > 0
+    assert picture.stat().st_size > 10_000
     assert "frames per second" in report
     assert "frames per second" not in profile_model(small_experiment())
+    with pytest.raises(ValueError, match=r"frame\.txt"):
+        profile_model(small_experiment(), plot_file=tmp_path / "frame.txt")
+
+
+def test_every_bar_is_as_long_as_what_it_stands_for(small_experiment):
+    costs = measure_frames(small_experiment(), "cpu", frames=1, baseline=small_experiment())
+    (plot,) = draw_frames(costs).axes
+    ends: dict[int, float] = {}
+    for bar in plot.patches:
+        assert isinstance(bar, Rectangle)
+        place = round(bar.get_y() + bar.get_height() / 2)
+        ends[place] = max(ends.get(place, 0.0), bar.get_x() + bar.get_width())
+    whole = [costs[1].frame.median, costs[0].frame.median]
+    products = [sum(costs[0].product_seconds.values()), costs[0].limit_seconds]
+    # The stages' medians are those of one frame here, so they add up to it.
+    assert [ends[place] for place in range(4)] == pytest.approx([1000 * seconds for seconds in whole + products])
 
 
 def test_what_cannot_be_measured_is_refused(small_experiment):
     with pytest.raises(ValueError, match="--frames 0"):
-        measure_frame(small_experiment(), "cpu", frames=0)
+        measure_frames(small_experiment(), "cpu", frames=0)
     with pytest.raises(ValueError, match="fp16 is for GPUs"):
-        measure_frame(small_experiment("track.precision=fp16"), "cpu", frames=1)
+        measure_frames(small_experiment("track.precision=fp16"), "cpu", frames=1)
+    with pytest.raises(ValueError, match="--mode graph captures a CUDA graph, and the device is cpu"):
+        measure_frames(small_experiment(), "cpu", modes=["graph"])
 
 
 @pytest.mark.gpu
 def test_a_frame_on_a_gpu_compiled_and_not(small_experiment, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(frame_cost, "_WARM_UP", {"cuda": 20})
-    eager = measure_frame(small_experiment("track.precision=bf16"), "cuda", frames=50)
-    graphs = measure_frame(small_experiment("track.precision=bf16", "track.compile=true"), "cuda", frames=50)
-    assert list(graphs.stage_seconds) == ["crop", "upload", "network", "back to the image"]
-    assert graphs.seconds < eager.seconds
+    eager, compiled, graph = measure_frames(
+        small_experiment("track.precision=bf16"), "cuda", frames=50, modes=["eager", "compiled", "graph"]
+    )
+    assert list(graph.stages) == ["crop", "upload", "network", "back to the image"]
+    assert graph.frame.median < min(eager.frame.median, compiled.frame.median)

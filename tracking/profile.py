@@ -9,9 +9,10 @@ import sysconfig
 from pathlib import Path
 
 EPILOG = """examples:
-  python tracking/profile.py model --config mmg_vitb            parameters by part, operations of a frame and a sample
-  python tracking/profile.py model --config mmg_tiny --speed    also the time of a tracked frame, stage by stage
-  python tracking/profile.py model --config mmg_vitb --speed --baseline ostrack_vitb --json frame.json
+  python tracking/profile.py model --config mmg_vitb            parameters, operations, a frame's time stage by stage
+  python tracking/profile.py model --config mmg_vitb --no-speed    parameters by part and operations alone
+  python tracking/profile.py model --config mmg_vitb --baseline ostrack_vitb --json frame.json --plot frame.png
+  python tracking/profile.py model --config mmg_vitb --precision fp32 bf16 fp16 --mode eager compiled graph
   python tracking/profile.py train --config mmg_tiny            time of a training step by stage, and share of the limit
   python tracking/profile.py train --config mmg_vitb --batch-size 80 --precision bf16 --device cuda --json step.json
   python tracking/profile.py train --config mmg_tiny --loader   the same on real samples: who waits for whom
@@ -27,7 +28,7 @@ Compare figures of one run with each other; machines differ, and one machine dif
 
 # What has a say in measurements that not every option is for.
 _OPTIONS = {
-    "model without --speed": {"config", "overrides", "json"},
+    "model --no-speed": {"config", "overrides", "json"},
     "train --memory": {"config", "overrides", "batch_size", "precision", "device", "memory", "json"},
     "train without --loader": {"config", "overrides", "batch_size", "precision", "device", "steps", "json"},
     "data --memory": {"config", "memory", "workers"},
@@ -45,13 +46,21 @@ def main(argv: list[str]) -> int:
     model = commands.add_parser("model", help="parameters, operations and speed of a model")
     model.add_argument("--config", required=True, help="name or path of an experiment")
     model.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    model.add_argument("--speed", action="store_true", help="also time a tracked frame, stage by stage")
+    model.add_argument(
+        "--speed", action=argparse.BooleanOptionalAction, default=True, help="time a tracked frame, stage by stage"
+    )
     model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    model.add_argument("--precision", choices=["fp32", "bf16", "fp16", "auto"], help="instead of track.precision")
-    model.add_argument("--compile", action="store_true", help="as track.compile does; on a GPU into CUDA graphs")
+    model.add_argument(
+        "--precision", choices=["fp32", "bf16", "fp16", "auto"], nargs="+", help="instead of track.precision"
+    )
+    model.add_argument(
+        "--mode", choices=["eager", "compiled", "graph"], nargs="+",
+        help="instead of track.compile; several of both are timed in turn, each with each",
+    )  # fmt: skip
     model.add_argument("--frames", type=int, metavar="N", help="frames to time (default: 1000 on a GPU, 40 on a CPU)")
     model.add_argument("--baseline", metavar="NAME", help="a config whose plain float32 network is timed in turn")
     model.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    model.add_argument("--plot", type=Path, metavar="FILE", help="also draw a frame's stages beside the limit there")
     train = commands.add_parser("train", help="time, operations and memory of a training step")
     train.add_argument("--config", required=True, help="name or path of an experiment")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
@@ -124,17 +133,18 @@ def main(argv: list[str]) -> int:
             )
         )
         return 0
-    from lib.tracker.profile import profile_model
+    from lib.eval.model_report import profile_model
 
-    precision = [f"track.precision={arguments.precision}"] if arguments.precision else []
-    compiled = ["track.compile=true"] if arguments.compile else []
     print(
         profile_model(
-            load(arguments.config, [*arguments.overrides, *precision, *compiled]),
+            load(arguments.config, arguments.overrides),
             device_name=arguments.device if arguments.speed else None,
+            precisions=arguments.precision or (),
+            modes=arguments.mode or (),
             frames=arguments.frames,
             baseline=load(arguments.baseline) if arguments.baseline else None,
             json_file=arguments.json,
+            plot_file=arguments.plot,
         )
     )
     return 0
@@ -143,7 +153,7 @@ def main(argv: list[str]) -> int:
 def _purpose(arguments: argparse.Namespace) -> str:
     """Return what is to be measured, as `_OPTIONS` calls it if it is there."""
     if arguments.command == "model" and not arguments.speed:
-        return "model without --speed"
+        return "model --no-speed"
     if arguments.command == "train" and arguments.memory:
         return "train --memory"
     if arguments.command == "train" and not arguments.loader:

@@ -19,6 +19,7 @@ class ModelSize:
         parameters: by part; they add up to the whole model.
         tracking_parameters: of the parts that track.
         frame_multiply_adds: of the plain network on one frame, both templates included.
+        frame_multiply_adds_by_part: of encoder, head and score module, if there is one; they add up to a frame's.
         sample_multiply_adds: of a training sample, as three times its forward pass.
     """
 
@@ -26,6 +27,7 @@ class ModelSize:
     parameters: dict[str, int]
     tracking_parameters: int
     frame_multiply_adds: float
+    frame_multiply_adds_by_part: dict[str, float]
     sample_multiply_adds: float
 
 
@@ -34,12 +36,14 @@ def size_model(experiment: Experiment) -> ModelSize:
     with torch.device("meta"):
         sketch = build_model(experiment, pretrained=False, init="default").to("meta")
     counts = count_parameters(sketch)
+    frame = _multiply_adds(sketch.without_decoder().eval(), experiment)
     return ModelSize(
         experiment.name,
         counts,
         counts["encoder"] + counts["head"] + counts["score"],
-        _multiply_adds(sketch.without_decoder().eval(), experiment),
-        3 * _multiply_adds(sketch.train(), experiment),
+        sum(frame.values()),
+        frame,
+        3 * sum(_multiply_adds(sketch.train(), experiment).values()),
     )
 
 
@@ -49,7 +53,8 @@ def describe_size(size: ModelSize) -> str:
     lines = [f"{size.config}: parameters"]
     lines += [f"  {part:16s} {count / 1e6:8.2f} M" for part, count in rows.items()]
     lines.append("multiply-adds")
-    lines.append(f"  {'tracked frame':16s} {size.frame_multiply_adds / 1e9:8.2f} G")
+    by_part = ", ".join(f"{part} {count / 1e9:.2f}" for part, count in size.frame_multiply_adds_by_part.items())
+    lines.append(f"  {'tracked frame':16s} {size.frame_multiply_adds / 1e9:8.2f} G ({by_part})")
     lines.append(f"  {'training sample':16s} {size.sample_multiply_adds / 1e9:8.2f} G (forward, times three)")
     return "\n".join(lines)
 
@@ -66,10 +71,13 @@ def _images(experiment: Experiment, batch: int) -> list[torch.Tensor | None]:
     return images
 
 
-def _multiply_adds(model: MMG, experiment: Experiment) -> float:
-    """Count the multiply-adds of one forward pass with the operations that torch's counter knows."""
+def _multiply_adds(model: MMG, experiment: Experiment) -> dict[str, float]:
+    """Count the multiply-adds of one forward pass by part, with the operations that torch's counter knows."""
     template, search, online_template = _images(experiment, batch=2)
     assert template is not None and search is not None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(template, search, online_template, predict_score=model.score is not None and not model.training)
-    return counter.get_total_flops() / 2 / 2
+    counts = counter.get_flop_counts()
+    flops = {part: sum(counts[f"MMG.{part}"].values()) for part, _ in model.named_children() if f"MMG.{part}" in counts}
+    assert sum(flops.values()) == counter.get_total_flops(), "every product belongs to a part"
+    return {part: count / 2 / 2 for part, count in flops.items()}

@@ -1,31 +1,43 @@
 """What a tracked frame costs: the time of its stages against what its matrix products need, at the device's best."""
 
 import statistics
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterable
+from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lib.config.schema import Experiment
-from lib.data.crop import CropWindow
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
 from lib.models.peak import PeakMeter, describe_device
-from lib.models.precision import tracking_dtype
+from lib.models.precision import Precision, tracking_dtype
+from lib.models.products import Products, record_products
 from lib.models.stopwatch import Stopwatch
 from lib.tracker.build import as_tracked, choose_device
-from lib.tracker.mmg import TrackingModel, clip_to_frame
+from lib.tracker.timed_frame import TimedFrame, stages_of
+
+Mode = Literal["eager", "compiled", "graph"]
 
 # On GPUs the field's protocol; a CPU is slow and has no clock to settle.
 _WARM_UP = {"cpu": 5, "cuda": 500}
 _TIMED = {"cpu": 40, "cuda": 1000}
-_ROUNDS = 8  # of the peak, spread over the frames
-_FRAME = (720, 1280)
-_BOX_XYWH = np.array([600.0, 300.0, 90.0, 120.0])
+_ROUNDS = 8  # of the peak and of the products alone, spread over the frames
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of something done many times.
+
+    Attributes:
+        median: of all.
+        low, high: the 10th and the 90th percentile.
+    """
+
+    median: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -33,200 +45,190 @@ class FrameCost:
     """One frame of one video, measured: crop to box, batch 1.
 
     Attributes:
-        config, device, precision, compiled, frames: what was measured, and how often.
-        seconds: median time of a frame.
-        seconds_spread: the 10th and the 90th percentile.
-        stage_seconds: medians by stage.
-        flops: of the network's matrix products and convolutions; a multiply-add is two.
+        config, device, precision, mode, frames: what was measured, and how often; the precision is that of the blocks.
+        frame: time of a frame.
+        stages: times by stage, in order.
+        flops: of the network's matrix products and convolutions by stage; a multiply-add is two. Those of the plain
+            network, except that nothing is counted that is not read, and templates are not embedded again.
+        product_seconds: median time of these products alone, each made again with nothing in between, by stage.
         peaks: operations a second of the device's best matrix product, measured between the frames, by format.
-        limit_seconds: what the products need at the peak of their format, as if all were in it.
-        times_limit: seconds / limit_seconds.
-        baseline: config of a plain network, run in float32 and eager in turn with the frames; or None.
-        baseline_seconds: median time of its frame.
+        limit_seconds: what all products need at the peak of the blocks' format.
+        times_limit: a frame's median over `limit_seconds`.
     """
 
     config: str
     device: str
     precision: str
-    compiled: bool
+    mode: str
     frames: int
-    seconds: float
-    seconds_spread: tuple[float, float]
-    stage_seconds: dict[str, float]
-    flops: int
+    frame: Timing
+    stages: dict[str, Timing]
+    flops: dict[str, int]
+    product_seconds: dict[str, float]
     peaks: dict[str, float]
     limit_seconds: float
     times_limit: float
-    baseline: str | None
-    baseline_seconds: float | None
 
 
-class TimedFrame:
-    """The work of `MMGTracker.track` on one frame of random pixels, stage by stage.
+class _Variant:
+    """A network to be timed, and what has been measured of it."""
 
-    Args:
-        experiment: sizes, and whether there is an online template.
-        model: the network.
-        device: its device.
-        parts: stages inside the network by name, in the order in which they run; empty for a compiled network.
-    """
-
-    def __init__(
-        self, experiment: Experiment, model: TrackingModel, device: torch.device, parts: dict[str, nn.Module]
-    ) -> None:
-        self._crop = experiment.crop
-        self._model = model
+    def __init__(self, experiment: Experiment, device: torch.device, precision: Precision, mode: Mode | None) -> None:
+        """Build it with random weights; no mode for the network as it is trained, in float32."""
+        self.config = experiment.name
+        self.mode: str = mode or "plain"
+        self.dtype = tracking_dtype(precision, device) or torch.float32
+        self.rows: list[dict[str, float]] = []
+        self.product_rows: list[dict[str, float]] = []
         self._device = device
-        self._parts = parts
-        self._image = np.random.default_rng(0).integers(0, 256, (*_FRAME, 3), dtype=np.uint8)
-        window = CropWindow.around(_BOX_XYWH, self._crop.template_factor, self._crop.template_size)
-        self._template = self._upload(window.cut(self._image))
-        self._online_template = self._template.clone() if experiment.model.online_template else None
+        model = build_model(as_tracked(experiment), pretrained=False).eval().to(device)
+        if mode is None:
+            self._frame = TimedFrame(experiment, model, device, {})
+            self.products = self._record(self._frame)
+            return
+        dtype = None if self.dtype == torch.float32 else self.dtype
+        eager = TrackingNetwork(model, dtype)
+        self._frame = TimedFrame(experiment, eager, device, stages_of(eager))
+        self.products = self._record(self._frame)
+        if mode != "eager":
+            compiled = TrackingNetwork(model, dtype, compiled=True, graph=mode == "graph")
+            self._frame = TimedFrame(experiment, compiled, device, {})
 
-    def run(self) -> dict[str, float]:
-        """Track the frame, and return the seconds of its stages and their sum, `frame`."""
+    def time(self) -> dict[str, float]:
+        """Track a frame, and return the seconds of its stages."""
         watch = Stopwatch(self._device)
-        window = CropWindow.around(_BOX_XYWH, self._crop.search_factor, self._crop.search_size)
-        crop = window.cut(self._image)
-        watch.mark("crop")
-        search = self._upload(crop)
-        watch.mark("upload")
-        with ExitStack() as hooks:
-            for name, part in self._parts.items():
-                _watch(hooks, part, watch, name)
-            output = self._model.track(self._template, search, self._online_template)
-        watch.mark("blocks" if self._parts else "network")
-        crop_box_xyxy = output.crop_boxes_xyxy[0].double().cpu().numpy()
-        clip_to_frame(window.to_image(crop_box_xyxy), *_FRAME, margin=10)
-        watch.mark("back to the image")
-        seconds = watch.stop()
-        return {**seconds, "frame": sum(seconds.values())}
+        self._frame.run(watch.mark)
+        return watch.stop()
 
-    def count_flops(self) -> int:
-        """Count the operations of the network on a frame whose templates it has seen."""
-        search = self._upload(np.zeros((self._crop.search_size, self._crop.search_size, 3), np.uint8))
-        self._model.track(self._template, search, self._online_template)
-        with FlopCounterMode(display=False) as counter:
-            self._model.track(self._template, search, self._online_template)
-        return counter.get_total_flops()
-
-    def _upload(self, crop: np.ndarray) -> Tensor:
-        return torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0).to(self._device)
+    def _record(self, frame: TimedFrame) -> Products:
+        frame.run(lambda stage: None)  # embeds the templates
+        with record_products() as (products, mark):
+            frame.run(mark)
+        return products
 
 
-def measure_frame(
-    experiment: Experiment, device_name: str = "auto", *, frames: int | None = None, baseline: Experiment | None = None
-) -> FrameCost:
-    """Time frames of an experiment's tracker as its `track` section says, with random weights.
+def measure_frames(
+    experiment: Experiment,
+    device_name: str = "auto",
+    *,
+    precisions: Indexed[Precision] = (),
+    modes: Indexed[Mode] = (),
+    frames: int | None = None,
+    baseline: Experiment | None = None,
+) -> list[FrameCost]:
+    """Time frames of an experiment's tracker, with random weights, every variant in turn.
 
     Args:
         experiment: whose network.
         device_name: auto, cpu, cuda or cuda:N.
+        precisions: of the blocks' products; without any, what `track.precision` says.
+        modes: eager, compiled, or captured in a CUDA graph; without any, what `track.compile` says.
         frames: to time; None for 1000 on a GPU and 40 on a CPU.
-        baseline: a second network, whose plain float32 frame is measured in turn.
+        baseline: a second network, measured as it is trained, in float32.
+
+    Returns:
+        The cost for each precision and mode, and that of the baseline last.
 
     Raises:
-        ValueError: no such device, a precision that it does not have, or no frames.
+        ValueError: no such device, a precision or mode that it does not have, no compiler, or no frames.
     """
     if frames is not None and frames < 1:
         raise ValueError(f"--frames {frames}: at least one frame is needed to time it")
     device = choose_device(device_name)
+    if "graph" in modes and device.type != "cuda":
+        raise ValueError(f"--mode graph captures a CUDA graph, and the device is {device}: use eager or compiled")
     track = experiment.track
-    dtype = tracking_dtype(track.precision, device)
-    model = build_model(as_tracked(experiment), pretrained=False).eval().to(device)
-    plain = TrackingNetwork(model, dtype)
-    flops = TimedFrame(experiment, plain, device, {}).count_flops()
-    network, parts = plain, _parts(plain)
-    if track.compile:
-        network, parts = TrackingNetwork(model, dtype, compiled=True), {}
-    timed = TimedFrame(experiment, network, device, parts)
-    other: Callable[[], dict[str, float]] | None = None
+    usual: Mode = "eager" if not track.compile else "graph" if device.type == "cuda" else "compiled"
+    variants = [
+        _Variant(experiment, device, precision, mode)
+        for precision in precisions or [track.precision]
+        for mode in modes or [usual]
+    ]
     if baseline is not None:
-        peer = build_model(as_tracked(baseline), pretrained=False).eval().to(device)
-        other = TimedFrame(baseline, peer, device, {}).run
+        variants.append(_Variant(baseline, device, "fp32", None))
 
-    formats = dict.fromkeys((torch.float32, dtype or torch.float32))
-    for _ in range(_WARM_UP[device.type]):
-        timed.run()
-    if other is not None:
-        other()
+    formats = dict.fromkeys([torch.float32, torch.bfloat16, *(variant.dtype for variant in variants)])
+    for variant in variants:
+        for _ in range(_WARM_UP[device.type]):
+            variant.time()
     peaks = {each: PeakMeter(device, each) for each in formats}
     count = frames or _TIMED[device.type]
-    rows, baseline_seconds = [], []
     for number in range(count):
         if number % max(1, count // _ROUNDS) == 0:
             for peak in peaks.values():
                 peak.round()
-        rows.append(timed.run())
-        if other is not None:
-            baseline_seconds.append(other()["frame"])
+            for variant in variants:
+                variant.product_rows.append(variant.products.seconds(device))
+        for variant in variants:
+            variant.rows.append(variant.time())
+    rates = {each: peak.flops for each, peak in peaks.items()}
+    return [_summarize(variant, device, rates) for variant in variants]
 
-    medians = {stage: statistics.median(row[stage] for row in rows) for stage in rows[0]}
-    seconds = medians.pop("frame")
-    ordered = sorted(row["frame"] for row in rows)
-    limit = flops / peaks[dtype or torch.float32].flops
+
+def _summarize(variant: _Variant, device: torch.device, rates: dict[torch.dtype, float]) -> FrameCost:
+    frame = _timing(sum(row.values()) for row in variant.rows)
+    limit = sum(variant.products.flops.values()) / rates[variant.dtype]
     return FrameCost(
-        config=experiment.name,
+        config=variant.config,
         device=describe_device(device),
-        precision=_name(dtype or torch.float32),
-        compiled=track.compile,
-        frames=count,
-        seconds=seconds,
-        seconds_spread=(ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]),
-        stage_seconds=medians,
-        flops=flops,
-        peaks={_name(each): peak.flops for each, peak in peaks.items()},
+        precision=_name(variant.dtype),
+        mode=variant.mode,
+        frames=len(variant.rows),
+        frame=frame,
+        stages={stage: _timing(row[stage] for row in variant.rows) for stage in variant.rows[0]},
+        flops=variant.products.flops,
+        product_seconds={
+            stage: statistics.median(row[stage] for row in variant.product_rows) for stage in variant.product_rows[0]
+        },
+        peaks={_name(each): rate for each, rate in rates.items()},
         limit_seconds=limit,
-        times_limit=seconds / limit,
-        baseline=None if baseline is None else baseline.name,
-        baseline_seconds=statistics.median(baseline_seconds) if baseline_seconds else None,
+        times_limit=frame.median / limit,
     )
 
 
-def describe_frame(cost: FrameCost) -> str:
-    """Return a measurement as text."""
-    low, high = cost.seconds_spread
-    how = "compiled" if cost.compiled else "eager"
-    lines = [
-        f"a tracked frame on {cost.device}: {cost.precision}, {how}, batch 1, crop to box",
-        f"  {1 / cost.seconds:.1f} frames per second; a frame takes {1000 * cost.seconds:.2f} ms",
-        f"  (median of {cost.frames}; 10th to 90th percentile {1000 * low:.2f} to {1000 * high:.2f})",
-    ]
-    for stage, seconds in cost.stage_seconds.items():
-        lines.append(f"  {stage:18s} {1000 * seconds:9.2f} ms {seconds / cost.seconds:6.1%}")
-    peaks = ", ".join(f"{peak / 1e12:.3f} in {name}" for name, peak in cost.peaks.items())
-    lines += [
-        f"  products: {cost.flops / 1e9:.2f} GFLOP; best matrix product, TFLOP/s: {peaks}",
-        f"  the products need {1000 * cost.limit_seconds:.2f} ms at the {cost.precision} limit; a frame takes "
-        f"{cost.times_limit:.2f} times that",
-    ]
-    if cost.baseline is not None and cost.baseline_seconds is not None:
-        share = cost.seconds / cost.baseline_seconds
-        lines.append(
-            f"  {cost.baseline}, plain float32, in turn: {1000 * cost.baseline_seconds:.2f} ms; a frame here takes "
-            f"{share:.2f} of that"
-        )
+def describe_frames(costs: Indexed[FrameCost]) -> str:
+    """Return measurements of one run as text."""
+    peaks = ", ".join(f"{peak / 1e12:.3f} in {name}" for name, peak in costs[0].peaks.items())
+    lines = [f"tracked frames on {costs[0].device}, in turn: batch 1, crop to box", f"  best product, TFLOP/s: {peaks}"]
+    for cost in costs:
+        lines += _describe(cost)
+    if len(costs) > 1:
+        lines.append("a frame, as a part of the others'")
+        for cost in costs:
+            shares = ", ".join(f"{cost.frame.median / other.frame.median:.2f}" for other in costs)
+            lines.append(f"  {_title(cost):34s} {shares}")
     return "\n".join(lines)
 
 
-def _parts(network: TrackingNetwork) -> dict[str, nn.Module]:
-    """Return the stages whose beginning and end can be seen; what lies between them are the blocks."""
-    model = network.model
-    parts: dict[str, nn.Module] = {"patch embedding": model.encoder.patch_embed, "head": model.head}
-    if model.score is not None:
-        parts["score"] = model.score
-    return parts
-
-
-def _watch(hooks: ExitStack, part: nn.Module, watch: Stopwatch, name: str) -> None:
-    """Mark what came before a part as blocks, or as normalisation, and the part by its name."""
-    before = "normalisation" if name == "patch embedding" else "blocks"
-    handles = (
-        part.register_forward_pre_hook(lambda module, inputs: watch.mark(before)),
-        part.register_forward_hook(lambda module, inputs, output: watch.mark(name)),
+def _describe(cost: FrameCost) -> list[str]:
+    lines = [
+        f"{_title(cost)}: {1 / cost.frame.median:.1f} frames per second",
+        "  stage                    ms   10 to 90 %         share    GFLOP  its products alone, ms",
+    ]
+    for stage, timing in {**cost.stages, "frame": cost.frame}.items():
+        flops, alone = cost.flops.get(stage, 0), cost.product_seconds.get(stage, 0.0)
+        if stage in ("frame", "network"):
+            flops, alone = sum(cost.flops.values()), sum(cost.product_seconds.values())
+        products = f"{flops / 1e9:8.2f} {1000 * alone:8.2f}" if flops else ""
+        spread = f"{1000 * timing.low:.2f} to {1000 * timing.high:.2f}"
+        share = timing.median / cost.frame.median
+        lines.append(f"  {stage:18s} {1000 * timing.median:8.2f}   {spread:18s} {share:6.1%} {products}".rstrip())
+    alone = sum(cost.product_seconds.values())
+    lines.append(
+        f"  the products need {1000 * cost.limit_seconds:.2f} ms at the {cost.precision} peak, and take "
+        f"{alone / cost.limit_seconds:.2f} times that alone; a frame takes {cost.times_limit:.2f} times that "
+        f"(median of {cost.frames})"
     )
-    for handle in handles:
-        hooks.callback(handle.remove)
+    return lines
+
+
+def _title(cost: FrameCost) -> str:
+    return f"{cost.config}, {cost.precision}, {cost.mode}"
+
+
+def _timing(seconds: Iterable[float]) -> Timing:
+    ordered = sorted(seconds)
+    return Timing(statistics.median(ordered), ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10])
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,0 +1,79 @@
+"""The time of a tracked frame by stage, beside what its products take alone and what they need at the peak."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Indexed
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lib.eval.figure import GREY, colour, new_figure, save_as, write_head
+from lib.tracker.frame_cost import FrameCost
+
+_STAGES = ("patch embedding", "blocks", "score", "head", "network")
+_AROUND = "crop, upload, box"  # all other stages, which are thin
+_NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def plot_frames(costs: Indexed[FrameCost], path: Path) -> Path:
+    """Draw measurements of one run into a file and return its path.
+
+    Raises:
+        ValueError: the suffix is none that figures are written as.
+        OSError: the file cannot be written.
+    """
+    return save_as(partial(draw_frames, costs), path)
+
+
+def draw_frames(costs: Indexed[FrameCost]) -> Figure:
+    """Draw a bar for each network, and for the first one's products alone and at the peak."""
+    first = costs[0]
+    rows = [
+        (_title(cost), {stage: timing.median for stage, timing in cost.stages.items()}, cost.frame.median)
+        for cost in [*costs[1:][::-1], first]
+    ]
+    rate = first.limit_seconds / sum(first.flops.values())
+    at_peak = {stage: flops * rate for stage, flops in first.flops.items()}
+    rows.append(("its products alone", first.product_seconds, sum(first.product_seconds.values())))
+    rows.append((f"its products at the {_NAMES[first.precision]} peak", at_peak, first.limit_seconds))
+
+    figure = new_figure(9.5, 1.9 + 0.42 * len(rows))
+    plot = figure.subplots()
+    shown: set[str] = set()
+    for place, (_, seconds, total) in enumerate(rows):
+        left = 0.0
+        for stage, share in _merge(seconds).items():
+            label = None if stage in shown else stage
+            fill = GREY if stage == _AROUND else colour(_STAGES.index(stage))
+            plot.barh(place, 1000 * share, left=left, height=0.62, color=fill, label=label)
+            shown.add(stage)
+            left += 1000 * share
+        ratio = f"{total / first.limit_seconds:.1f} x" if total != first.limit_seconds else "the limit"
+        plot.annotate(
+            f"{1000 * total:.3g} ms, {ratio}", (left, place), xytext=(5, 0), textcoords="offset points", va="center",
+            fontsize=9,
+        )  # fmt: skip
+    plot.axvline(1000 * first.limit_seconds, color="#000000", linewidth=0.9, linestyle=(0, (4, 3)))
+    plot.set_yticks(range(len(rows)), [title for title, _, _ in rows])
+    plot.invert_yaxis()
+    plot.margins(x=0.2)
+    plot.set_xlim(left=0)
+    plot.set_xlabel("milliseconds a frame (median)")
+    plot.grid(visible=False, axis="y")
+    plot.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    peaks = ", ".join(f"{rate / 1e12:.2f} in {_NAMES[name]}" for name, rate in first.peaks.items())
+    small = f"{first.device}; batch 1, crop to box, in turn; best product, TFLOP/s: {peaks}"
+    write_head(plot, "A tracked frame by stage, beside the limit", small)
+    return figure
+
+
+def _merge(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return what is drawn, in order, without what takes no time."""
+    merged = {stage: seconds.get(stage, 0.0) for stage in _STAGES}
+    merged[_AROUND] = sum(share for stage, share in seconds.items() if stage not in _STAGES)
+    return {stage: share for stage, share in merged.items() if share > 0}
+
+
+def _title(cost: FrameCost) -> str:
+    return f"{cost.config}, {_NAMES[cost.precision]}, {cost.mode}"
