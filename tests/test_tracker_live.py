@@ -15,6 +15,7 @@ from lib.tracker import mp4
 from lib.tracker.base import Prediction
 from lib.tracker.live import annotate, open_video, parse_box, track_video
 from lib.tracker.mp4 import Mp4Writer
+from lib.tracker.several import OneByOne
 from lib.tracker.window import select_box
 
 BOX = np.array((20.0, 30.0, 24.0, 16.0))
@@ -99,6 +100,25 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         Mp4Writer(tmp_path / "missing" / "video.mp4", 96, 128, 25.0)
 
 
+def test_two_targets_have_a_file_and_a_colour_each(tmp_path: Path) -> None:
+    frames = ArrayFrames([np.full((96, 128, 3), 90, np.uint8)] * 4)
+    second = BOX + np.array((40.0, 30.0, 0.0, 0.0))
+    run = track_video(OneByOne([Drift(), Drift()]), frames, [BOX, second], tmp_path, name="clip", label="drift")
+    assert [path.name for path in run.boxes] == ["clip_1.txt", "clip_2.txt"] and run.num_non_finite == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "clip_1.txt", "clip_2.txt"]
+    assert [path.read_text().splitlines()[2] for path in run.boxes] == [
+        "22.4691,30.0000,24.0000,16.0000",
+        "62.4691,60.0000,24.0000,16.0000",
+    ]
+    predictions = [Prediction(BOX), Prediction(second)]
+    picture = annotate(np.full((96, 128, 3), 90, np.uint8), predictions, ["a", "b"], 0)
+    assert tuple(picture[40, 20]) == PALETTE[0] and tuple(picture[70, 60]) == PALETTE[1]
+    shapes = [np.zeros((96, 128), bool) for _ in range(2)]
+    shapes[0][35:40, 30:35] = shapes[1][65:70, 70:75] = True
+    picture = annotate(np.full((96, 128, 3), 90, np.uint8), predictions, ["a", "b"], 0, shapes)
+    assert tuple(picture[35, 30]) == PALETTE[0] and tuple(picture[65, 70]) == PALETTE[1], "outlines"
+
+
 @contextmanager
 def files_no_longer_than(number: int) -> Iterator[None]:
     """Let the system refuse what goes beyond, as it does on a full disk."""
@@ -117,7 +137,7 @@ def test_a_full_disk_is_named_and_earlier_files_stay(tmp_path: Path, room: int, 
     noise = np.random.default_rng(0).integers(0, 256, (num_frames, 96, 128, 3), dtype=np.uint8)
     complaint = pytest.raises(OSError, match=r"could not write: .*clip\.mp4")
     with complaint, files_no_longer_than(room):
-        track_video(Drift(), ArrayFrames(noise), BOX, tmp_path, name="clip", label="")
+        track_video(OneByOne([Drift()]), ArrayFrames(noise), [BOX], tmp_path, name="clip", label="")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "clip.mp4": "yesterday's",
         "clip.txt": "yesterday's",
@@ -126,8 +146,8 @@ def test_a_full_disk_is_named_and_earlier_files_stay(tmp_path: Path, room: int, 
 
 def test_a_tracked_video_has_its_boxes_beside_it(tmp_path: Path) -> None:
     frames = ArrayFrames([smooth(seed, 96, 128) for seed in range(5)])
-    run = track_video(Drift(), frames, BOX, tmp_path / "out", name="clip", label="drift")
-    assert run.boxes.read_text().splitlines() == [
+    run = track_video(OneByOne([Drift()]), frames, [BOX], tmp_path / "out", name="clip", label="drift")
+    assert run.boxes[0].read_text().splitlines() == [
         "20.0000,30.0000,24.0000,16.0000",  # the given box
         "21.2346,30.0000,24.0000,16.0000",
         "22.4691,30.0000,24.0000,16.0000",
@@ -142,15 +162,17 @@ def test_a_tracked_video_has_its_boxes_beside_it(tmp_path: Path) -> None:
 def test_a_huge_frame_is_scaled_down_in_the_video_alone(tmp_path: Path) -> None:
     box = np.array((9000.0, 20.0, 300.0, 50.0))
     frames = ArrayFrames([np.full((100, 9600, 3), 90, np.uint8)] * 2)
-    run = track_video(Drift(), frames, box, tmp_path, name="clip", label="")
+    run = track_video(OneByOne([Drift()]), frames, [box], tmp_path, name="clip", label="")
     assert VideoFile(run.video)[0].shape == (40, 3840, 3)
-    assert run.boxes.read_text().startswith("9000.0000,20.0000,300.0000,50.0000\n9001.2346,")
+    assert run.boxes[0].read_text().startswith("9000.0000,20.0000,300.0000,50.0000\n9001.2346,")
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(ValueError, match="out is a file"):
-        track_video(Drift(), ArrayFrames([smooth(0, 96, 128)]), BOX, tmp_path / "out", name="clip", label="")
+        track_video(
+            OneByOne([Drift()]), ArrayFrames([smooth(0, 96, 128)]), [BOX], tmp_path / "out", name="clip", label=""
+        )
 
 
 def test_a_colon_in_a_bare_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +190,7 @@ def test_a_box_that_cannot_start_leaves_no_files(tmp_path: Path) -> None:
             raise ValueError("outside the frame")
 
     with pytest.raises(ValueError, match="outside the frame"):
-        track_video(Refusing(), ArrayFrames([smooth(0, 96, 128)]), BOX, tmp_path, name="clip", label="")
+        track_video(OneByOne([Refusing()]), ArrayFrames([smooth(0, 96, 128)]), [BOX], tmp_path, name="clip", label="")
     assert not list(tmp_path.iterdir())
 
 
@@ -180,7 +202,7 @@ def test_annotation_marks_the_box_and_shows_when_the_tracker_is_lost() -> None:
         (Prediction(BOX, score=0.0), GREY),
         (Prediction(BOX, finite=False), GREY),
     ):
-        picture = annotate(image, prediction, "name", 3)
+        picture = annotate(image, [prediction], ["name"], 3)
         assert tuple(picture[46, 30]) == colour
     assert (image == 90).all()
 
@@ -229,7 +251,7 @@ def test_no_window_is_tried_without_a_display(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ValueError, match="no display"):
         select_box(frames[0])
     with pytest.raises(ValueError, match="no display"):
-        track_video(Drift(), frames, BOX, tmp_path, name="clip", label="", in_window=True)
+        track_video(OneByOne([Drift()]), frames, [BOX], tmp_path, name="clip", label="", in_window=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -246,7 +268,9 @@ def test_with_a_display_the_user_draws_and_stops(tmp_path: Path, monkeypatch: py
     shown: list[np.ndarray] = []
     monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append(image))
     monkeypatch.setattr(cv2, "waitKey", lambda delay: ord("q") if len(shown) == 2 else -1)
-    run = track_video(Drift(), ArrayFrames([image] * 5), BOX, tmp_path, name="clip", label="", in_window=True)
+    run = track_video(
+        OneByOne([Drift()]), ArrayFrames([image] * 5), [BOX], tmp_path, name="clip", label="", in_window=True
+    )
     assert run.num_frames == len(shown) == len(VideoFile(run.video)) == 2
 
 

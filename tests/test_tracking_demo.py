@@ -104,6 +104,27 @@ def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(
     assert (tmp_path / "out" / "pictures_mmg.txt").read_text() == "40.0000,30.0000,20.0000,16.0000\n" * 6
 
 
+def test_several_boxes_are_tracked_together_as_each_alone(
+    folder: Path, tmp_path: Path, small_experiment: Callable[..., Experiment]
+) -> None:
+    for number in range(6):
+        picture = np.random.default_rng(number).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    experiment = small_experiment("track.update=fixed", "track.update_interval=2", "track.precision=fp32")
+    torch.manual_seed(0)
+    state = build_model(experiment, pretrained=False).state_dict()
+    torch.save({"config": experiment_to_dict(experiment), "model": state}, tmp_path / "weights.pth")
+    boxes = ["40,30,20,16", "70,20,30,40", "5,60,24,24"]
+    common = (str(folder), "--checkpoint", str(tmp_path / "weights.pth"), "--device", "cpu", "--out")
+    assert demo(*common, str(tmp_path / "all"), *(word for box in boxes for word in ("--box", box))) == 0
+    names = [f"pictures_mmg_{number}.txt" for number in (1, 2, 3)]
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["pictures_mmg.mp4", *names]
+    for box, name in zip(boxes, names, strict=True):
+        assert demo(*common, str(tmp_path / name), "--box", box) == 0
+        alone = np.loadtxt(tmp_path / name / "pictures_mmg.txt", delimiter=",")
+        np.testing.assert_allclose(np.loadtxt(tmp_path / "all" / name, delimiter=","), alone, rtol=0, atol=0.05)
+
+
 def test_folders_that_differ_after_a_dot_do_not_share_files(folder: Path, tmp_path: Path) -> None:
     for name in ("clip.1", "clip.2"):
         shutil.copytree(folder, tmp_path / name)

@@ -1,4 +1,4 @@
-"""Track a target through a video file or a folder of pictures; writes an annotated mp4 and the boxes."""
+"""Track targets through a video file or a folder of pictures; writes an annotated mp4 and the boxes."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from lib.config.cli import run
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.live import open_video, parse_box, track_video
 from lib.tracker.refine import MASK_BACKENDS, MaskSpec
+from lib.tracker.several import build_for_several
 from lib.tracker.window import require_display, select_box
 
 EPILOG = """examples:
@@ -16,10 +17,12 @@ EPILOG = """examples:
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny --masks alpha_refine \\
       --refine-checkpoint runs/refine_tiny/latest.pth              a mask in each box
   python tracking/demo.py video.mp4 --box 120,80,64,48 --onnx model.onnx       a file of tracking/export.py
+  python tracking/demo.py video.mp4 --box 120,80,64,48 --box 300,90,40,60 --config mmg_tiny     two targets at once
   python tracking/demo.py video.mp4 --select --tracker csrt        draw the box, on a machine with a screen
 
 The box is left, top, width and height on the first frame, in pixels (write --box=-5,3,40,30 when it starts with a
-minus). The files are DIR/<name>.mp4 and DIR/<name>.txt, the latter with one x,y,w,h per frame."""
+minus). The files are DIR/<name>.mp4 and DIR/<name>.txt, the latter with one x,y,w,h per frame; of several targets,
+which share each pass of the network and have a colour each, DIR/<name>_1.txt, DIR/<name>_2.txt and so on."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         "video", type=Path, metavar="VIDEO_OR_FOLDER", help="a video, or a folder with jpg or png files"
     )
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--box", metavar="X,Y,W,H", help="the target on the first frame")
+    where.add_argument(
+        "--box", action="append", metavar="X,Y,W,H", help="the target on the first frame; again for another target"
+    )
     where.add_argument("--select", action="store_true", help="draw the box with the mouse")
     parser.add_argument("--tracker", default="mmg", help=f"{', '.join(TRACKERS)} (default: mmg)")
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
@@ -48,29 +53,29 @@ def main(argv: list[str] | None = None) -> int:
 
     if arguments.select or arguments.show:
         require_display()
-    box_xywh = None if arguments.select else parse_box(arguments.box)
+    boxes_xywh = [parse_box(text) for text in arguments.box or []]
     frames, rate = open_video(arguments.video)
-    tracker = TrackerSpec(
-        arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx
-    ).build()
+    spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx)
+    tracker = build_for_several(spec, max(len(boxes_xywh), 1))
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )
-    if box_xywh is None:
-        box_xywh = select_box(frames[0])
+    boxes_xywh = boxes_xywh or [select_box(frames[0])]
     result = track_video(
         tracker,
         frames,
-        box_xywh,
+        boxes_xywh,
         arguments.out,
         name=f"{_name(arguments.video.resolve())}_{arguments.tracker}",
         label=arguments.tracker,
         rate=rate,
         in_window=arguments.show,
-        masks=None if masks is None else masks.build(),
+        masks=[] if masks is None else [masks.build() for _ in boxes_xywh],
     )
     print(f"{result.num_frames} frames, {result.fps:.1f} per second (tracker alone)")
-    print(f"video  {result.video}\nboxes  {result.boxes}")
+    print(f"video  {result.video}")
+    for path in result.boxes:
+        print(f"boxes  {path}")
     if result.num_non_finite:
         print(
             f"error: the tracker's output was not finite on {result.num_non_finite} frames; they repeat the last box",

@@ -105,7 +105,7 @@ def check_memory(run: Callable[[int], object], size: int, meter: MemoryMeter | N
     if meter.refuses or each * size > free:
         short = f", {_gigabytes(each * size - free)} too little" if each * size > free else ""
         raise ValueError(f"a batch of {size} does not fit in memory: it needs about {_gigabytes(each * size)}, and "
-                         f"{_gigabytes(free)} are free{short}; use --batch {min(fitting, size - 1)}")  # fmt: skip
+                         f"{_gigabytes(free)} are free{short}; {min(fitting, size - 1)} would fit")  # fmt: skip
 
 
 def _gigabytes(number: int) -> str:

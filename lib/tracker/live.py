@@ -1,7 +1,8 @@
-"""Track one video from one box: an annotated mp4, and the boxes as text."""
+"""Track one video from a box on each target: an annotated mp4, and the boxes as text."""
 
 import os
 import time
+from collections.abc import Sequence as Indexed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +14,10 @@ from lib.data.datasets.folder import open_frames
 from lib.data.frames import VideoFile
 from lib.data.sequence import Frames
 from lib.draw import GREY, PALETTE, draw_boxes, draw_label, shade_mask
-from lib.tracker.base import Prediction, Tracker
+from lib.tracker.base import Prediction
 from lib.tracker.mp4 import Mp4Writer
 from lib.tracker.refine import MaskBackend
+from lib.tracker.several import SeveralTargets
 from lib.tracker.window import require_display, show
 
 _LONGEST_SIDE = 3840  # px of the annotated video; codecs refuse very large frames, and players large ones
@@ -27,14 +29,14 @@ class LiveRun(NamedTuple):
 
     Attributes:
         video: the annotated mp4.
-        boxes: text file with a row x,y,w,h per frame; the first is the given box.
+        boxes: for each target a text file with a row x,y,w,h per frame; the first is the given box.
         num_frames: frames tracked, the first included; fewer than the video's when the viewer stopped it.
-        num_non_finite: frames on which the tracker's own output was not finite.
+        num_non_finite: frames on which the tracker's own output was not finite, for one target at least.
         fps: frames per second of the tracker alone.
     """
 
     video: Path
-    boxes: Path
+    boxes: tuple[Path, ...]
     num_frames: int
     num_non_finite: int
     fps: float
@@ -71,34 +73,35 @@ def parse_box(text: str) -> np.ndarray:
 
 
 def track_video(
-    tracker: Tracker,
+    tracker: SeveralTargets,
     frames: Frames,
-    box_xywh: np.ndarray,
+    boxes_xywh: Indexed[np.ndarray],
     out: Path,
     *,
     name: str,
     label: str,
     rate: float = _DEFAULT_RATE,
     in_window: bool = False,
-    masks: MaskBackend | None = None,
+    masks: Indexed[MaskBackend] = (),
 ) -> LiveRun:
-    """Track a video from the box on its first frame, and write `<name>.mp4` and `<name>.txt` into a folder.
+    """Track a video from the boxes on its first frame, and write `<name>.mp4` and `<name>.txt` into a folder.
 
-    Both files appear when they are complete. A picture too large for players is scaled down in the mp4; boxes are not.
+    Of several targets, the boxes go to `<name>_1.txt`, `<name>_2.txt` and so on. Files appear when all are complete. A
+    picture too large for players is scaled down in the mp4; boxes are not.
 
     Args:
-        tracker: any.
+        tracker: of as many targets as there are boxes.
         frames: the video.
-        box_xywh: (4,) in pixels of the first frame.
+        boxes_xywh: (4,) each, in pixels of the first frame.
         out: made when missing.
-        name: of both files, without suffix.
-        label: written at the box, before the score.
+        name: of the files, without suffix.
+        label: written at a box, before the target's number, where there are several, and the score.
         rate: frames per second of the mp4.
         in_window: show it, too, until Esc or q is pressed.
-        masks: makes a mask of each box, which is then drawn; its time is not the tracker's.
+        masks: for each target what makes a mask of its box, which is then drawn; its time is not the tracker's.
 
     Raises:
-        ValueError: the box cannot start a track, `out` is a file, or a window is asked for and there is no display.
+        ValueError: a box cannot start a track, `out` is a file, or a window is asked for and there is no display.
         OSError: a file cannot be read or written.
     """
     if in_window:
@@ -106,40 +109,49 @@ def track_video(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: the output goes to a folder")
     out.mkdir(parents=True, exist_ok=True)
-    video, boxes = out / f"{name}.mp4", out / f"{name}.txt"
-    rows: list[str] = []
+    video = out / f"{name}.mp4"
+    labels, boxes = [label], (out / f"{name}.txt",)
+    if len(boxes_xywh) > 1:
+        numbers = range(1, len(boxes_xywh) + 1)
+        labels = [f"{label} {number}" for number in numbers]
+        boxes = tuple(out / f"{name}_{number}.txt" for number in numbers)
+    rows: list[list[str]] = [[] for _ in boxes]
     seconds, num_non_finite = 0.0, 0
     height, width = frames[0].shape[:2]
     reduction = max(1.0, max(height, width) / _LONGEST_SIDE)
     height, width = max(round(height / reduction), 1), max(round(width / reduction), 1)
-    aside = boxes.with_name(f".{boxes.name}.{os.getpid()}")
+    asides = [path.with_name(f".{path.name}.{os.getpid()}") for path in boxes]
     try:
         with Mp4Writer(video, height, width, rate) as writer:
             for index in tqdm(range(len(frames)), desc=name, unit="frame"):
                 image = frames[index]
                 started = time.perf_counter()
                 if index == 0:
-                    tracker.initialize(image, box_xywh)
-                    prediction = Prediction(box_xywh)
+                    tracker.initialize(image, boxes_xywh)
+                    predictions = [Prediction(box_xywh) for box_xywh in boxes_xywh]
                 else:
-                    prediction = tracker.track(image)
+                    predictions = tracker.track(image)
                 seconds += time.perf_counter() - started
-                num_non_finite += not prediction.finite
-                rows.append(",".join(f"{value:.4f}" for value in prediction.box_xywh) + "\n")
-                mask = None
-                if masks is not None:
+                num_non_finite += not all(prediction.finite for prediction in predictions)
+                for of_target, prediction in zip(rows, predictions, strict=True):
+                    of_target.append(",".join(f"{value:.4f}" for value in prediction.box_xywh) + "\n")
+                found = []
+                for backend, prediction in zip(masks, predictions, strict=bool(masks)):
                     if index == 0:
-                        masks.initialize(image, box_xywh)
-                    mask = masks.segment(image, prediction.box_xywh)
-                picture = annotate(image, prediction, label, index, mask)
+                        backend.initialize(image, prediction.box_xywh)
+                    found.append(backend.segment(image, prediction.box_xywh))
+                picture = annotate(image, predictions, labels, index, found)
                 writer.write(picture)
                 if in_window and show(picture, name):
                     break
-            _write(aside, "".join(rows), boxes)
-        aside.replace(boxes)
+            for aside, of_target, path in zip(asides, rows, boxes, strict=True):
+                _write(aside, "".join(of_target), path)
+        for aside, path in zip(asides, boxes, strict=True):
+            aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
-    return LiveRun(video, boxes, len(rows), num_non_finite, len(rows) / max(seconds, 1e-9))
+        for aside in asides:
+            aside.unlink(missing_ok=True)
+    return LiveRun(video, boxes, len(rows[0]), num_non_finite, len(rows[0]) / max(seconds, 1e-9))
 
 
 def _write(aside: Path, text: str, path: Path) -> None:
@@ -154,16 +166,25 @@ def _write(aside: Path, text: str, path: Path) -> None:
 
 
 def annotate(
-    image: np.ndarray, prediction: Prediction, label: str, index: int, mask: np.ndarray | None = None
+    image: np.ndarray,
+    predictions: Indexed[Prediction],
+    labels: Indexed[str],
+    index: int,
+    masks: Indexed[np.ndarray] = (),
 ) -> np.ndarray:
-    """Return a copy of the frame with its number, box, score and mask; the box is grey where the tracker is lost."""
+    """Return a copy of the frame with its number, and each target's box, label, score and mask.
+
+    Every target has a colour; the box is grey where the tracker is lost. The mask of a single one is of another colour.
+    """
     picture = image.copy()
-    lost = prediction.score == 0 or not prediction.finite
-    colour = GREY if lost else PALETTE[0]
-    if mask is not None:
-        shade_mask(picture, mask, PALETTE[1])
-    score = "" if np.isnan(prediction.score) else f" {prediction.score:.2f}"
-    draw_boxes(picture, [prediction.box_xywh], [colour])
-    draw_label(picture, (prediction.box_xywh[0], prediction.box_xywh[1]), label + score, colour)
+    palette = [PALETTE[number % len(PALETTE)] for number in range(len(predictions))]
+    for mask, colour in zip(masks, palette if len(masks) > 1 else [PALETTE[1]], strict=False):
+        shade_mask(picture, mask, colour)
+    lost = [prediction.score == 0 or not prediction.finite for prediction in predictions]
+    colours = [GREY if lost_now else colour for lost_now, colour in zip(lost, palette, strict=True)]
+    draw_boxes(picture, [prediction.box_xywh for prediction in predictions], colours)
+    for prediction, label, colour in zip(predictions, labels, colours, strict=True):
+        score = "" if np.isnan(prediction.score) else f" {prediction.score:.2f}"
+        draw_label(picture, (prediction.box_xywh[0], prediction.box_xywh[1]), label + score, colour)
     draw_label(picture, (0, 0), str(index))
     return picture
