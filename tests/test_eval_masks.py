@@ -1,6 +1,8 @@
 """Masks of a test: made from its boxes, resumed, never mixed, and scored by hand-computed J."""
 
+import os
 import runpy
+import signal
 from pathlib import Path
 
 import cv2
@@ -12,8 +14,9 @@ from lib.eval.mask_files import MaskRecord, SequenceMasks, claim_masks, mask_nam
 from lib.eval.mask_scores import format_masks, mask_iou, score_masks
 from lib.eval.mask_session import run_masks
 from lib.eval.results import ResultFiles
+from lib.eval.session import run_test
 from lib.tracker import TrackerSpec
-from lib.tracker.refine import MaskSpec, box_to_mask
+from lib.tracker.refine import BoxMask, MaskBackend, MaskSpec, box_to_mask
 
 COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 BOXES = {"one": (4, 4, 8, 8), "two": (10, 2, 6, 12)}
@@ -153,6 +156,48 @@ def test_several_workers_make_the_same_masks(arguments, tmp_path):
     assert all(SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4) for name in BOXES)
     alone = SequenceMasks(results_folder(tmp_path), "box", "two").open()[3]
     assert np.array_equal(alone, box_to_mask(np.array(BOXES["two"], float), 20, 24))
+
+
+class KillingMask(BoxMask):
+    """Ends its process where the frames of the video are dark."""
+
+    def initialize(self, image: np.ndarray, box_xywh: np.ndarray, mask: np.ndarray | None = None) -> None:
+        if image.mean() < 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillingSpec(MaskSpec):
+    def build(self) -> MaskBackend:
+        return KillingMask()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_the_masks_of_one_sequence(tmp_path, capfd):
+    names = [f"video-{number}" for number in range(6)]
+    for name in names:
+        folder = tmp_path / "videos" / name
+        folder.mkdir(parents=True)
+        for frame in range(4):
+            cv2.imwrite(str(folder / f"{frame}.png"), np.full((20, 24, 3), 0 if name == "video-1" else 40, np.uint8))
+        (folder / "groundtruth.txt").write_text("4,4,8,8\n" * 4)
+    where = {"root": tmp_path / "videos", "results_dir": tmp_path / "results"}
+    spec = TrackerSpec("static", benchmark="folder")
+    assert run_test(spec, **where) == 0
+    assert run_masks(spec, KillingSpec("box"), num_workers=2, **where) == 1
+    said = capfd.readouterr().err
+    assert "FAILED video-1\nthe worker process ended by signal 9" in said
+    assert "error: 1 sequences have no masks" in said
+    done = [name for name in names if SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4)]
+    assert done == [name for name in names if name != "video-1"]
+
+
+@pytest.mark.slow
+def test_weights_that_no_worker_can_read_are_one_error(arguments, videos, tmp_path):
+    assert run_command("test", arguments) == 0
+    (tmp_path / "weights.pth").write_bytes(b"none")
+    spec, masks = TrackerSpec("static", benchmark="folder"), MaskSpec("alpha_refine", tmp_path / "weights.pth")
+    with pytest.raises((ValueError, OSError), match=r"weights\.pth"):
+        run_masks(spec, masks, root=videos, results_dir=tmp_path / "results", num_workers=2)
 
 
 def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsys):

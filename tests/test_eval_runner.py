@@ -341,7 +341,7 @@ def test_when_every_worker_dies_all_sequences_are_accounted_for(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_worker_that_cannot_start_is_warned_of_and_the_others_do_its_work(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="a worker process ended by exit code 1 while it built its tracker"):
+    with pytest.warns(UserWarning, match="a worker process ended by exit code 1 before it was ready"):
         summary = run_benchmark([Builder(out_of_memory=True), Builder()], VIDEOS, tmp_path)
     assert summary.succeeded and len(summary.outcomes) == 4
 

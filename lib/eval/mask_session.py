@@ -5,16 +5,12 @@ masks first is not run again for them.
 """
 
 import dataclasses
-import functools
-import multiprocessing
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,20 +24,12 @@ from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
 from lib.eval.ranks import join_ranks
 from lib.eval.results import ResultFiles, read_boxes
 from lib.eval.session import spread_over
-from lib.eval.tracking import cpu_threads
+from lib.eval.tracking import Outcome
+from lib.eval.workers import Work, run_in_workers
 from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.build import choose_device
 from lib.tracker.refine import MaskBackend, MaskSpec
-
-
-class MaskOutcome(NamedTuple):
-    """What became of one sequence; `failure` is a traceback, or None when its masks are on the disk."""
-
-    sequence: str
-    num_frames: int = 0
-    seconds: float = 0.0
-    failure: str | None = None
 
 
 def run_masks(
@@ -76,23 +64,55 @@ def run_masks(
     name = masks.label
     with join_ranks() as ranks:
         ranks.from_main(lambda: claim_masks(results, name, _describe(masks), overwrite))
-        waiting = []
+        waiting: dict[int, int] = {}
         for index in indices[ranks.rank :: ranks.count]:
             files = SequenceMasks(results, name, dataset.names[index])
             if overwrite:
                 files.remove()
             if not files.is_complete(len(dataset[index])):
-                waiting.append(index)
+                waiting[index] = len(dataset[index])
         devices = spread_over(_visible_devices(masks.device), num_workers, ranks.local_rank)
         specs = [dataclasses.replace(masks, device=device) for device in devices]
-        outcomes = _run(specs, dataset, results, name, waiting, num_threads, ranks.is_main)
+        workers = [partial(ready_to_segment, spec, dataset, results, name) for spec in specs[: len(waiting)]]
+        longest_first = sorted(waiting, key=lambda index: -waiting[index])
+        outcomes: list[Outcome] = []
+        if workers:
+            total = sum(waiting.values())
+            with tqdm(total=total, desc=f"masks {name}", unit="frame", disable=not ranks.is_main) as bar:
+                outcomes = run_in_workers(workers, dataset.names, longest_first, num_threads, bar.update)
         parts = ranks.gather((outcomes, len(indices[ranks.rank :: ranks.count]) - len(waiting)))
         if ranks.is_main:
             _report([outcome for part, _ in parts for outcome in part], sum(done for _, done in parts), results, name)
     return 1 if any(outcome.failure for part, _ in parts for outcome in part) else 0
 
 
-def make_masks(backend: MaskBackend, dataset: SequenceDataset, index: int, results: Path, name: str) -> MaskOutcome:
+def ready_to_segment(
+    spec: MaskSpec, dataset: SequenceDataset, results: Path, name: str, advance: Callable[[int], object]
+) -> Work:
+    """Build a backend, and return what makes the masks of the sequences whose indices it is given.
+
+    Args:
+        spec: of the backend.
+        dataset: the sequences.
+        results: folder of the boxes.
+        name: of the masks.
+        advance: called with 1 after every frame.
+
+    Raises:
+        ValueError, OSError: the backend cannot be built.
+    """
+    backend = spec.build()
+    return lambda indices: (make_masks(backend, dataset, index, results, name, advance) for index in indices)
+
+
+def make_masks(
+    backend: MaskBackend,
+    dataset: SequenceDataset,
+    index: int,
+    results: Path,
+    name: str,
+    advance: Callable[[int], object],
+) -> Outcome:
     """Segment one sequence around its result's boxes and write the masks; a failure is returned, not raised."""
     sequence_name = dataset.names[index]
     started = time.perf_counter()
@@ -109,67 +129,12 @@ def make_masks(backend: MaskBackend, dataset: SequenceDataset, index: int, resul
                 if frame == 0:
                     backend.initialize(image, box_xywh)
                 yield backend.segment(image, box_xywh)
+                advance(1)
 
         SequenceMasks(results, name, sequence_name).write(segment())
     except Exception:  # as in `tracking`: the other sequences are finished, then the run fails
-        return MaskOutcome(sequence_name, failure=traceback.format_exc())
-    return MaskOutcome(sequence_name, len(boxes_xywh), time.perf_counter() - started)
-
-
-def _run(
-    specs: list[MaskSpec],
-    dataset: SequenceDataset,
-    results: Path,
-    name: str,
-    waiting: list[int],
-    num_threads: int,
-    show_progress: bool,
-) -> list[MaskOutcome]:
-    """Make the masks of the waiting sequences, in this process for one worker, in processes of their own for more."""
-    if not waiting:
-        return []
-    bar = tqdm(total=len(waiting), desc=f"masks {name}", unit="sequence", disable=not show_progress)
-    outcomes: list[MaskOutcome] = []
-    with bar:
-        if len(specs) == 1 or len(waiting) == 1:
-            with cpu_threads(num_threads):
-                backend = specs[0].build()
-                for index in waiting:
-                    outcomes.append(make_masks(backend, dataset, index, results, name))
-                    bar.update()
-            return outcomes
-        specs[0].build()  # so that weights that do not fit are one error, not one a sequence
-        # Spawned, because CUDA does not survive a fork.
-        pool = ProcessPoolExecutor(min(len(specs), len(waiting)), multiprocessing.get_context("spawn"))
-        try:
-            futures = {
-                index: pool.submit(
-                    _make_in_worker, specs[number % len(specs)], dataset, index, results, name, num_threads
-                )
-                for number, index in enumerate(waiting)
-            }
-            for index, future in futures.items():
-                try:
-                    outcomes.append(future.result())
-                except BrokenProcessPool:
-                    outcomes.append(MaskOutcome(dataset.names[index], failure="a worker process has died"))
-                bar.update()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return outcomes
-
-
-def _make_in_worker(
-    spec: MaskSpec, dataset: SequenceDataset, index: int, results: Path, name: str, num_threads: int
-) -> MaskOutcome:
-    with cpu_threads(num_threads):
-        return make_masks(_built(spec), dataset, index, results, name)
-
-
-@functools.cache
-def _built(spec: MaskSpec) -> MaskBackend:
-    """Return this process's backend, built once."""
-    return spec.build()
+        return Outcome(sequence_name, failure=traceback.format_exc())
+    return Outcome(sequence_name, len(boxes_xywh), time.perf_counter() - started)
 
 
 def _visible_devices(asked: str) -> list[str]:
@@ -185,7 +150,7 @@ def _describe(masks: MaskSpec) -> MaskRecord:
     return MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256(MASK_CODE))
 
 
-def _report(outcomes: list[MaskOutcome], num_complete: int, results: Path, name: str) -> None:
+def _report(outcomes: list[Outcome], num_complete: int, results: Path, name: str) -> None:
     done = [outcome for outcome in outcomes if outcome.failure is None]
     if done:
         rate = sum(outcome.num_frames for outcome in done) / sum(outcome.seconds for outcome in done)

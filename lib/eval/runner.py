@@ -3,8 +3,8 @@
 import sys
 import traceback
 from collections.abc import Sequence as Indexed
-from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,7 +13,7 @@ from lib.data.sequence import SequenceDataset
 from lib.eval.frame_pool import default_num_decoders
 from lib.eval.lockstep import ready_to_track
 from lib.eval.results import ResultFiles
-from lib.eval.tracking import Outcome, TrackerBuilder, cpu_threads
+from lib.eval.tracking import Outcome, TrackerBuilder
 from lib.eval.workers import run_in_workers
 
 
@@ -107,16 +107,13 @@ def run_benchmark(
     builders = builders[: len(order)]
     batch = min(batch, -(-len(order) // max(len(builders), 1)))
     num_decoders = default_num_decoders(batch, max(len(builders), 1), num_threads)
-    if len(builders) == 1:
-        with cpu_threads(num_threads), _progress(num_frames, show_progress) as bar:
-            track = ready_to_track(builders[0], dataset, folder, bar.update, batch, num_decoders)
-            with closing(track(iter(order))) as tracked:
-                outcomes += tracked
-    elif builders:
+    if builders:
+        workers = [
+            partial(ready_to_track, builder, dataset, folder, batch=batch, num_decoders=num_decoders)
+            for builder in builders
+        ]
         with _progress(num_frames, show_progress) as bar:
-            outcomes += run_in_workers(
-                builders, dataset, order, folder, num_threads, bar.update, batch=batch, num_decoders=num_decoders
-            )
+            outcomes += run_in_workers(workers, dataset.names, order, num_threads, bar.update)
     return RunSummary(tuple(outcomes), tuple(skipped))
 
 

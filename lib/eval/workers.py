@@ -1,26 +1,31 @@
-"""Share the sequences of a benchmark among processes, so that no worker's death takes the others along."""
+"""Share the sequences of a benchmark among processes, so that no worker's death takes the others along.
+
+What is done with a sequence is the caller's: it is tracked, or masks are made of its boxes.
+"""
 
 import multiprocessing
 import signal
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from collections.abc import Sequence as Indexed
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
-from lib.data.sequence import SequenceDataset
-from lib.eval.lockstep import ready_to_track
-from lib.eval.tracking import Outcome, TrackerBuilder, cpu_threads
+from lib.eval.tracking import Outcome, cpu_threads
+
+# Takes indices of sequences, and says what became of each.
+Work = Callable[[Iterator[int]], Generator[Outcome, None, None]]
+# Makes ready for it, such as by building a network; is given what to call with the number of frames done.
+MakeReady = Callable[[Callable[[int], object]], Work]
 
 
 @dataclass
 class _Worker:
-    """A process, the names of the sequences it has taken and not finished, and whether it has taken its first."""
+    """A process, the names of the sequences it has taken and not finished, and whether it has asked for its first."""
 
     process: BaseProcess
     sequences: list[str] = field(default_factory=list)
@@ -28,46 +33,41 @@ class _Worker:
 
 
 def run_in_workers(
-    builders: Indexed[TrackerBuilder],
-    dataset: SequenceDataset,
+    make_ready: Indexed[MakeReady],
+    names: Indexed[str],
     order: Indexed[int],
-    folder: Path,
     num_threads: int,
     advance: Callable[[int], object],
-    *,
-    batch: int = 1,
-    num_decoders: int = 1,
 ) -> list[Outcome]:
-    """Track sequences in one process per builder; each takes the next of `order` when it is free.
+    """Work through sequences, in this process for one worker, in processes of their own for several.
 
-    Every worker has a pipe of its own and no lock is shared, so a killed worker blocks nobody: the sequences it was
-    busy with are failures, and the others go on. One that dies before its first is warned of.
+    Each takes the next of `order` when it is free. Every process has a pipe of its own and no lock is shared, so a
+    killed worker blocks nobody: the sequences it was busy with are failures, and the others go on. One that dies before
+    its first is warned of.
 
     Args:
-        builders: each is sent to one worker, which builds its tracker once.
-        dataset: sent to every worker.
-        order: indices of sequences.
-        folder: for the result files.
+        make_ready: one for each worker, which calls it once; must survive pickling where there are several.
+        names: of all sequences.
+        order: indices of those to be worked on.
         num_threads: CPU threads of each worker.
         advance: called with the number of frames done since the last call.
-        batch: sequences that advance at once in each worker.
-        num_decoders: processes of each worker that decode frames, for a batch.
 
     Raises:
-        ValueError, OSError: as a worker raised it while building its tracker.
+        ValueError, OSError: as a worker raised it while making ready.
     """
+    if len(make_ready) == 1:
+        with cpu_threads(num_threads), closing(make_ready[0](advance)(iter(order))) as made:
+            return list(made)
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     workers: dict[Connection, _Worker] = {}
     processes: list[BaseProcess] = []
     waiting = deque(order)
     outcomes: list[Outcome] = []
     try:
-        for builder in builders:
+        for make_one_ready in make_ready:
             ours, theirs = context.Pipe()
             # Not a daemon, which could have no processes of its own to decode frames.
-            process = context.Process(
-                target=_serve, args=(theirs, builder, dataset, folder, num_threads, batch, num_decoders), daemon=False
-            )
+            process = context.Process(target=_serve, args=(theirs, make_one_ready, num_threads), daemon=False)
             process.start()
             theirs.close()  # so that the pipe ends when the worker does
             processes.append(process)
@@ -82,10 +82,10 @@ def run_in_workers(
                     del workers[connection]
                     worker.process.join()
                     cause = _cause_of_death(worker.process.exitcode)
-                    failure = f"the worker process ended by {cause} while it tracked this sequence"
+                    failure = f"the worker process ended by {cause} while it worked on this sequence"
                     outcomes += [Outcome(name, failure=failure) for name in worker.sequences]
                     if not worker.built:
-                        warnings.warn(f"a worker process ended by {cause} while it built its tracker", stacklevel=3)
+                        warnings.warn(f"a worker process ended by {cause} before it was ready", stacklevel=3)
                     continue
                 if isinstance(message, int):
                     advance(message)
@@ -99,7 +99,7 @@ def run_in_workers(
                 worker.built = True
                 index = waiting.popleft() if waiting else None
                 if index is not None:
-                    worker.sequences.append(dataset.names[index])
+                    worker.sequences.append(names[index])
                 with suppress(BrokenPipeError):  # it died just now; the next turn of the loop sees that
                     connection.send(index)
     except BaseException:
@@ -109,20 +109,12 @@ def run_in_workers(
     finally:
         for process in processes:
             process.join()
-    outcomes += [Outcome(dataset.names[index], failure="not tracked: every worker had died") for index in waiting]
+    outcomes += [Outcome(names[index], failure="not begun: every worker had died") for index in waiting]
     return outcomes
 
 
-def _serve(
-    connection: Connection,
-    builder: TrackerBuilder,
-    dataset: SequenceDataset,
-    folder: Path,
-    num_threads: int,
-    batch: int,
-    num_decoders: int,
-) -> None:
-    """Be a worker: build a tracker, then ask for indices by None, answer with outcomes, until None or the end comes."""
+def _serve(connection: Connection, make_ready: MakeReady, num_threads: int) -> None:
+    """Be a worker: make ready, then ask for indices by None, answer with outcomes, until None or the end comes."""
     # An interrupt reaches every process of a terminal; the main one decides, and ends this one by SIGTERM, on which
     # SystemExit unwinds the stack, so that files half written aside are removed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -143,12 +135,12 @@ def _serve(
 
     with cpu_threads(num_threads):
         try:
-            track = ready_to_track(builder, dataset, folder, advance, batch, num_decoders)
+            work = make_ready(advance)
         except (ValueError, OSError) as error:
             connection.send(error)
             return
-        with closing(track(iter(next_index, None))) as tracked:
-            for outcome in tracked:
+        with closing(work(iter(next_index, None))) as made:
+            for outcome in made:
                 connection.send(outcome)
 
 
