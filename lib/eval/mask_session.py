@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from lib.data.sequence import SequenceDataset
@@ -23,7 +22,7 @@ from lib.eval.fingerprint import code_sha256
 from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
 from lib.eval.ranks import join_ranks
 from lib.eval.results import ResultFiles, read_boxes
-from lib.eval.session import spread_over
+from lib.eval.session import spread_over, visible_devices
 from lib.eval.tracking import Outcome
 from lib.eval.workers import Work, run_in_workers
 from lib.models.trained import file_sha256
@@ -71,7 +70,7 @@ def run_masks(
                 files.remove()
             if not files.is_complete(len(dataset[index])):
                 waiting[index] = len(dataset[index])
-        devices = spread_over(_visible_devices(masks.device), num_workers, ranks.local_rank)
+        devices = spread_over(visible_devices(choose_device(masks.device)), num_workers, ranks.local_rank)
         specs = [dataclasses.replace(masks, device=device) for device in devices]
         workers = [partial(ready_to_segment, spec, dataset, results, name) for spec in specs[: len(waiting)]]
         longest_first = sorted(waiting, key=lambda index: -waiting[index])
@@ -135,14 +134,6 @@ def make_masks(
     except Exception:  # as in `tracking`: the other sequences are finished, then the run fails
         return Outcome(sequence_name, failure=traceback.format_exc())
     return Outcome(sequence_name, len(boxes_xywh), time.perf_counter() - started)
-
-
-def _visible_devices(asked: str) -> list[str]:
-    """Return all GPUs when a GPU is asked for without its number, else the one device."""
-    device = choose_device(asked)
-    if device.type != "cuda" or device.index is not None:
-        return [str(device)]
-    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
 def _describe(masks: MaskSpec) -> MaskRecord:

@@ -107,7 +107,7 @@ def run_test(
         remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, overwrite))
         if remark and ranks.is_main:
             print(f"note: {remark}", file=sys.stderr)
-        devices = spread_over(_visible_devices(spec.choose_device()), num_workers, ranks.local_rank)
+        devices = spread_over(visible_devices(spec.choose_device()), num_workers, ranks.local_rank)
         part, error = _run_part(
             [
                 PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256, record.code_sha256)
@@ -138,7 +138,7 @@ def spread_over(devices: Indexed[str], num_workers: int, local_rank: int = 0) ->
     return [devices[(first + worker) % len(devices)] for worker in range(num_workers)]
 
 
-def _visible_devices(device: torch.device) -> list[str]:
+def visible_devices(device: torch.device) -> list[str]:
     """Return all GPUs when a GPU is asked for without its number, else the one device."""
     if device.type != "cuda" or device.index is not None:
         return [str(device)]
