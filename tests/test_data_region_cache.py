@@ -18,6 +18,7 @@ from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.frames import ArrayFrames
 from lib.data.image import decode_image
+from lib.data.names import Names
 from lib.data.packed import PackWriter
 from lib.data.picture import EncodedImage, cut_decoded, cut_picture, open_picture
 from lib.data.region import Extent, Reach
@@ -91,6 +92,12 @@ def test_boxes_and_visibility_are_kept(videos: Path, regions: Path) -> None:
         np.testing.assert_array_equal(a.visible, b.visible)
         np.testing.assert_array_equal(a.absent, b.absent)
         assert not b.visible[7] and len(a) == len(b)
+
+
+def test_names_are_kept_in_the_block_that_processes_share_alone(regions: Path) -> None:
+    cache = opened(regions)
+    assert isinstance(cache.names, Names)
+    assert not [kept for kept in vars(cache).values() if isinstance(kept, (list, tuple))]
 
 
 def samples(dataset: FolderDataset | RegionDataset, count: int) -> list[Sample]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
+from lib.data.names import Names
 from lib.data.picture import FilePicture
 from lib.data.region import Extent, Reach, Region
 from lib.data.sequence import Sequence
@@ -117,16 +118,14 @@ class RegionDataset:
             raise ValueError(f"{path} was written by another version of this code; make the regions again")
         self.reach = Reach(**{kind: Extent(**manifest["reach"][kind]) for kind in KINDS})
         self.images_only = bool(manifest["images_only"])
-        # One block of memory, which processes share after a fork.
-        self._names = np.array([name.encode() for name in manifest["names"]], dtype="S")
-        self.names: Indexed[str] = manifest["names"]
+        self.names = Names(manifest["names"])
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Sequence:
         """Read where the regions and boxes of a video are."""
-        name = bytes(self._names[index]).decode()
+        name = self.names[index]
         folder = self._folder / name
         table = _read_table(folder)
         return Sequence(

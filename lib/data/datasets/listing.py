@@ -1,4 +1,4 @@
-"""What is there: names that cost little memory, files by number, and the sequences of a split that are at hand."""
+"""What is there: files by number, and the sequences of a split that are at hand."""
 
 import re
 import warnings
@@ -7,9 +7,8 @@ from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from pathlib import PurePath
 
-import numpy as np
-
 from lib.data.file_kinds import ARCHIVES, PICTURES
+from lib.data.names import Names
 from lib.data.tree import TreePath
 
 _DIGITS = re.compile(r"[0-9]+")
@@ -17,20 +16,6 @@ _DIGITS = re.compile(r"[0-9]+")
 
 class MissingSequencesWarning(UserWarning):
     """Some of a published split's sequences are not there."""
-
-
-class Names(Indexed[str]):
-    """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
-
-    def __init__(self, names: Iterable[str] | np.ndarray) -> None:
-        """Take names, or an array of UTF-8 bytes such as `array` returns."""
-        self.array = names if isinstance(names, np.ndarray) else np.array([name.encode() for name in names], dtype="S")
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return bytes(self.array[index]).decode()
 
 
 @dataclass(frozen=True)
