@@ -15,6 +15,7 @@ import pytest
 from lib.data.sequence import Sequence
 from lib.eval.analysis import Result, analyze
 from lib.eval.benchmarks import find_benchmark
+from lib.eval.measures import MEASURES
 from lib.eval.metrics import frame_overlap
 from lib.eval.published import MARK, PublishedRow, PublishedTable
 from lib.eval.report import write_report
@@ -183,6 +184,7 @@ def test_intervals_and_published_rows_stand_beside_the_scores(tmp_path: Path) ->
     data = page_data(page)
     keys = [column["key"] for column in data["columns"]]
     assert keys[:2] == ["auc", "interval"]
+    assert set(keys) == {*MEASURES, "interval", "fps"} == set(data["trackers"][0]["numbers"])
     for tracker in data["trackers"]:
         low, high = tracker["numbers"]["interval"]
         assert low == high == tracker["numbers"]["auc"], "two sequences with the same score"

@@ -122,10 +122,9 @@ def _report_data(
         for scores in analysis.scores
         if (num_non_finite := sum(sequence.num_non_finite for sequence in scores.sequences))
     ]
-    columns = (
-        ("auc", "AUC"), ("interval", "95 %"), ("op50", "OP50"), ("op75", "OP75"), ("precision", "P"),
-        ("norm_precision", "P_norm"), ("ao", "AO"), ("sr50", "SR0.5"), ("sr75", "SR0.75"), ("fps", "FPS"),
-    )  # fmt: skip
+    # The interval is the first measure's, the AUC's.
+    first, *others = ((measure.key, measure.title) for measure in MEASURES.values())
+    columns = (first, ("interval", "95 %"), *others, ("fps", "FPS"))
     return {
         "title": f"{analysis.benchmark.title}: tracking results",
         "description": describe(analysis),
@@ -150,18 +149,8 @@ def _published_row(table: PublishedTable, row: PublishedRow) -> dict[str, object
 
 def _numbers(scores: BenchmarkScores) -> dict[str, object]:
     interval = auc_interval(scores)
-    numbers = {
-        "auc": scores.auc,
-        "op50": scores.op50,
-        "op75": scores.op75,
-        "precision": scores.precision,
-        "norm_precision": scores.norm_precision,
-        "ao": scores.ao,
-        "sr50": scores.sr50,
-        "sr75": scores.sr75,
-        "fps": scores.fps,
-    }
-    return {**_known(numbers), "interval": [round(interval.low, 6), round(interval.high, 6)]}
+    numbers = {key: measure.read(scores) for key, measure in MEASURES.items()}
+    return {**_known({**numbers, "fps": scores.fps}), "interval": [round(interval.low, 6), round(interval.high, 6)]}
 
 
 def _known(numbers: dict[str, float]) -> dict[str, float | None]:
