@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.eval.results import ResultFiles, read_boxes, read_seconds, write_whole
+from lib.eval.results import ResultFiles, read_boxes, read_seconds, result_names, write_whole
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [1.23456, -5.0, 1000.5, 0.00004], [0.1, 0.2, 0.3, 0.4]])
 SECONDS = np.array([0.5, 0.001, 0.0000123])
@@ -24,6 +24,16 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_boxes(files.boxes), BOXES, atol=5e-5)
     np.testing.assert_allclose(read_seconds(files.seconds), SECONDS, atol=5e-9)
     assert {path.name for path in tmp_path.iterdir()} == {"video.txt", "video_time.txt"}
+
+
+def test_names_are_those_of_boxes(tmp_path: Path) -> None:
+    assert result_names(tmp_path) == set()
+    write(tmp_path, "lap", num_non_finite=1)
+    write(tmp_path, "race_time")  # a name like that is no crime, as long as there is no race
+    write(tmp_path, "halved_nonfinite")
+    assert result_names(tmp_path) == {"lap", "race_time", "halved_nonfinite"}
+    ResultFiles(tmp_path, "lap").boxes.unlink()  # an interrupted write leaves the rest behind
+    assert result_names(tmp_path) == {"race_time", "halved_nonfinite"}
 
 
 def test_count_of_non_finite_boxes_lives_as_long_as_it_is_true(tmp_path: Path) -> None:

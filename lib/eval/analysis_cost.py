@@ -14,6 +14,7 @@ import numpy as np
 from lib.data.datasets.split_files import read_split_file
 from lib.eval.analysis import analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS
+from lib.eval.results import boxes_text
 from lib.eval.tables import format_attributes, format_table
 
 NUM_FRAMES = 685_360
@@ -102,7 +103,7 @@ def analyse_here(root: str) -> None:
 def _walk_rows(rng: np.random.Generator, num_rows: int) -> list[str]:
     corner = np.abs(np.cumsum(rng.normal(0, 3, (num_rows, 2)), axis=0)) + 1
     size = 60 + 20 * rng.random((num_rows, 2))
-    return [f"{x:.4f},{y:.4f},{w:.4f},{h:.4f}\n" for x, y, w, h in np.hstack((corner, size)).tolist()]
+    return boxes_text(np.hstack((corner, size))).splitlines(keepends=True)
 
 
 def _peak_bytes() -> int:

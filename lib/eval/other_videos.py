@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.sequence import Sequence
-from lib.eval.replaced import RECORD_NAME
+from lib.eval.results import RECORD_NAME
 
 _TOLERANCE = 1e-3  # pixels; results have four digits after the point
 _NUM_LISTED = 10

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib.eval.replaced import RECORD_NAME, set_aside
-from lib.eval.results import ASIDE, ResultFiles, write_whole
+from lib.eval.replaced import set_aside
+from lib.eval.results import ASIDE, RECORD_NAME, ResultFiles, write_whole
 
 # Packages whose minor release may change boxes visibly; others, and patches, are remarked on.
 _DECISIVE = ("onnxruntime", "opencv", "timm", "torch")

@@ -4,10 +4,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from lib.eval.results import ResultFiles
+from lib.eval.results import RECORD_NAME, ResultFiles, result_names
 
 FOLDER = "replaced"
-RECORD_NAME = "run.json"
 
 
 def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
@@ -20,7 +19,8 @@ def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
         sequences: whose results; None for whatever is there.
     """
     if sequences is None:
-        files = sorted(folder.glob("*.txt"), key=lambda path: path.stem.endswith(("_time", "_nonfinite")))
+        with_boxes = result_names(folder)
+        files = sorted(folder.glob("*.txt"), key=lambda path: path.stem not in with_boxes)
     else:
         files = [path for sequence in sequences for path in ResultFiles(folder, sequence).all if path.is_file()]
     if not files:
@@ -39,8 +39,7 @@ def forget_replaced(folder: Path, sequences: Iterable[str]) -> int:
         return 0
     for sequence in sequences:
         ResultFiles(aside, sequence).remove()
-    stems = {path.stem for path in aside.glob("*.txt")}
-    kept = stems - {f"{stem}{suffix}" for stem in stems for suffix in ("_time", "_nonfinite")}
+    kept = result_names(aside)
     if not kept:
         shutil.rmtree(aside)
     return len(kept)

@@ -3,7 +3,9 @@
 A file that exists is complete: it is written aside, flushed to the disk and renamed.
 """
 
+import itertools
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import numpy as np
 
 from lib.data.table import read_table
 
+RECORD_NAME = "run.json"  # of the file that says whose the results of a folder are; see `lib.eval.record`
 ASIDE = ".tmp"  # what a file that is being written ends in
+_SECONDS, _NON_FINITE = "_time", "_nonfinite"
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,12 @@ class ResultFiles:
 
     @property
     def seconds(self) -> Path:
-        return self.folder / f"{self.sequence}_time.txt"
+        return self.folder / f"{self.sequence}{_SECONDS}.txt"
 
     @property
     def non_finite(self) -> Path:
         """Exists where the tracker's own output was not finite on some frames; holds their number."""
-        return self.folder / f"{self.sequence}_nonfinite.txt"
+        return self.folder / f"{self.sequence}{_NON_FINITE}.txt"
 
     @property
     def all(self) -> tuple[Path, Path, Path]:
@@ -51,8 +55,8 @@ class ResultFiles:
             OSError: as `write_whole`.
         """
         texts = {
-            self.seconds: "".join(f"{value:.8f}\n" for value in seconds.tolist()),
-            self.boxes: "".join(f"{x:.4f},{y:.4f},{w:.4f},{h:.4f}\n" for x, y, w, h in boxes_xywh.tolist()),
+            self.seconds: seconds_text(seconds),
+            self.boxes: boxes_text(boxes_xywh),
         }
         if num_non_finite:
             texts = {self.non_finite: f"{num_non_finite}\n", **texts}
@@ -75,6 +79,39 @@ class ResultFiles:
     def num_non_finite(self) -> int:
         """Return how many boxes stand in for output that was not finite."""
         return int(read_table(self.non_finite, 1)[0, 0]) if self.non_finite.is_file() else 0
+
+
+def check_names(names: Collection[str]) -> None:
+    """Raise ValueError where two sequences of these names would share result files."""
+    for name, suffix in itertools.product(sorted(names), (_SECONDS, _NON_FINITE)):
+        if f"{name}{suffix}" in names:
+            raise ValueError(f"the sequences {name!r} and {name}{suffix} would share result files: rename one")
+
+
+def result_names(folder: Path) -> set[str]:
+    """Return the names of the sequences of which a folder holds boxes.
+
+    A file that may be either is taken for the boxes of `lap_time`, not the seconds of a `lap` without boxes, if there
+    are seconds for it in turn.
+    """
+    stems = {path.stem for path in folder.glob("*.txt")}
+    beside = {
+        stem
+        for stem in stems
+        for suffix in (_SECONDS, _NON_FINITE)
+        if stem.endswith(suffix) and (stem.removesuffix(suffix) in stems or f"{stem}{_SECONDS}" not in stems)
+    }
+    return stems - beside
+
+
+def boxes_text(boxes_xywh: np.ndarray) -> str:
+    """Return (N, 4) boxes as they are written: x,y,w,h to a ten-thousandth of a pixel, a row each."""
+    return "".join(f"{x:.4f},{y:.4f},{w:.4f},{h:.4f}\n" for x, y, w, h in boxes_xywh.tolist())
+
+
+def seconds_text(seconds: np.ndarray) -> str:
+    """Return (N,) times as they are written, a row each."""
+    return "".join(f"{value:.8f}\n" for value in seconds.tolist())
 
 
 def read_boxes(path: Path) -> np.ndarray:

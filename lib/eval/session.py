@@ -1,7 +1,6 @@
 """One test of a tracker on a benchmark, from names to result files: what `tracking/test.py` does."""
 
 import dataclasses
-import itertools
 import sys
 from collections.abc import Sequence as Indexed
 from contextlib import suppress
@@ -16,6 +15,7 @@ from lib.eval.fingerprint import code_sha256, package_versions, video_fingerprin
 from lib.eval.ranks import Ranks, join_ranks
 from lib.eval.record import RunRecord, claim_folder, describe_difference
 from lib.eval.replaced import FOLDER, forget_replaced
+from lib.eval.results import check_names
 from lib.eval.runner import RunSummary, join_summaries, run_benchmark
 from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
@@ -96,10 +96,7 @@ def run_test(
     benchmark = find_benchmark(spec.benchmark)
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
-    names = {dataset.names[index] for index in indices}
-    for name, suffix in itertools.product(sorted(names), ("_time", "_nonfinite")):
-        if f"{name}{suffix}" in names:
-            raise ValueError(f"the sequences {name!r} and {name}{suffix} would share result files: rename one")
+    check_names({dataset.names[index] for index in indices})
     record = dataclasses.replace(_describe(spec), batch=batch)
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:

@@ -14,7 +14,7 @@ from lib.eval.analysis import find_results
 from lib.eval.benchmarks import BENCHMARKS
 from lib.eval.metrics import check_predictions
 from lib.eval.other_videos import is_recorded, other_video, refuse_other_videos
-from lib.eval.results import ResultFiles, read_boxes, read_seconds
+from lib.eval.results import ResultFiles, boxes_text, read_boxes, read_seconds, result_names, seconds_text
 
 _NUM_LISTED = 20
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same results give the same archive, byte for byte
@@ -58,12 +58,12 @@ class Packed:
 
 
 def _got10k_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
-    yield f"{sequence}/{sequence}_001.txt", _boxes_text(boxes_xywh)
-    yield f"{sequence}/{sequence}_time.txt", "".join(f"{value:.8f}\n" for value in seconds.tolist())
+    yield f"{sequence}/{sequence}_001.txt", boxes_text(boxes_xywh)
+    yield f"{sequence}/{sequence}_time.txt", seconds_text(seconds)
 
 
 def _trackingnet_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
-    yield f"{sequence}.txt", _boxes_text(boxes_xywh)
+    yield f"{sequence}.txt", boxes_text(boxes_xywh)
 
 
 SERVERS: dict[str, Server] = {
@@ -161,8 +161,7 @@ def find_submission(server_name: str, result: str, results_dir: Path) -> tuple[S
 
 def _names(server: Server, folder: Path, dataset: SequenceDataset | None) -> tuple[str, ...]:
     """Return the names of all sequences that the server has, and make sure that each has a result file."""
-    suffixes = ("_time", "_nonfinite")
-    present = {path.stem for path in folder.glob("*.txt") if not path.stem.endswith(suffixes)}
+    present = result_names(folder)
     if not present:
         raise ValueError(f"{folder} holds no result files")
     names = server.names
@@ -205,10 +204,6 @@ def _read_checked(files: ResultFiles, length: int | None, timed: bool) -> tuple[
     if len(seconds) != num_frames or not usable.all():
         raise ValueError(f"{files.seconds}: expected {num_frames} times in seconds, found {usable.sum()}")
     return boxes_xywh, seconds
-
-
-def _boxes_text(boxes_xywh: np.ndarray) -> str:
-    return "".join(f"{x:.4f},{y:.4f},{w:.4f},{h:.4f}\n" for x, y, w, h in boxes_xywh.tolist())
 
 
 def _listed(problems: list[str]) -> str:
