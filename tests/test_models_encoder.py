@@ -6,6 +6,7 @@ import torch
 from timm.layers.attention import Attention
 from timm.layers.drop import DropPath
 from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
 
 from lib.models.encoder import JointEncoder, sincos_table
 
@@ -35,11 +36,13 @@ def test_one_image_equals_the_vit_of_timm_with_the_same_weights(name):
     vit.load_state_dict(state)
 
     search = images()[1]
-    torch.testing.assert_close(encoder.forward_image(search), vit.forward_features(search), rtol=0, atol=0)
+    alone = nn.Sequential(encoder.norm_pre, encoder.blocks, encoder.norm)(encoder.embed(search, "search"))
+    torch.testing.assert_close(alone, vit.forward_features(search), rtol=0, atol=0)
 
 
-def test_three_images_equal_the_blocks_over_one_row_of_tokens():
-    encoder = tiny()
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_xsmall_patch16_clip_224"])
+def test_three_images_equal_the_blocks_over_one_row_of_tokens(name):
+    encoder = tiny(name)
     template, search, online_template = images()
     rows = [
         encoder.patch_embed(image).flatten(1, 2) + position
@@ -49,7 +52,7 @@ def test_three_images_equal_the_blocks_over_one_row_of_tokens():
             (search, encoder.search_position),
         )
     ]
-    expected = encoder.norm(encoder.blocks(torch.cat(rows, dim=1)))
+    expected = encoder.norm(encoder.blocks(encoder.norm_pre(torch.cat(rows, dim=1))))
     output = encoder(template, search, online_template)
     torch.testing.assert_close(output.template, expected[:, :4])
     torch.testing.assert_close(output.online_template, expected[:, 4:8])

@@ -113,17 +113,11 @@ class JointEncoder(nn.Module):
 
     def embed(self, image: Tensor, kind: Literal["template", "online_template", "search"]) -> Tensor:
         """Return the tokens (B, L, D) with which one normalised image (B, 3, S, S) enters the first block."""
-        tokens = self._embed(image, self.search_position if kind == "search" else self.template_position)
+        position = self.search_position if kind == "search" else self.template_position
+        tokens = self.patch_embed(image).flatten(1, 2) + position
         if self.token_type is None:
             return tokens
         return tokens + self.token_type[{"template": 0, "online_template": 1, "search": -1}[kind]]
-
-    def forward_image(self, image: Tensor) -> Tensor:
-        """Encode one image of the search size (B, 3, S, S) alone, as the ViT does without its class token."""
-        return self._transform(self._embed(image, self.search_position))
-
-    def _embed(self, image: Tensor, position: Tensor) -> Tensor:
-        return self.patch_embed(image).flatten(1, 2) + position
 
     def _transform(self, tokens: Tensor) -> Tensor:
         tokens = self.norm_pre(tokens)
