@@ -8,12 +8,6 @@ from torch import Tensor
 _EPSILON = 1e-7
 
 
-def xywh_to_xyxy(boxes_xywh: Tensor) -> Tensor:
-    """Convert (..., 4) boxes from left, top, width, height to two corners."""
-    left, top, width, height = boxes_xywh.unbind(-1)
-    return torch.stack((left, top, left + width, top + height), dim=-1)
-
-
 def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
     """Convert (..., 4) boxes from two corners to left, top, width, height."""
     left, top, right, bottom = boxes_xyxy.unbind(-1)

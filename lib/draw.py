@@ -25,6 +25,7 @@ GREY: Colour = (160, 160, 160)
 _INK: Colour = (30, 30, 30)
 _PAPER: Colour = (250, 250, 250)
 _GAP = 6
+_TILE = 160  # px, side of a rebuilt image
 
 
 class FilmFrame(NamedTuple):
@@ -140,7 +141,7 @@ def legend_bar(legend: Indexed[tuple[str, Colour]], width: int) -> np.ndarray:
     return bar
 
 
-def reconstruction_sheet(rows: Indexed[RebuiltImage], tile: int = 160) -> np.ndarray:
+def reconstruction_sheet(rows: Indexed[RebuiltImage]) -> np.ndarray:
     """Lay rows of input, masked, coarse and fine out under their headings; a stage that is off everywhere is left out.
 
     Returns:
@@ -154,19 +155,19 @@ def reconstruction_sheet(rows: Indexed[RebuiltImage], tile: int = 160) -> np.nda
     }
     columns = {name: images for name, images in columns.items() if any(image is not None for image in images)}
     head, side = 26, max(_text_size(row.label)[0] for row in rows) + 2 * _GAP
-    sheet = np.full((head + len(rows) * (tile + _GAP), side + len(columns) * (tile + _GAP), 3), _PAPER, np.uint8)
+    sheet = np.full((head + len(rows) * (_TILE + _GAP), side + len(columns) * (_TILE + _GAP), 3), _PAPER, np.uint8)
     for number, row in enumerate(rows):
-        middle = head + number * (tile + _GAP) + tile // 2
+        middle = head + number * (_TILE + _GAP) + _TILE // 2
         _write(sheet, (_GAP, middle - _text_size(row.label)[1] // 2), row.label)
     for column, (name, images) in enumerate(columns.items()):
-        left = side + column * (tile + _GAP)
-        _write(sheet, (left + (tile - _text_size(name)[0]) // 2, 6), name)
+        left = side + column * (_TILE + _GAP)
+        _write(sheet, (left + (_TILE - _text_size(name)[0]) // 2, 6), name)
         for number, image in enumerate(images):
-            top = head + number * (tile + _GAP)
+            top = head + number * (_TILE + _GAP)
             if image is not None:
                 # Nearest neighbours: the pixels that the network saw, not smoother ones.
-                enlarged = cv2.resize(image, (tile, tile), interpolation=cv2.INTER_NEAREST)
-                sheet[top : top + tile, left : left + tile] = enlarged
+                enlarged = cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)
+                sheet[top : top + _TILE, left : left + _TILE] = enlarged
     return sheet
 
 

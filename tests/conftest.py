@@ -1,12 +1,13 @@
 """What all tests share: one thread, and experiments small enough to train in a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import cv2
 import pytest
 import torch
 
-from lib.config.load import load
+from lib.config.load import load, load_any
+from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 
 SMALL = (
@@ -17,6 +18,13 @@ SMALL = (
     "train.total_batch=4", "train.warmup_epochs=0", "train.precision=fp32", "train.log_every=2",
     "train.validate_every=1",
 )  # fmt: skip
+
+
+def load_refine(name: str, overrides: Iterable[str] = ()) -> RefineExperiment:
+    """Load a mask network's experiment."""
+    experiment = load_any(name, overrides)
+    assert isinstance(experiment, RefineExperiment)
+    return experiment
 
 
 @pytest.fixture(autouse=True)

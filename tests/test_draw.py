@@ -88,13 +88,13 @@ def test_a_film_strip_lays_frames_out_in_rows_and_marks_boxes_in_their_colours()
 
 def test_a_reconstruction_sheet_shows_each_stage_and_leaves_out_what_is_off() -> None:
     red, green, blue, grey = (flat(16, 16, colour) for colour in ((200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)))
-    both = reconstruction_sheet([RebuiltImage("search", red, grey, green, blue)], tile=50)
-    coarse_only = reconstruction_sheet([RebuiltImage("search", red, grey, green, None)], tile=50)
-    assert both.shape[1] - coarse_only.shape[1] == 56
+    both = reconstruction_sheet([RebuiltImage("search", red, grey, green, blue)])
+    coarse_only = reconstruction_sheet([RebuiltImage("search", red, grey, green, None)])
+    assert both.shape[1] - coarse_only.shape[1] == 166
     assert holds(both, (0, 0, 200)) and not holds(coarse_only, (0, 0, 200))
     # One stage off in one row only leaves a gap there.
     mixed = reconstruction_sheet(
-        [RebuiltImage("online", red, grey, green, None), RebuiltImage("search", red, grey, green, blue)], tile=50
+        [RebuiltImage("online", red, grey, green, None), RebuiltImage("search", red, grey, green, blue)]
     )
     half = (mixed.shape[0] - 26) // 2 + 26
     assert not holds(mixed[:half], (0, 0, 200)) and holds(mixed[half:], (0, 0, 200))

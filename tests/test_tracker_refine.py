@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import load_refine
 
-from lib.config.load import experiment_to_dict, load, load_refine
+from lib.config.load import experiment_to_dict, load
 from lib.models.refine_build import build_refine_model
 from lib.tracker import TrackerSpec
 from lib.tracker.alpha_refine import AlphaRefine
-from lib.tracker.refine import BoxMask, MaskSpec, box_to_mask, build_mask_backend
+from lib.tracker.refine import BoxMask, MaskSpec, box_to_mask
 
 IMAGE = np.zeros((60, 80, 3), np.uint8)
 BOX = np.array([20.0, 10.0, 24.0, 16.0])
@@ -98,7 +99,7 @@ def test_a_checkpoint_says_all_that_the_backend_needs(checkpoints):
 
 def test_a_tracker_is_not_taken_for_a_mask_network_nor_the_other_way_round(checkpoints):
     with pytest.raises(ValueError, match="holds a tracker, not a mask network"):
-        build_mask_backend("alpha_refine", checkpoints["tracker"], "cpu")
+        MaskSpec("alpha_refine", checkpoints["tracker"], "cpu").build()
     with pytest.raises(ValueError, match="--refine-checkpoint"):
         TrackerSpec("mmg", None, checkpoints["refine"], "cpu").build()
 
@@ -122,7 +123,7 @@ def test_options_without_masks_are_refused_and_missing_weights_are_named(tmp_pat
     with pytest.raises(ValueError, match="give --masks"):
         MaskSpec.from_options(None, Path("x.pth"), "cpu", None)
     with pytest.raises(FileNotFoundError, match="absent"):
-        build_mask_backend("alpha_refine", tmp_path / "absent.pth", "cpu")
+        MaskSpec("alpha_refine", tmp_path / "absent.pth", "cpu").build()
     torch.save({"weights": {}}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="neither a checkpoint"):
-        build_mask_backend("alpha_refine", tmp_path / "other.pth", "cpu")
+        MaskSpec("alpha_refine", tmp_path / "other.pth", "cpu").build()

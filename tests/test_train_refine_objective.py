@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from conftest import load_refine
 
-from lib.config.load import load, load_refine
+from lib.config.load import load
 from lib.config.refine_schema import RefineLoss
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.mask_set import MaskSet
 from lib.data.training_set import MixedSource, sample_id
 from lib.models.pretrained import read_checkpoint
 from lib.models.refine_build import build_refine_model
-from lib.tracker.refine import build_mask_backend
+from lib.tracker.refine import MaskSpec
 from lib.train.refine_objective import RefineObjective, picture_masks
 from lib.train.session import train
 
@@ -66,7 +67,7 @@ def test_the_command_trains_and_the_checkpoint_makes_masks(tmp_path):
     # The backend takes the running average where there is one: without the last weights it is the same.
     del content["model"]
     torch.save(content, tmp_path / "average.pth")
-    backend = build_mask_backend("alpha_refine", tmp_path / "average.pth", "cpu")
+    backend = MaskSpec("alpha_refine", tmp_path / "average.pth", "cpu").build()
     image = np.zeros((40, 50, 3), np.uint8)
     backend.initialize(image, np.array([10.0, 10.0, 12.0, 12.0]))
     assert backend.segment(image, np.array([10.0, 10.0, 12.0, 12.0])).shape == (40, 50)

@@ -41,15 +41,6 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     return experiment
 
 
-def load_refine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> RefineExperiment:
-    """Load a mask network's experiment; arguments and errors as in `load_any`, and a tracker's is an error too."""
-    experiment = load_any(name_or_path, overrides)
-    if not isinstance(experiment, RefineExperiment):
-        raise ValueError(f"{name_or_path} is a tracker's experiment; here one of kind: refine is needed, such as "
-                         "refine_tiny")  # fmt: skip
-    return experiment
-
-
 def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Experiment | RefineExperiment:
     """Load an experiment of any kind by file name, by path, or by its name below `experiments/`.
 

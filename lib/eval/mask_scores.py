@@ -15,6 +15,7 @@ from lib.eval.mask_files import SequenceMasks, mask_names
 from lib.eval.results import ResultFiles, read_boxes
 
 BOX = "box"  # the name of the plain box as mask
+_MOST_LISTED = 12  # sequences
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def mask_iou(mask: np.ndarray, truth: np.ndarray) -> float:
     return np.count_nonzero(mask & truth) / union if union else 1.0
 
 
-def format_masks(scores: Indexed[MaskScores], most_sequences: int = 12) -> str:
+def format_masks(scores: Indexed[MaskScores]) -> str:
     """Write mean J and recall of each kind of mask, and J by sequence where there are few, in percent."""
     sequences = list(scores[0].mean_iou)
     names = [_title(each) for each in scores]
@@ -96,7 +97,7 @@ def format_masks(scores: Indexed[MaskScores], most_sequences: int = 12) -> str:
     for name, each in zip(names, scores, strict=True):
         mean, recall = (100 * np.mean(list(values.values())) for values in (each.mean_iou, each.recall))
         lines.append(f"{name:{width}}  {mean:5.1f} {recall:5.1f}")
-    if len(sequences) <= most_sequences:
+    if len(sequences) <= _MOST_LISTED:
         longest = max(len(sequence) for sequence in sequences)
         lines += ["", "J by sequence" + "".join(f"\n  {number + 1}: {name}" for number, name in enumerate(names))]
         lines.append(f"{'':{longest}} " + "".join(f"{number + 1:6d}" for number in range(len(scores))))

@@ -120,13 +120,6 @@ class MaskSpec:
         return MASK_BACKENDS[self.name](self)
 
 
-def build_mask_backend(
-    name: str, checkpoint: Path | None = None, device: str = "auto", threshold: float | None = None
-) -> MaskBackend:
-    """Build a mask backend by name; see `MaskSpec`."""
-    return MaskSpec(name, checkpoint, device, threshold).build()
-
-
 def _build_alpha_refine(spec: MaskSpec) -> AlphaRefine:
     assert spec.checkpoint is not None
     return build_alpha_refine(spec.checkpoint, spec.device, spec.threshold)

@@ -22,7 +22,7 @@ from lib.data.tree import TreePath
 
 GOT10K_SPLITS = ("train", "vottrain", "vottrain_strict", "votval", "votval_strict", "val", "test")
 NUM_TRAIN = 9335
-NUM_VAL = NUM_TEST = 180
+NUM_VAL = 180  # and of test
 
 _LAYOUT = "{train,val,test}/GOT-10k_Train_000001/{00000001.jpg, groundtruth.txt, absence.label, cover.label}"
 _PARTS = re.compile(r"GOT-10k_Train_split_\d+")  # the training download comes in 19 of them
