@@ -147,12 +147,17 @@ def test_the_compiled_network_gives_the_same_boxes(trained):
 
 def test_auto_is_bfloat16_exactly_where_the_cpu_multiplies_it(monkeypatch):
     for amx, expected in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx})
-        assert tracking_dtype("auto", CPU) is expected
-    assert tracking_dtype("fp32", CPU) is None
-    assert tracking_dtype("bf16", CPU) is torch.bfloat16
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"architecture": "x86_64", "amx_bf16": amx})
+        assert tracking_dtype("auto", CPU, 192) is expected
+        assert tracking_dtype("auto", CPU, 128) is None, "narrow networks lose more than they gain"
+        assert tracking_dtype("fp32", CPU, 768) is None
+    with pytest.raises(ValueError, match="bf16 needs a CPU with AMX or AVX512-BF16"):
+        tracking_dtype("bf16", CPU, 768)
+    for capabilities in ({"architecture": "x86_64", "avx512_bf16": True}, {"architecture": "aarch64"}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capabilities=capabilities: capabilities)
+        assert tracking_dtype("bf16", CPU, 32) is torch.bfloat16
     with pytest.raises(ValueError, match="fp16 is for GPUs"):
-        tracking_dtype("fp16", CPU)
+        tracking_dtype("fp16", CPU, 768)
 
 
 class HostCopies(TorchDispatchMode):

@@ -1,4 +1,4 @@
-"""Measure: parameters and operations of a model, its speed, the cost of data."""
+"""Measure: parameters and operations of a model, its speed and rounding, the cost of data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ EPILOG = """examples:
   python tracking/profile.py model --config mmg_vitb --no-speed    parameters by part and operations alone
   python tracking/profile.py model --config mmg_vitb --baseline ostrack_vitb --json frame.json --plot frame.png
   python tracking/profile.py model --config mmg_vitb --precision fp32 bf16 fp16 --mode eager compiled graph
+  python tracking/profile.py agreement folder --root VIDEOS --config mmg_tiny      bfloat16's boxes against float32's
+  python tracking/profile.py track --config mmg_tiny            the loop of a test: decode, wait, track, write
+  python tracking/profile.py track VIDEO --box 120,80,64,48 --config mmg_vitb --batch 1 4 8      videos per hour
   python tracking/profile.py train --config mmg_tiny            time of a training step by stage, and share of the limit
   python tracking/profile.py train --config mmg_vitb --batch-size 80 --precision bf16 --device cuda --json step.json
   python tracking/profile.py train --config mmg_tiny --loader   the same on real samples: who waits for whom
@@ -61,6 +64,28 @@ def main(argv: list[str]) -> int:
     model.add_argument("--baseline", metavar="NAME", help="a config whose plain float32 network is timed in turn")
     model.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     model.add_argument("--plot", type=Path, metavar="FILE", help="also draw a frame's stages beside the limit there")
+    agreement = commands.add_parser("agreement", help="boxes of a trained tracker against float32, in pixels")
+    agreement.add_argument("benchmark", help="whose videos; `folder` for your own")
+    agreement.add_argument("--config", help="experiment of the tracker, by name or path")
+    agreement.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the newest of runs/<config>")
+    agreement.add_argument("--root", type=Path, metavar="DIR", help="where the benchmark lies")
+    agreement.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    agreement.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    agreement.add_argument(
+        "--precision", choices=["fp32", "bf16", "fp16", "auto"], default="auto", help="default: auto"
+    )
+    agreement.add_argument("--compile", action="store_true", help="as track.compile does")
+    agreement.add_argument("--frames", type=int, default=20, metavar="N", help="of each video (default: 20)")
+    track = commands.add_parser("track", help="where the time goes while a video is tracked; batches of videos")
+    track.add_argument("video", type=Path, nargs="?", metavar="VIDEO_OR_FOLDER", help="default: drawn 1280 x 720 JPEG")
+    track.add_argument("--config", required=True, help="name or path of an experiment")
+    track.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights (default: random ones)")
+    track.add_argument("--box", metavar="X,Y,W,H", help="the target on the first frame of VIDEO")
+    track.add_argument("--batch", type=int, nargs="+", default=[1], metavar="N", help="copies at once (default: 1)")
+    track.add_argument("--frames", type=int, metavar="N", help="of the video (default: all; of a drawn one 60)")
+    track.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of the tracker (default: 1)")
+    track.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    track.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     train = commands.add_parser("train", help="time, operations and memory of a training step")
     train.add_argument("--config", required=True, help="name or path of an experiment")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
@@ -96,6 +121,23 @@ def main(argv: list[str]) -> int:
 
         print(measure_analysis(arguments.results))
         return 0
+    if arguments.command == "agreement":
+        from lib.eval.agreement import measure_agreement
+
+        print(
+            measure_agreement(
+                arguments.benchmark,
+                arguments.config,
+                arguments.checkpoint,
+                root=arguments.root,
+                paths_file=arguments.paths,
+                device_name=arguments.device,
+                precision=arguments.precision,
+                compiled=arguments.compile,
+                num_frames=arguments.frames,
+            )
+        )
+        return 0
     from lib.config.load import load
 
     if arguments.command == "data":
@@ -115,6 +157,23 @@ def main(argv: list[str]) -> int:
                     experiment, stored, arguments.samples, arguments.workers, arguments.photographs, arguments.quality
                 )
             )
+        return 0
+    if arguments.command == "track":
+        from lib.eval.track_cost import profile_track
+
+        print(
+            profile_track(
+                arguments.video,
+                arguments.config,
+                checkpoint=arguments.checkpoint,
+                box=arguments.box,
+                batches=arguments.batch,
+                num_frames=arguments.frames,
+                num_threads=arguments.threads,
+                device_name=arguments.device,
+                json_file=arguments.json,
+            )
+        )
         return 0
     if arguments.command == "train":
         from lib.train.profile import profile_training

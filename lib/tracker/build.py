@@ -13,7 +13,7 @@ from lib.models.mmg import MMG
 from lib.models.precision import tracking_dtype
 from lib.models.pretrained import load_model_state
 from lib.models.trained import TrainedModel, find_checkpoint, read_trained_model
-from lib.tracker.mmg import MMGTracker
+from lib.tracker.mmg import MMGTracker, TrackingModel
 from lib.tracker.template_update import TemplateUpdate
 
 
@@ -32,11 +32,20 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
     """
     path = find_checkpoint(config, checkpoint)
     trained = read_trained_model(path, config)
-    experiment, track = trained.experiment, trained.experiment.track
-    torch_device = choose_device(device)
-    model = build_trained_network(trained, path)
+    track, torch_device = trained.experiment.track, choose_device(device)
+    model = build_trained_network(trained, path).to(torch_device)
+    dtype = tracking_dtype(track.precision, torch_device, model.encoder.dim)
+    network = TrackingNetwork(model, dtype, compiled=track.compile)
+    return build_tracker_of(network, trained.experiment, torch_device, benchmark)
+
+
+def build_tracker_of(
+    network: TrackingModel, experiment: Experiment, device: torch.device, benchmark: str
+) -> MMGTracker:
+    """Build the tracker that an experiment describes around its network, which is on the device."""
+    track = experiment.track
     return MMGTracker(
-        TrackingNetwork(model.to(torch_device), tracking_dtype(track.precision, torch_device), compiled=track.compile),
+        network,
         template_size=experiment.crop.template_size,
         template_factor=experiment.crop.template_factor,
         search_size=experiment.crop.search_size,
@@ -46,7 +55,7 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
         ),
         online_template=experiment.model.online_template,
         clip_margin=track.clip_margin,
-        device=torch_device,
+        device=device,
     )
 
 

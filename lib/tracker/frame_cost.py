@@ -77,16 +77,16 @@ class _Variant:
         """Build it with random weights; no mode for the network as it is trained, in float32."""
         self.config = experiment.name
         self.mode: str = mode or "plain"
-        self.dtype = tracking_dtype(precision, device) or torch.float32
         self.rows: list[dict[str, float]] = []
         self.product_rows: list[dict[str, float]] = []
         self._device = device
         model = build_model(as_tracked(experiment), pretrained=False).eval().to(device)
+        dtype = tracking_dtype(precision, device, model.encoder.dim)
+        self.dtype = dtype or torch.float32
         if mode is None:
             self._frame = TimedFrame(experiment, model, device, {})
             self.products = self._record(self._frame)
             return
-        dtype = None if self.dtype == torch.float32 else self.dtype
         eager = TrackingNetwork(model, dtype)
         self._frame = TimedFrame(experiment, eager, device, stages_of(eager))
         self.products = self._record(self._frame)

@@ -1,0 +1,102 @@
+"""How far the boxes of the network made ready to track are from those of the network as trained, in float32."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.data.crop import CropWindow
+from lib.data.sequence import Sequence
+from lib.eval.benchmarks import find_benchmark
+from lib.models.inference import TrackingNetwork
+from lib.models.precision import Precision, tracking_dtype
+from lib.models.trained import find_checkpoint, read_trained_model
+from lib.tracker.build import build_tracker_of, build_trained_network, choose_device
+from lib.tracker.mmg import MMGTracker
+
+
+def measure_agreement(
+    benchmark: str,
+    config: str | None,
+    checkpoint: Path | None,
+    *,
+    root: Path | None = None,
+    paths_file: Path | None = None,
+    device_name: str = "auto",
+    precision: Precision = "auto",
+    compiled: bool = False,
+    num_frames: int = 20,
+) -> str:
+    """Track the first frames of a benchmark's videos in float32, eager, show the other network the same crops, report.
+
+    Args:
+        benchmark, root, paths_file: whose videos, and where they lie.
+        config, checkpoint: of the trained tracker, as in `tracking/test.py`.
+        device_name: auto, cpu, cuda or cuda:N.
+        precision, compiled: of the network made ready to track.
+        num_frames: of each video, after the first, which gives the target.
+
+    Raises:
+        ValueError, OSError: something that the user supplied is wrong.
+    """
+    if num_frames < 1:
+        raise ValueError(f"--frames {num_frames}: at least one frame is needed to compare boxes")
+    device = choose_device(device_name)
+    dataset = find_benchmark(benchmark).open(root, paths_file)
+    path = find_checkpoint(config, checkpoint)
+    trained = read_trained_model(path, config)
+    model = build_trained_network(trained, path).to(device)
+    dtype = tracking_dtype(precision, device, model.encoder.dim)
+    ready = TrackingNetwork(copy.deepcopy(model), dtype, compiled=compiled)
+    reference = build_tracker_of(model, trained.experiment, device, benchmark)
+    other = build_tracker_of(ready, trained.experiment, device, benchmark)
+    crop = trained.experiment.crop
+    pixels = np.concatenate(
+        [
+            compare_boxes(reference, other, dataset[index], num_frames, crop.search_factor, crop.search_size)
+            for index in range(len(dataset))
+        ]
+    )
+    how = f"{dtype or torch.float32}{', compiled' if compiled else ''}".removeprefix("torch.")
+    median, high, most = np.median(pixels), np.percentile(pixels, 99), pixels.max()
+    return (
+        f"{trained.experiment.name}, {how}, against float32 eager: {len(pixels)} frames of {len(dataset)} videos\n"
+        "largest corner difference in pixels of the frame\n"
+        f"  median {median:.3f}, 99 % {high:.3f}, most {most:.3f}; over half a pixel: {np.count_nonzero(pixels > 0.5)}"
+    )
+
+
+def compare_boxes(
+    reference: MMGTracker, other: MMGTracker, sequence: Sequence, num_frames: int, factor: float, size: int
+) -> np.ndarray:
+    """Follow a sequence's target with one tracker, and return how far the other's boxes are from it.
+
+    Both get the same templates and the same search crops, so that differences do not add up.
+
+    Args:
+        reference, other: trackers with the same settings.
+        sequence: whose first box is given.
+        num_frames: at most, after the first.
+        factor, size: of the search crops.
+
+    Returns:
+        The largest difference of a corner's coordinate in each frame, in its pixels.
+    """
+    box_xywh = sequence.boxes_xywh[0]
+    target = reference.start(sequence.frames[0], box_xywh)
+    pixels = []
+    for index in range(1, min(len(sequence.frames), num_frames + 1)):
+        image = sequence.frames[index]
+        window = CropWindow.around(box_xywh, factor, size)
+        crop = target.prepare(image)
+        (expected,), (found,) = reference.locate([target], [crop]), other.locate([target], [crop])
+        pixels.append(_corner_difference(window.to_image(expected.crop_box_xyxy), window.to_image(found.crop_box_xyxy)))
+        box_xywh = target.accept(image, expected).box_xywh
+    return np.array(pixels)
+
+
+def _corner_difference(first_xywh: np.ndarray, second_xywh: np.ndarray) -> float:
+    near = np.abs(first_xywh[:2] - second_xywh[:2])
+    far = np.abs((first_xywh - second_xywh)[:2] + (first_xywh - second_xywh)[2:])
+    return float(np.maximum(near, far).max())
