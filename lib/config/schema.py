@@ -197,10 +197,11 @@ class Track:
     score_threshold: float = knob("least score of a remembered crop; paper: 0.5", low=0, high=1)
     clip_margin: float = knob("px of a box that stay inside the frame; family: 10", low=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("number format of matrix products; auto: bf16 where the "
-                                                              "device has matrix units for it, else fp32",
+                                                              "device has matrix units for it, else fp32, and fp32 "
+                                                              "for networks narrower than 192",
                                                               default="auto")  # fmt: skip
-    compile: bool = knob("compile the network by torch.compile: a minute or more before the first frame, then faster "
-                         "frames on a GPU", default=False)  # fmt: skip
+    compile: bool = knob("compile the network by torch.compile, which needs a C++ compiler: half a minute or more "
+                         "before the first frame, then faster frames", default=False)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
