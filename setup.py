@@ -17,8 +17,8 @@ def requirements() -> list[str]:
 TURBOJPEG = 'turbojpeg>=0.0.2; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"'
 
 # Brings what PyTorch writes ONNX files with, and what runs them: about 120 MB, and most users track with PyTorch.
-# 1.17 is where onnxruntime began to run the files' opset.
-ONNX = ["onnxscript>=0.5", "onnxruntime>=1.17"]
+# 1.18 is where onnxruntime began to read the files.
+ONNX = ["onnxscript>=0.5", "onnxruntime>=1.18"]
 
 setup(
     name="mmg-tracker",

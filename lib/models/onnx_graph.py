@@ -12,7 +12,7 @@ from lib.models.mmg import MMG
 INPUTS = ("template", "search", "online_template")
 OUTPUTS = ("crop_boxes_xyxy", "scores")
 
-# PyTorch's own choice, which every onnxruntime from 1.17 on runs. From 23 on attention is one operator: no faster on a
+# PyTorch's own choice, which every onnxruntime from 1.18 on runs. From 23 on attention is one operator: no faster on a
 # CPU, and unknown to the CUDA side of many releases.
 OPSET = 20
 
