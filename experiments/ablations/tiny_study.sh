@@ -17,7 +17,7 @@ rows="table4_all table4_none table4_self table4_o2s_s2o table4_self_o2s table4_s
 
 train() { # NAME BASE SEED FURTHER_KEYS: writes the run's config beside it and trains
     local config=$STUDY/$1.yaml
-    printf 'base: %s\n%s\ntrain: {epochs: 4, seed: %s, validate_every: 1, picture_every: 0%s}\n' "$2" "$budget" "$3" "$4" >"$config"
+    printf 'base: %s\n%s\ntrain: {epochs: 4, batch_size: 16, total_batch: 16, seed: %s, validate_every: 1, picture_every: 0%s}\n' "$2" "$budget" "$3" "$4" >"$config"
     $PYTHON tracking/train.py --config "$config" --run "$STUDY/$1" >"$STUDY/$1.log" 2>&1 || echo "failed: $STUDY/$1.log"
 }
 train_row() { train "tiny_$1.seed$2" "tiny_$1" "$2" ""; }
