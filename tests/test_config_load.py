@@ -162,6 +162,18 @@ def test_names_are_found_in_subfolders_and_misspelt_ones_get_a_suggestion():
         load("nowhere.yaml")
 
 
+@pytest.mark.parametrize("name", ["../escape", "a/b", "", ".hidden"])
+def test_a_stored_name_cannot_lead_out_of_the_results(name):
+    stored = {**experiment_to_dict(load("mmg_tiny")), "name": name}
+    with pytest.raises(ValueError, match="name"):
+        experiment_from_dict(stored, "stored")
+
+
+def test_an_experiment_is_named_by_its_file():
+    with pytest.raises(ValueError, match="named by its file"):
+        load("mmg_tiny", ["name=other"])
+
+
 def test_an_experiment_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         load("mmg_tiny").train.lr = 1.0  # type: ignore[misc]

@@ -228,6 +228,12 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tree: TreePath, tmp_path
         writer.add("x" * 512, b"")
 
 
+def test_a_data_set_is_not_packed_into_itself(folder: Path) -> None:
+    for out in (folder, folder / "packed"):
+        with pytest.raises(ValueError, match="choose a folder outside"):
+            pack_folder(folder, out, progress=False)
+
+
 def test_foreign_database_is_refused(tree: TreePath, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "lmdb", tmp_path / "foreign")
     (tmp_path / "foreign" / "packed.json").unlink()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.eval.results import ResultFiles, read_boxes, read_seconds, result_names, write_whole
+from lib.eval.results import ResultFiles, check_names, read_boxes, read_seconds, result_names, write_whole
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [1.23456, -5.0, 1000.5, 0.00004], [0.1, 0.2, 0.3, 0.4]])
 SECONDS = np.array([0.5, 0.001, 0.0000123])
@@ -24,6 +24,13 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_boxes(files.boxes), BOXES, atol=5e-5)
     np.testing.assert_allclose(read_seconds(files.seconds), SECONDS, atol=5e-9)
     assert {path.name for path in tmp_path.iterdir()} == {"video.txt", "video_time.txt"}
+
+
+@pytest.mark.parametrize("suffix", ["_time", "_nonfinite"])
+def test_sequences_that_would_share_result_files_are_refused(suffix: str) -> None:
+    check_names({f"car{suffix}", "bus"})
+    with pytest.raises(ValueError, match=f"'car' and car{suffix} would share"):
+        check_names({f"car{suffix}", "car"})
 
 
 def test_names_are_those_of_boxes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def test_names_are_read():
     assert find_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cpu:0", "auto"])
+@pytest.mark.parametrize("name", ["gpu", "cudaa", "cuda:", "cpu:0", "mps", "meta", "auto", ""])
 def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError, match="unknown device"):
         find_device(name)
