@@ -14,9 +14,11 @@ from lib.data.benchmark import describe, in_new_process, profile_data
 from lib.data.benchmark_frames import draw_videos, piece_videos
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
+from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.memory import make_tree, measure_memory
 from lib.data.region_cache import RegionDataset
 from lib.data.sample_cost import STAGES, measure_data, measure_in_turns
+from lib.data.scene import Scene
 
 COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 EXPERIMENT = load("mmg_tiny")
@@ -57,6 +59,20 @@ def test_benchmark_counts_the_bytes_of_three_files(videos: Path) -> None:
     (line,) = [line for line in describe(first, second).splitlines() if line.startswith("ratio")]
     ratios = [first.total / first.imread.seconds, second.total / second.imread.seconds]
     assert line.split()[-2:] == [f"{ratio:.3f}" for ratio in ratios]
+
+
+def test_scenes_are_measured_at_full_difficulty() -> None:
+    """A curriculum begins with scenes that take half the time."""
+
+    class Scenes(SyntheticDataset):
+        def scene(self, index: int, difficulty: float = 1.0) -> Scene:
+            difficulties.add(difficulty)
+            return super().scene(index, difficulty)
+
+    difficulties: set[float] = set()
+    assert EXPERIMENT.data.curriculum_epochs > 0
+    measure_in_turns([Scenes("train")], EXPERIMENT, num_samples=2)
+    assert difficulties == {1.0}
 
 
 def test_new_process_can_be_told_to_keep_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import resource
 import time
 from collections.abc import Sequence as Indexed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ _TURNS = 7
 
 
 class TimedTrainingSet(TrainingSet):
-    """A training set that notes what became of the last sample.
+    """A training set that notes what became of the last sample. Drawn scenes are of full difficulty.
 
     Attributes:
         seconds: by stage; "rest" is sampling, boxes and book-keeping.
@@ -30,7 +30,8 @@ class TimedTrainingSet(TrainingSet):
     """
 
     def __init__(self, dataset: SequenceDataset | SceneDataset, experiment: Experiment) -> None:
-        super().__init__([MixedSource(dataset, 1.0)], experiment.data, experiment.crop, seed=0)
+        data = replace(experiment.data, curriculum_epochs=0.0)
+        super().__init__([MixedSource(dataset, 1.0)], data, experiment.crop, seed=0)
         self._restart()
 
     def __getitem__(self, index: int) -> Sample:
