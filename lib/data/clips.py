@@ -69,10 +69,13 @@ class SceneClip:
         triplet = draw_triplet(every_frame, rng, data.sampler, data.max_gap)
         if triplet is None:
             return None
-        rendered = [self._scene.render(frame) for frame in triplet]
-        if not all(frame.visible for frame in rendered):
-            return None
-        return [_view_of_array(frame.image, frame.box_xywh) for frame in rendered]
+        views = []
+        for frame in triplet:
+            rendered = self._scene.render(frame)
+            if not rendered.visible:
+                return None
+            views.append(_view_of_array(rendered.image, rendered.box_xywh))
+        return views
 
     def draw_view(self, rng: np.random.Generator) -> View | None:
         rendered = self._scene.render(int(rng.integers(self._scene.num_frames)))
