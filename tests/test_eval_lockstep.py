@@ -1,5 +1,6 @@
 """Testing in lockstep: files as one sequence after the other gives them, whatever happens to some of them."""
 
+import dataclasses
 import multiprocessing
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from torch import Tensor
 
 from lib.data.sequence import Sequence
 from lib.eval import lockstep
+from lib.eval.record import RunRecord, describe_difference
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
 from lib.eval.runner import RunSummary, run_benchmark
+from lib.eval.session import run_test
 from lib.models.mmg import TrackOutput
+from lib.tracker import TrackerSpec
 from lib.tracker.mmg import MMGTracker
 from lib.tracker.template_update import TemplateUpdate
 
@@ -210,3 +214,17 @@ def test_workers_take_batches_too(tmp_path: Path) -> None:
     together = run(tmp_path / "together", MIXED, 2, workers=2)
     assert_same_results(tmp_path / "alone", tmp_path / "together")
     assert {outcome.sequence for outcome in together.failures} == {"video-2", "video-4", "video-5"}
+
+
+def test_results_of_batches_are_not_mixed_with_others() -> None:
+    alone = RunRecord("mmg", "tiny", "folder", None, None, {})
+    assert describe_difference(alone, dataclasses.replace(alone, batch=8)) == "batch 1, now 8"
+
+
+@pytest.mark.parametrize(("tracker", "batch", "message"), [("static", 4, "has no network"), ("mmg", 0, "--batch 0")])
+def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(
+    tracker: str, batch: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_test(TrackerSpec(tracker, benchmark="synthetic"), batch=batch, results_dir=tmp_path / "results")
+    assert not list(tmp_path.iterdir())
