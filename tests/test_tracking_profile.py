@@ -13,8 +13,8 @@ TINY = ("--config", "mmg_tiny")
 @pytest.mark.parametrize(
     ("arguments", "option", "purpose"),
     [
-        (("model", *TINY, "--frames", "3"), "--frames", "model without --speed"),
-        (("model", *TINY, "--baseline", "ostrack_tiny"), "--baseline", "model without --speed"),
+        (("model", *TINY, "--no-speed", "--frames", "3"), "--frames", "model --no-speed"),
+        (("model", *TINY, "--no-speed", "--baseline", "ostrack_tiny"), "--baseline", "model --no-speed"),
         (("train", *TINY, "--memory", "--steps", "3"), "--steps", "train --memory"),
         (("train", *TINY, "--memory", "--loader"), "--loader", "train --memory"),
         (("train", *TINY, "--paths", "paths.yaml"), "--paths", "train without --loader"),
@@ -30,3 +30,9 @@ def test_an_option_that_would_do_nothing_is_refused(arguments: tuple[str, ...], 
     done = subprocess.run([sys.executable, str(PROFILE), *arguments], capture_output=True, text=True)
     said = f"error: {option} means nothing for {purpose}: leave it out\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+def test_sizes_alone_are_asked_for_by_an_option_that_is_taken() -> None:
+    done = subprocess.run([sys.executable, str(PROFILE), "model", *TINY, "--no-speed"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "multiply-adds" in done.stdout and "tracked frames" not in done.stdout

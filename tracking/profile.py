@@ -31,7 +31,7 @@ Compare figures of one run with each other; machines differ, and one machine dif
 
 # What has a say in measurements that not every option is for.
 _OPTIONS = {
-    "model --no-speed": {"config", "overrides", "json"},
+    "model --no-speed": {"config", "overrides", "speed", "json"},
     "train --memory": {"config", "overrides", "batch_size", "precision", "device", "memory", "json"},
     "train without --loader": {"config", "overrides", "batch_size", "precision", "device", "steps", "json"},
     "data --memory": {"config", "memory", "workers"},
