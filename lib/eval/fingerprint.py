@@ -12,7 +12,7 @@ import cv2
 from lib.data.sequence import Sequence
 
 _LIB = Path(__file__).resolve().parents[1]
-BOXES = ("tracker/__init__.py", "data/frames.py")
+BOXES = ("tracker/__init__.py", "tracker/lockstep.py", "data/frames.py")
 MASKS = ("tracker/refine.py", "data/frames.py")
 _ROOMS = ("lib.box", "lib.data.", "lib.models.", "lib.tracker.")  # not the config: a record states its settings
 

@@ -1,9 +1,7 @@
 """Frames of many videos at once, decoded ahead in processes of their own and handed over in shared memory."""
 
 import multiprocessing
-import os
 import signal
-import sys
 import traceback
 from collections import deque
 from contextlib import suppress
@@ -17,6 +15,7 @@ import torch.multiprocessing  # with it, a tensor goes through a pipe as the nam
 from torch import Tensor
 
 from lib.data.sequence import Frames, SequenceDataset
+from lib.models.device import available_cores
 
 _PLACES = 3  # frames of a video that are kept: the one at work, and two ahead
 
@@ -250,5 +249,4 @@ def _shared_memory(num_bytes: int) -> Tensor:
 
 def default_num_decoders(batch: int, num_workers: int, num_threads: int) -> int:
     """Return the number of decoding processes of each worker: what its threads leave of the cores, at least one."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(batch, (cores - num_workers * num_threads) // num_workers))
+    return max(1, min(batch, (available_cores() - num_workers * num_threads) // num_workers))
