@@ -46,17 +46,7 @@ class CropWindow:
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """Sample the window from an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3])."""
-        scale = self.side / self.size
-        # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
-        matrix = np.array([[scale, 0, self.left + 0.5 * scale - 0.5], [0, scale, self.top + 0.5 * scale - 0.5]])
-        return cv2.warpAffine(
-            image,
-            matrix,
-            (self.size, self.size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(0, 0, 0),
-        )
+        return sample_rectangle(image, self.left, self.top, self.side, self.side, self.size)
 
     def reduction(self) -> int:
         """Return 1, 2, 4 or 8: by how much the frame may be reduced and still have a pixel for each of the crop."""
@@ -86,3 +76,18 @@ class CropWindow:
         inside_x = max(0.0, min(self.left + self.side, width) - max(self.left, 0.0))
         inside_y = max(0.0, min(self.top + self.side, height) - max(self.top, 0.0))
         return inside_x * inside_y / self.side**2
+
+
+def sample_rectangle(image: np.ndarray, left: float, top: float, width: float, height: float, size: int) -> np.ndarray:
+    """Sample a rectangle of an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3]); black outside."""
+    scale_x, scale_y = width / size, height / size
+    # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
+    matrix = np.array([[scale_x, 0, left + 0.5 * scale_x - 0.5], [0, scale_y, top + 0.5 * scale_y - 0.5]])
+    return cv2.warpAffine(
+        image,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0, 0, 0),
+    )

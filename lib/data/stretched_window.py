@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lib.data.crop import sample_rectangle
+
 
 @dataclass(frozen=True)
 class StretchedWindow:
@@ -44,17 +46,7 @@ class StretchedWindow:
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """Sample the window from an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3])."""
-        scale_x, scale_y = self.width / self.size, self.height / self.size
-        # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
-        matrix = np.array([[scale_x, 0, self.left + 0.5 * scale_x - 0.5], [0, scale_y, self.top + 0.5 * scale_y - 0.5]])
-        return cv2.warpAffine(
-            image,
-            matrix,
-            (self.size, self.size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(0, 0, 0),
-        )
+        return sample_rectangle(image, self.left, self.top, self.width, self.height, self.size)
 
     def cut_mask(self, mask: np.ndarray) -> np.ndarray:
         """Sample an (H, W) bool mask into (size, size) bool: True where at least half of the pixel is."""
