@@ -56,7 +56,7 @@ def test_from_videos_to_numbers(videos: Path, capsys: pytest.CaptureFixture[str]
     assert record is not None and (record.tracker, record.benchmark) == ("static", "folder")
 
     capsys.readouterr()
-    arguments = ["folder", "static/default", "--root", str(videos), "--json", "scores.json", "--out", "plots"]
+    arguments = ["folder", "--root", str(videos), "static/default", "--json", "scores.json", "--out", "plots"]
     assert command("analyze")(arguments) == 0
     document = json.loads(Path("scores.json").read_text())
     scores = document["results"]["static/default"]

@@ -52,7 +52,7 @@ A file for --rows holds numbers from elsewhere, such as an evaluation server:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, analyse, print."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)
     if arguments.benchmark == "vot":
         return _analyze_vot(arguments)
     _check_options(arguments)
