@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.data.crop import Part
 from lib.data.scene.deformation import Deformation
 from lib.data.scene.looks import Recipe
 from lib.data.scene.motion import Motion, Pose
@@ -44,9 +45,10 @@ class Layer(NamedTuple):
         inside = (slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left))
         return inside, (slice(top, bottom), slice(left, right))
 
-    def paint(self, canvas: np.ndarray) -> None:
-        """Lay the object over an (H, W, 4) uint8 canvas, in place."""
-        inside, where = self.overlap((canvas.shape[0], canvas.shape[1]))
+    def paint(self, canvas: np.ndarray, left: int, top: int) -> None:
+        """Lay the object over an (h, w, 4) uint8 canvas, in place; the canvas' corner lies at `left`, `top`."""
+        placed = self._replace(left=self.left - left, top=self.top - top)
+        inside, where = placed.overlap((canvas.shape[0], canvas.shape[1]))
         picture = self.picture[inside]
         if picture.size == 0:
             return
@@ -84,11 +86,12 @@ class Actor:
         own, its = self.pose(time), other.pose(time)
         return math.hypot(own.x - its.x, own.y - its.y) < self._radius(own) + other._radius(its)
 
-    def in_view(self, time: float, frame_size: tuple[int, int]) -> bool:
-        """Tell whether any pixel could lie in the frame, on the safe side."""
+    def in_view(self, time: float, part: Part) -> bool:
+        """Tell whether any pixel could lie in a part of the frame, on the safe side."""
         pose = self.pose(time)
         reach = self._radius(pose) + 8  # the shake, and the motion while the shutter is open
-        return -reach < pose.x < frame_size[1] + reach and -reach < pose.y < frame_size[0] + reach
+        across, down = part.left - reach < pose.x < part.right + reach, part.top - reach < pose.y < part.bottom + reach
+        return across and down
 
     def layer(self, time: float, shift: tuple[float, float], blurred: bool = False) -> Layer:
         """Warp the object into the frame's pixel grid.

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.scene.actor import Actor, Layer
+from lib.data.crop import Part
+from lib.data.scene.actor import Layer
 from lib.data.scene.backdrop import Backdrop
 from lib.data.scene.cast import draw_cast
 from lib.data.scene.drawn import DrawnLooks
@@ -14,6 +15,7 @@ from lib.data.scene.looks import Looks
 from lib.data.scene.motion import Oscillation
 from lib.data.scene.style import SceneStyle
 
+_BLUR_SIDE = 5
 _GRAIN_SHIFT = 64
 _USABLE_VISIBILITY = 0.2
 _USABLE_SIDE = 3.0
@@ -106,18 +108,25 @@ class Scene:
 
     def render(self, index: int) -> RenderedFrame:
         """Draw one frame and its label."""
-        canvas = self._backdrop.render(index, self._drift(index))
+        height, width = self.frame_size
+        return RenderedFrame(self._draw(index, Part(0, 0, width, height)), self.label(index))
+
+    def draw(self, index: int, part: Part) -> np.ndarray:
+        """Draw a part of one frame, which lies in it, as (h, w, 3) uint8 RGB: that of `render`, but for rounding."""
+        margin = _BLUR_SIDE // 2  # the blur looks beyond the part
+        grown = Part(part.left - margin, part.top - margin, part.right + margin, part.bottom + margin)
+        drawn = grown.inside(*self.frame_size)
+        rows = slice(part.top - drawn.top, part.bottom - drawn.top)
+        return self._draw(index, drawn)[rows, part.left - drawn.left : part.right - drawn.left]
+
+    def _draw(self, index: int, part: Part) -> np.ndarray:
+        """Draw a part of one frame; where the frame goes on, the outermost pixels may be those of another blur."""
+        canvas = self._backdrop.render(index, part, self._drift(index))
         shift = self._backdrop.shake(index)
-        target = self._cast.target.layer(index, shift)
-        for actor in self._cast.behind:
-            self._paint(canvas, actor, index, shift)
-        if self._motion_blur:
-            self._paint(canvas, self._cast.target, index, shift)
-        else:
-            target.paint(canvas)
-        for actor in self._cast.front:
-            self._paint(canvas, actor, index, shift)
-        return RenderedFrame(self._develop(canvas, index), self._label(target, index, shift))
+        for actor in (*self._cast.behind, self._cast.target, *self._cast.front):
+            if actor.in_view(index, part):
+                actor.layer(index, shift, self._motion_blur).paint(canvas, part.left, part.top)
+        return self._develop(canvas, index, part)
 
     def _drift(self, index: int) -> tuple[float, float]:
         """Return how far the background has moved with the target since the first frame."""
@@ -131,16 +140,17 @@ class Scene:
         shift = self._backdrop.shake(index)
         return self._label(self._cast.target.layer(index, shift), index, shift)
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        return self._style.frame_size
+
     @cached_property
     def _backdrop(self) -> Backdrop:
         return Backdrop(np.random.default_rng(self._backdrop_seed), self._style, self._looks)
 
-    def _paint(self, canvas: np.ndarray, actor: Actor, time: int, shift: tuple[float, float]) -> None:
-        if actor.in_view(time, self._style.frame_size):
-            actor.layer(time, shift, self._motion_blur).paint(canvas)
-
     def _label(self, target: Layer, time: int, shift: tuple[float, float]) -> Label:
-        frame_size = self._style.frame_size
+        frame_size = self.frame_size
         mask = np.zeros(frame_size, np.uint8)
         outline = target.outline
         inside, where = target.overlap(frame_size)
@@ -158,16 +168,16 @@ class Scene:
         box_xywh = np.array((columns.start + left, rows.start + top, width, height), dtype=np.float64)
         return Label(box_xywh, seen / cv2.countNonZero(outline), mask.view(bool))
 
-    def _develop(self, canvas: np.ndarray, time: int) -> np.ndarray:
-        """Apply lens, light and sensor to the drawn frame, in place, and return its colours."""
-        height, width = canvas.shape[:2]
+    def _develop(self, canvas: np.ndarray, time: int, part: Part) -> np.ndarray:
+        """Apply lens, light and sensor to the drawn part of a frame, in place, and return its colours."""
         if self._defocus:
-            cv2.GaussianBlur(canvas, (5, 5), self._defocus, canvas)
+            cv2.GaussianBlur(canvas, (_BLUR_SIDE, _BLUR_SIDE), self._defocus, canvas)
         gain, lift = self._light.at(time)
         cv2.convertScaleAbs(canvas, canvas, 1 + gain, max(0.0, lift - self._grain / 2))
         if self._grain:
-            down, right = (time * 37) % _GRAIN_SHIFT, (time * 53) % _GRAIN_SHIFT
-            cv2.add(canvas, _grain(height, width, self._grain)[down : down + height, right : right + width], canvas)
+            top, left = part.top + (time * 37) % _GRAIN_SHIFT, part.left + (time * 53) % _GRAIN_SHIFT
+            height, width = canvas.shape[:2]
+            cv2.add(canvas, _grain(*self.frame_size, self._grain)[top : top + height, left : left + width], canvas)
         return cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB)
 
 
