@@ -15,6 +15,7 @@ from lib.data.scene.sprite import MARGIN
 
 _SHUTTER = 0.5  # share of the time between two frames during which light falls on the sensor
 _OPAQUE = 128
+_KEPT = 3  # layers: a training sample asks for the labels of three frames, then for their pictures
 _Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 _Window = tuple[int, int, int, int]
 
@@ -65,7 +66,7 @@ class Actor:
         self._recipe = recipe
         self._deformation = deformation
         self._poses: dict[float, Pose] = {}  # of the times asked for: one frame asks several times
-        self._bent: tuple[float, np.ndarray] | None = None  # the last one: picture and label ask for the same
+        self._layers: dict[tuple[float, tuple[float, float]], Layer] = {}  # the last: label and picture share them
 
     def pose(self, time: float) -> Pose:
         """Return where it stands at a time in frames."""
@@ -101,9 +102,14 @@ class Actor:
             shift: the camera's shake, subtracted from the centre.
             blurred: average over the time the shutter is open; the outline is then no longer that of one moment.
         """
-        sprite = self._sprite_at(time)
         if not blurred:
-            return _warp(sprite, self._matrix(time, shift))
+            layer = self._layers.get((time, shift))
+            if layer is None:
+                layer = self._layers[time, shift] = _warp(self._sprite_at(time), self._matrix(time, shift))
+                if len(self._layers) > _KEPT:
+                    del self._layers[next(iter(self._layers))]
+            return layer
+        sprite = self._sprite_at(time)
         before, middle, after = (self._matrix(time + offset, shift) for offset in (-_SHUTTER / 2, 0, _SHUTTER / 2))
         lefts, tops, rights, bottoms = zip(
             *(_window(sprite, matrix) for matrix in (before, middle, after)), strict=True
@@ -120,9 +126,7 @@ class Actor:
     def _sprite_at(self, time: float) -> np.ndarray:
         if self._deformation is None:
             return self._sprite
-        if self._bent is None or self._bent[0] != time:
-            self._bent = time, self._deformation.bend(self._sprite, time)
-        return self._bent[1]
+        return self._deformation.bend(self._sprite, time)
 
     def _radius(self, pose: Pose) -> float:
         return math.hypot(*self._half_sides(pose)) + 2
