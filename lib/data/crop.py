@@ -18,6 +18,10 @@ class Part(NamedTuple):
     right: int
     bottom: int
 
+    def grown(self, margin: int) -> "Part":
+        """Return the part with a margin on all sides."""
+        return Part(self.left - margin, self.top - margin, self.right + margin, self.bottom + margin)
+
     def inside(self, height: int, width: int) -> "Part":
         """Return what of it lies in a picture of the given size."""
         return Part(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))

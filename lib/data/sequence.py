@@ -108,7 +108,7 @@ class Scene(Protocol):
     def render(self, index: int) -> RenderedFrame: ...
 
     def draw(self, index: int, part: Part) -> np.ndarray:
-        """Draw a part of a frame, (h, w, 3) uint8 RGB: that of `render`, but for rounding."""
+        """Draw a part of a frame, (h, w, 4) uint8: RGB as by `render`, but for rounding, and a fourth of no meaning."""
         ...
 
     def label(self, index: int) -> FrameLabel:

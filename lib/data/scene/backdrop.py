@@ -31,7 +31,7 @@ class Backdrop:
         return x, y
 
     def render(self, time: float, part: Part, drift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-        """Return a part of the empty scene, (h, w, 4) uint8 with a fourth channel of no meaning (OpenCV warps four faster).
+        """Return a part of the empty scene, (h, w, 4) uint8; the fourth channel means nothing (four are warped faster).
 
         Args:
             time: in frames.

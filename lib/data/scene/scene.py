@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 
 from lib.data.crop import Part
-from lib.data.scene.actor import Layer
 from lib.data.scene.backdrop import Backdrop
 from lib.data.scene.cast import draw_cast
 from lib.data.scene.drawn import DrawnLooks
@@ -109,24 +108,24 @@ class Scene:
     def render(self, index: int) -> RenderedFrame:
         """Draw one frame and its label."""
         height, width = self.frame_size
-        return RenderedFrame(self._draw(index, Part(0, 0, width, height)), self.label(index))
+        canvas = self.draw(index, Part(0, 0, width, height))
+        return RenderedFrame(cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), self.label(index))
 
     def draw(self, index: int, part: Part) -> np.ndarray:
-        """Draw a part of one frame, which lies in it, as (h, w, 3) uint8 RGB: that of `render`, but for rounding."""
-        margin = _BLUR_SIDE // 2  # the blur looks beyond the part
-        grown = Part(part.left - margin, part.top - margin, part.right + margin, part.bottom + margin)
-        drawn = grown.inside(*self.frame_size)
-        rows = slice(part.top - drawn.top, part.bottom - drawn.top)
-        return self._draw(index, drawn)[rows, part.left - drawn.left : part.right - drawn.left]
+        """Draw a part of one frame, (h, w, 4) uint8: RGB as by `render`, but for rounding, and a fourth of no meaning.
 
-    def _draw(self, index: int, part: Part) -> np.ndarray:
-        """Draw a part of one frame; where the frame goes on, the outermost pixels may be those of another blur."""
-        canvas = self._backdrop.render(index, part, self._drift(index))
+        Args:
+            index: of the frame.
+            part: which of its pixels; none outside.
+        """
+        drawn = part.grown(_BLUR_SIDE // 2).inside(*self.frame_size)
+        canvas = self._backdrop.render(index, drawn, self._drift(index))
         shift = self._backdrop.shake(index)
         for actor in (*self._cast.behind, self._cast.target, *self._cast.front):
-            if actor.in_view(index, part):
-                actor.layer(index, shift, self._motion_blur).paint(canvas, part.left, part.top)
-        return self._develop(canvas, index, part)
+            if actor.in_view(index, drawn):
+                actor.layer(index, shift, self._motion_blur).paint(canvas, drawn.left, drawn.top)
+        self._develop(canvas, index, drawn)
+        return canvas[part.top - drawn.top : part.bottom - drawn.top, part.left - drawn.left : part.right - drawn.left]
 
     def _drift(self, index: int) -> tuple[float, float]:
         """Return how far the background has moved with the target since the first frame."""
@@ -138,7 +137,23 @@ class Scene:
     def label(self, index: int) -> Label:
         """Return the label of one frame without drawing the picture; equal to that of `render`."""
         shift = self._backdrop.shake(index)
-        return self._label(self._cast.target.layer(index, shift), index, shift)
+        target = self._cast.target.layer(index, shift)
+        mask = np.zeros(self.frame_size, np.uint8)
+        outline = target.outline
+        inside, where = target.overlap(self.frame_size)
+        mask[where] = outline[inside]
+        left, top, width, height = cv2.boundingRect(mask[where])
+        for actor in self._cast.front:
+            if actor.touches(self._cast.target, index):
+                cover = actor.layer(index, shift)
+                cover_inside, hidden = cover.overlap(self.frame_size)
+                mask[hidden] &= 1 - cover.outline[cover_inside]
+        seen = cv2.countNonZero(mask[where])
+        if seen == 0:
+            return Label(np.full(4, np.nan), 0.0, mask.view(bool))
+        rows, columns = where
+        box_xywh = np.array((columns.start + left, rows.start + top, width, height), dtype=np.float64)
+        return Label(box_xywh, seen / cv2.countNonZero(outline), mask.view(bool))
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -149,27 +164,8 @@ class Scene:
     def _backdrop(self) -> Backdrop:
         return Backdrop(np.random.default_rng(self._backdrop_seed), self._style, self._looks)
 
-    def _label(self, target: Layer, time: int, shift: tuple[float, float]) -> Label:
-        frame_size = self.frame_size
-        mask = np.zeros(frame_size, np.uint8)
-        outline = target.outline
-        inside, where = target.overlap(frame_size)
-        mask[where] = outline[inside]
-        left, top, width, height = cv2.boundingRect(mask[where])
-        for actor in self._cast.front:
-            if actor.touches(self._cast.target, time):
-                cover = actor.layer(time, shift)
-                cover_inside, hidden = cover.overlap(frame_size)
-                mask[hidden] &= 1 - cover.outline[cover_inside]
-        seen = cv2.countNonZero(mask[where])
-        if seen == 0:
-            return Label(np.full(4, np.nan), 0.0, mask.view(bool))
-        rows, columns = where
-        box_xywh = np.array((columns.start + left, rows.start + top, width, height), dtype=np.float64)
-        return Label(box_xywh, seen / cv2.countNonZero(outline), mask.view(bool))
-
-    def _develop(self, canvas: np.ndarray, time: int, part: Part) -> np.ndarray:
-        """Apply lens, light and sensor to the drawn part of a frame, in place, and return its colours."""
+    def _develop(self, canvas: np.ndarray, time: int, part: Part) -> None:
+        """Apply lens, light and sensor to the drawn part of a frame, in place."""
         if self._defocus:
             cv2.GaussianBlur(canvas, (_BLUR_SIDE, _BLUR_SIDE), self._defocus, canvas)
         gain, lift = self._light.at(time)
@@ -178,7 +174,6 @@ class Scene:
             top, left = part.top + (time * 37) % _GRAIN_SHIFT, part.left + (time * 53) % _GRAIN_SHIFT
             height, width = canvas.shape[:2]
             cv2.add(canvas, _grain(*self.frame_size, self._grain)[top : top + height, left : left + width], canvas)
-        return cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB)
 
 
 @lru_cache(maxsize=16)
