@@ -15,6 +15,7 @@ from lib.data.scene.sprite import MARGIN
 
 _SHUTTER = 0.5  # share of the time between two frames during which light falls on the sensor
 _OPAQUE = 128
+_SLACK = 8  # px: the shake, and the motion while the shutter is open
 _KEPT = 3  # layers: a training sample asks for the labels of three frames, then for their pictures
 _Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 _Window = tuple[int, int, int, int]
@@ -54,8 +55,9 @@ class Layer(NamedTuple):
         if picture.size == 0:
             return
         clear = cv2.bitwise_not(cv2.extractChannel(picture, 3))
-        kept = cv2.multiply(canvas[where], cv2.merge((clear, clear, clear, clear)), scale=1 / 255)
-        canvas[where] = cv2.add(kept, picture)
+        under = canvas[where]
+        kept = cv2.multiply(under, cv2.merge((clear, clear, clear, clear)), scale=1 / 255)
+        cv2.add(kept, picture, under)
 
 
 class Actor:
@@ -87,12 +89,13 @@ class Actor:
         own, its = self.pose(time), other.pose(time)
         return math.hypot(own.x - its.x, own.y - its.y) < self._radius(own) + other._radius(its)
 
-    def in_view(self, time: float, part: Part) -> bool:
-        """Tell whether any pixel could lie in a part of the frame, on the safe side."""
+    def in_view(self, time: float, part: Part, blurred: bool = False) -> bool:
+        """Tell whether any pixel of `layer` could lie in a part of the frame, on the safe side."""
         pose = self.pose(time)
-        reach = self._radius(pose) + 8  # the shake, and the motion while the shutter is open
-        across, down = part.left - reach < pose.x < part.right + reach, part.top - reach < pose.y < part.bottom + reach
-        return across and down
+        # It may turn, too, while the shutter is open.
+        reach_x, reach_y = (self._radius(pose),) * 2 if blurred else self.reach(time)
+        across = part.left - reach_x - _SLACK < pose.x < part.right + reach_x + _SLACK
+        return across and part.top - reach_y - _SLACK < pose.y < part.bottom + reach_y + _SLACK
 
     def layer(self, time: float, shift: tuple[float, float], blurred: bool = False) -> Layer:
         """Warp the object into the frame's pixel grid.

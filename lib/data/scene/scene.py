@@ -122,7 +122,7 @@ class Scene:
         canvas = self._backdrop.render(index, drawn, self._drift(index))
         shift = self._backdrop.shake(index)
         for actor in (*self._cast.behind, self._cast.target, *self._cast.front):
-            if actor.in_view(index, drawn):
+            if actor.in_view(index, drawn, self._motion_blur):
                 actor.layer(index, shift, self._motion_blur).paint(canvas, drawn.left, drawn.top)
         self._develop(canvas, index, drawn)
         return canvas[part.top - drawn.top : part.bottom - drawn.top, part.left - drawn.left : part.right - drawn.left]
