@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.data.crop import Part
 from lib.data.scene import Scene, SceneStyle
 from lib.data.scene.actor import Actor
 from lib.data.scene.cast import Cast, draw_cast
@@ -15,6 +16,7 @@ from lib.data.scene.sprite import SpriteRecipe, draw_sprite
 
 PLAIN = SceneStyle(motion_blur_probability=0, defocus_probability=0, noise=0)
 STILL = replace(PLAIN, difficulty=0)
+WHOLE = Part(0, 0, 256, 192)
 RECIPE = SpriteRecipe(shape_seed=3, texture_seed=4, palette_seed=5, width=37, height=29)
 
 
@@ -197,7 +199,9 @@ def test_a_background_that_follows_moves_most_of_the_target_s_way() -> None:
     shares = []
     for seed in range(6):
         scene = Scene.from_seed(seed, style)
-        frames = [scene._backdrop.render(time, scene._drift(time))[..., 1].astype(np.float32) for time in (0, 15)]
+        frames = [
+            scene._backdrop.render(time, WHOLE, scene._drift(time))[..., 1].astype(np.float32) for time in (0, 15)
+        ]
         moved, _ = cv2.phaseCorrelate(frames[0], frames[1])
         poses = [scene._cast.target.pose(time) for time in (0, 15)]
         way = np.array((poses[1].x - poses[0].x, poses[1].y - poses[0].y))

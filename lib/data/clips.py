@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.config.schema import Data
 from lib.data.frames import ArrayFrames
-from lib.data.picture import Picture, UnreadableFrameError, open_picture
+from lib.data.picture import DrawnPicture, Picture, UnreadableFrameError, open_picture
 from lib.data.region_cache import RegionDataset
 from lib.data.sampler import draw_triplet, is_eligible
 from lib.data.sequence import Frames, Scene, SceneDataset, Sequence, SequenceDataset
@@ -71,15 +71,16 @@ class SceneClip:
             return None
         views = []
         for frame in triplet:
-            rendered = self._scene.render(frame)
-            if not rendered.visible:
+            label = self._scene.label(frame)
+            if not label.visible:
                 return None
-            views.append(_view_of_array(rendered.image, rendered.box_xywh))
+            views.append(View(DrawnPicture(self._scene, frame), label.box_xywh))
         return views
 
     def draw_view(self, rng: np.random.Generator) -> View | None:
-        rendered = self._scene.render(int(rng.integers(self._scene.num_frames)))
-        return _view_of_array(rendered.image, rendered.box_xywh) if rendered.visible else None
+        frame = int(rng.integers(self._scene.num_frames))
+        label = self._scene.label(frame)
+        return View(DrawnPicture(self._scene, frame), label.box_xywh) if label.visible else None
 
     def draw_absent(self, rng: np.random.Generator) -> View | None:
         frames = rng.integers(self._scene.num_frames, size=_LABELS_TRIED)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.data.crop import Part
 from lib.data.turbojpeg import region_decoder
 
 try:
@@ -85,15 +86,6 @@ def read_header(data: bytes) -> JpegHeader:
             )
         at = end
     raise ValueError("its header is damaged")
-
-
-class Part(NamedTuple):
-    """A rectangle of a picture: from `left`, `top` up to, but without, `right`, `bottom`."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 class DecodedPart(NamedTuple):

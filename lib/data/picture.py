@@ -1,7 +1,6 @@
 """One frame of which only a crop is wanted: decode no more of it than the crop needs."""
 
 import functools
-import math
 import threading
 import time
 from typing import Protocol, cast, runtime_checkable
@@ -11,14 +10,13 @@ import numpy as np
 
 from lib.data.crop import CropWindow
 from lib.data.image import decode_image
-from lib.data.jpeg import JpegHeader, Part, decode_jpeg, decode_part, is_jpeg, read_header
-from lib.data.sequence import Frames
+from lib.data.jpeg import JpegHeader, decode_jpeg, decode_part, is_jpeg, read_header
+from lib.data.sequence import Frames, Scene
 from lib.data.tree import TreePath
 
 _ATTEMPTS = 3
 _BUFFER_BYTES = 4 * 1920 * 1088  # larger pictures do without
 _MEMORY = threading.local()
-_SLACK = 0.01  # pixels: OpenCV computes places in single precision
 _PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 
 
@@ -131,6 +129,26 @@ class WholePicture:
         self._image = None
 
 
+class DrawnPicture:
+    """A frame of a drawn video, of which no more is drawn than a crop needs."""
+
+    def __init__(self, scene: Scene, index: int) -> None:
+        self._scene = scene
+        self._index = index
+
+    def read(self, window: CropWindow) -> int:
+        return 0
+
+    def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
+        if window.covers_frame_share(*self._scene.frame_size) == 0:
+            return None
+        part = window.needed().inside(*self._scene.frame_size)
+        return self._scene.draw(self._index, part), window.relative_to(part.left, part.top)
+
+    def forget(self) -> None:
+        pass
+
+
 class FilePicture:
     """An image file, in a folder or packed."""
 
@@ -167,15 +185,6 @@ def _buffer() -> np.ndarray:
     if "buffer" not in _MEMORY.__dict__:
         _MEMORY.buffer = np.empty(_BUFFER_BYTES, np.uint8)
     return _MEMORY.buffer
-
-
-def _needed(window: CropWindow) -> Part:
-    """Return the pixels that a crop is interpolated from: the two nearest to each of its own, in both directions."""
-    # Centres of the first and last pixel of the crop, counted from the centre of the first of the picture.
-    inset = window.side / window.size / 2 - 0.5
-    left, top = window.left + inset - _SLACK, window.top + inset - _SLACK
-    length = window.side - window.side / window.size + 2 * _SLACK
-    return Part(math.floor(left), math.floor(top), math.floor(left + length) + 2, math.floor(top + length) + 2)
 
 
 class EncodedImage:
@@ -228,5 +237,5 @@ class EncodedImage:
         if self._keep:
             self._decoded[reduction] = decode_jpeg(self.data, self._header, reduction)
             return self._decoded[reduction], window
-        decoded = decode_part(self.data, self._header, reduction, _needed(window), _buffer())
+        decoded = decode_part(self.data, self._header, reduction, window.needed(), _buffer())
         return decoded.image, window.relative_to(decoded.left, decoded.top)

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from lib.data.crop import Part
+
 
 class Frames(Protocol):
     """Random access to the pictures of one video, or to its masks."""
@@ -98,7 +100,16 @@ class Scene(Protocol):
     @property
     def num_frames(self) -> int: ...
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        ...
+
     def render(self, index: int) -> RenderedFrame: ...
+
+    def draw(self, index: int, part: Part) -> np.ndarray:
+        """Draw a part of a frame, (h, w, 4) uint8: RGB as by `render`, but for rounding, and a fourth of no meaning."""
+        ...
 
     def label(self, index: int) -> FrameLabel:
         """Return what `render` would say of the target, without drawing."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.data.crop import Part
 from lib.data.scene.deformation import Deformation
 from lib.data.scene.looks import Recipe
 from lib.data.scene.motion import Motion, Pose
@@ -14,6 +15,8 @@ from lib.data.scene.sprite import MARGIN
 
 _SHUTTER = 0.5  # share of the time between two frames during which light falls on the sensor
 _OPAQUE = 128
+_SLACK = 8  # px: the shake, and the motion while the shutter is open
+_KEPT = 3  # layers: a training sample asks for the labels of three frames, then for their pictures
 _Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 _Window = tuple[int, int, int, int]
 
@@ -44,15 +47,17 @@ class Layer(NamedTuple):
         inside = (slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left))
         return inside, (slice(top, bottom), slice(left, right))
 
-    def paint(self, canvas: np.ndarray) -> None:
-        """Lay the object over an (H, W, 4) uint8 canvas, in place."""
-        inside, where = self.overlap((canvas.shape[0], canvas.shape[1]))
+    def paint(self, canvas: np.ndarray, left: int, top: int) -> None:
+        """Lay the object over an (h, w, 4) uint8 canvas, in place; the canvas' corner lies at `left`, `top`."""
+        placed = self._replace(left=self.left - left, top=self.top - top)
+        inside, where = placed.overlap((canvas.shape[0], canvas.shape[1]))
         picture = self.picture[inside]
         if picture.size == 0:
             return
         clear = cv2.bitwise_not(cv2.extractChannel(picture, 3))
-        kept = cv2.multiply(canvas[where], cv2.merge((clear, clear, clear, clear)), scale=1 / 255)
-        canvas[where] = cv2.add(kept, picture)
+        under = canvas[where]
+        kept = cv2.multiply(under, cv2.merge((clear, clear, clear, clear)), scale=1 / 255)
+        cv2.add(kept, picture, under)
 
 
 class Actor:
@@ -63,7 +68,7 @@ class Actor:
         self._recipe = recipe
         self._deformation = deformation
         self._poses: dict[float, Pose] = {}  # of the times asked for: one frame asks several times
-        self._bent: tuple[float, np.ndarray] | None = None  # the last one: picture and label ask for the same
+        self._layers: dict[tuple[float, tuple[float, float]], Layer] = {}  # the last: label and picture share them
 
     def pose(self, time: float) -> Pose:
         """Return where it stands at a time in frames."""
@@ -84,11 +89,13 @@ class Actor:
         own, its = self.pose(time), other.pose(time)
         return math.hypot(own.x - its.x, own.y - its.y) < self._radius(own) + other._radius(its)
 
-    def in_view(self, time: float, frame_size: tuple[int, int]) -> bool:
-        """Tell whether any pixel could lie in the frame, on the safe side."""
+    def in_view(self, time: float, part: Part, blurred: bool = False) -> bool:
+        """Tell whether any pixel of `layer` could lie in a part of the frame, on the safe side."""
         pose = self.pose(time)
-        reach = self._radius(pose) + 8  # the shake, and the motion while the shutter is open
-        return -reach < pose.x < frame_size[1] + reach and -reach < pose.y < frame_size[0] + reach
+        # It may turn, too, while the shutter is open.
+        reach_x, reach_y = (self._radius(pose),) * 2 if blurred else self.reach(time)
+        across = part.left - reach_x - _SLACK < pose.x < part.right + reach_x + _SLACK
+        return across and part.top - reach_y - _SLACK < pose.y < part.bottom + reach_y + _SLACK
 
     def layer(self, time: float, shift: tuple[float, float], blurred: bool = False) -> Layer:
         """Warp the object into the frame's pixel grid.
@@ -98,9 +105,14 @@ class Actor:
             shift: the camera's shake, subtracted from the centre.
             blurred: average over the time the shutter is open; the outline is then no longer that of one moment.
         """
-        sprite = self._sprite_at(time)
         if not blurred:
-            return _warp(sprite, self._matrix(time, shift))
+            layer = self._layers.get((time, shift))
+            if layer is None:
+                layer = self._layers[time, shift] = _warp(self._sprite_at(time), self._matrix(time, shift))
+                if len(self._layers) > _KEPT:
+                    del self._layers[next(iter(self._layers))]
+            return layer
+        sprite = self._sprite_at(time)
         before, middle, after = (self._matrix(time + offset, shift) for offset in (-_SHUTTER / 2, 0, _SHUTTER / 2))
         lefts, tops, rights, bottoms = zip(
             *(_window(sprite, matrix) for matrix in (before, middle, after)), strict=True
@@ -117,9 +129,7 @@ class Actor:
     def _sprite_at(self, time: float) -> np.ndarray:
         if self._deformation is None:
             return self._sprite
-        if self._bent is None or self._bent[0] != time:
-            self._bent = time, self._deformation.bend(self._sprite, time)
-        return self._bent[1]
+        return self._deformation.bend(self._sprite, time)
 
     def _radius(self, pose: Pose) -> float:
         return math.hypot(*self._half_sides(pose)) + 2

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 
+from lib.data.crop import Part
 from lib.data.scene.looks import Looks
 from lib.data.scene.motion import Oscillation
 from lib.data.scene.style import SHAKE, SceneStyle
@@ -29,11 +30,12 @@ class Backdrop:
         x, y = self._shake.at(time)
         return x, y
 
-    def render(self, time: float, drift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-        """Return the empty scene, (H, W, 4) uint8 with a fourth channel of no meaning (OpenCV warps four faster).
+    def render(self, time: float, part: Part, drift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+        """Return a part of the empty scene, (h, w, 4) uint8; the fourth channel means nothing (four are warped faster).
 
         Args:
             time: in frames.
+            part: which pixels of the frame.
             drift: how far the scene has moved right and down in the frame beside the camera's own motion, in pixels.
         """
         height, width = self._frame_size
@@ -43,8 +45,8 @@ class Backdrop:
         scale = math.exp(log_zoom) / pixel
         step_x, step_y = scale * math.cos(roll), scale * math.sin(roll)
         rows, columns = picture.shape[:2]
-        # From pixels of the frame to pixels of the picture, about the middle of both.
-        x, y = (width - 1) / 2 + shake_x + drift[0], (height - 1) / 2 + shake_y + drift[1]
+        # From pixels of the part to pixels of the picture, about the middle of both.
+        x, y = (width - 1) / 2 + shake_x + drift[0] - part.left, (height - 1) / 2 + shake_y + drift[1] - part.top
         matrix = np.array(
             (
                 (step_x, -step_y, (columns - 1) / 2 + pan_x / pixel - step_x * x + step_y * y),
@@ -54,7 +56,7 @@ class Backdrop:
         return cv2.warpAffine(
             picture,
             matrix,
-            (width, height),
+            (part.right - part.left, part.bottom - part.top),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )

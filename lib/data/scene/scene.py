@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.scene.actor import Actor, Layer
+from lib.data.crop import Part
 from lib.data.scene.backdrop import Backdrop
 from lib.data.scene.cast import draw_cast
 from lib.data.scene.drawn import DrawnLooks
@@ -14,6 +14,7 @@ from lib.data.scene.looks import Looks
 from lib.data.scene.motion import Oscillation
 from lib.data.scene.style import SceneStyle
 
+_BLUR_SIDE = 5
 _GRAIN_SHIFT = 64
 _USABLE_VISIBILITY = 0.2
 _USABLE_SIDE = 3.0
@@ -106,18 +107,25 @@ class Scene:
 
     def render(self, index: int) -> RenderedFrame:
         """Draw one frame and its label."""
-        canvas = self._backdrop.render(index, self._drift(index))
+        height, width = self.frame_size
+        canvas = self.draw(index, Part(0, 0, width, height))
+        return RenderedFrame(cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), self.label(index))
+
+    def draw(self, index: int, part: Part) -> np.ndarray:
+        """Draw a part of one frame, (h, w, 4) uint8: RGB as by `render`, but for rounding, and a fourth of no meaning.
+
+        Args:
+            index: of the frame.
+            part: which of its pixels; none outside.
+        """
+        drawn = part.grown(_BLUR_SIDE // 2).inside(*self.frame_size)
+        canvas = self._backdrop.render(index, drawn, self._drift(index))
         shift = self._backdrop.shake(index)
-        target = self._cast.target.layer(index, shift)
-        for actor in self._cast.behind:
-            self._paint(canvas, actor, index, shift)
-        if self._motion_blur:
-            self._paint(canvas, self._cast.target, index, shift)
-        else:
-            target.paint(canvas)
-        for actor in self._cast.front:
-            self._paint(canvas, actor, index, shift)
-        return RenderedFrame(self._develop(canvas, index), self._label(target, index, shift))
+        for actor in (*self._cast.behind, self._cast.target, *self._cast.front):
+            if actor.in_view(index, drawn, self._motion_blur):
+                actor.layer(index, shift, self._motion_blur).paint(canvas, drawn.left, drawn.top)
+        self._develop(canvas, index, drawn)
+        return canvas[part.top - drawn.top : part.bottom - drawn.top, part.left - drawn.left : part.right - drawn.left]
 
     def _drift(self, index: int) -> tuple[float, float]:
         """Return how far the background has moved with the target since the first frame."""
@@ -129,27 +137,16 @@ class Scene:
     def label(self, index: int) -> Label:
         """Return the label of one frame without drawing the picture; equal to that of `render`."""
         shift = self._backdrop.shake(index)
-        return self._label(self._cast.target.layer(index, shift), index, shift)
-
-    @cached_property
-    def _backdrop(self) -> Backdrop:
-        return Backdrop(np.random.default_rng(self._backdrop_seed), self._style, self._looks)
-
-    def _paint(self, canvas: np.ndarray, actor: Actor, time: int, shift: tuple[float, float]) -> None:
-        if actor.in_view(time, self._style.frame_size):
-            actor.layer(time, shift, self._motion_blur).paint(canvas)
-
-    def _label(self, target: Layer, time: int, shift: tuple[float, float]) -> Label:
-        frame_size = self._style.frame_size
-        mask = np.zeros(frame_size, np.uint8)
+        target = self._cast.target.layer(index, shift)
+        mask = np.zeros(self.frame_size, np.uint8)
         outline = target.outline
-        inside, where = target.overlap(frame_size)
+        inside, where = target.overlap(self.frame_size)
         mask[where] = outline[inside]
         left, top, width, height = cv2.boundingRect(mask[where])
         for actor in self._cast.front:
-            if actor.touches(self._cast.target, time):
-                cover = actor.layer(time, shift)
-                cover_inside, hidden = cover.overlap(frame_size)
+            if actor.touches(self._cast.target, index):
+                cover = actor.layer(index, shift)
+                cover_inside, hidden = cover.overlap(self.frame_size)
                 mask[hidden] &= 1 - cover.outline[cover_inside]
         seen = cv2.countNonZero(mask[where])
         if seen == 0:
@@ -158,17 +155,25 @@ class Scene:
         box_xywh = np.array((columns.start + left, rows.start + top, width, height), dtype=np.float64)
         return Label(box_xywh, seen / cv2.countNonZero(outline), mask.view(bool))
 
-    def _develop(self, canvas: np.ndarray, time: int) -> np.ndarray:
-        """Apply lens, light and sensor to the drawn frame, in place, and return its colours."""
-        height, width = canvas.shape[:2]
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        return self._style.frame_size
+
+    @cached_property
+    def _backdrop(self) -> Backdrop:
+        return Backdrop(np.random.default_rng(self._backdrop_seed), self._style, self._looks)
+
+    def _develop(self, canvas: np.ndarray, time: int, part: Part) -> None:
+        """Apply lens, light and sensor to the drawn part of a frame, in place."""
         if self._defocus:
-            cv2.GaussianBlur(canvas, (5, 5), self._defocus, canvas)
+            cv2.GaussianBlur(canvas, (_BLUR_SIDE, _BLUR_SIDE), self._defocus, canvas)
         gain, lift = self._light.at(time)
         cv2.convertScaleAbs(canvas, canvas, 1 + gain, max(0.0, lift - self._grain / 2))
         if self._grain:
-            down, right = (time * 37) % _GRAIN_SHIFT, (time * 53) % _GRAIN_SHIFT
-            cv2.add(canvas, _grain(height, width, self._grain)[down : down + height, right : right + width], canvas)
-        return cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB)
+            top, left = part.top + (time * 37) % _GRAIN_SHIFT, part.left + (time * 53) % _GRAIN_SHIFT
+            height, width = canvas.shape[:2]
+            cv2.add(canvas, _grain(*self.frame_size, self._grain)[top : top + height, left : left + width], canvas)
 
 
 @lru_cache(maxsize=16)
