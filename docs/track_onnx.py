@@ -22,7 +22,7 @@ def cut(frame, box, kind):  # -> crop (1, 3, S, S) uint8 RGB, its corner and sid
 video, box = cv2.VideoCapture(sys.argv[2]), np.array(sys.argv[3].split(","), dtype=float)  # left, top, width, height
 crops, number, best, candidate = {}, 0, recipe["score_threshold"], None
 while (frame := video.read()[1]) is not None:
-    if number == 0:
+    if not crops:
         crops = dict.fromkeys(("template", "online_template"), cut(frame, box, "template")[0])
     else:
         crops["search"], corner, side = cut(frame, box, "search")
@@ -34,7 +34,7 @@ while (frame := video.read()[1]) is not None:
         box = np.concatenate((near, np.maximum(far - near, least)))
         if recipe["update"] == "fixed" or (recipe["update"] == "score" and outputs[1][0] > best):
             best, candidate = outputs[-1][0], cut(frame, box, "template")[0]
-        if number % recipe["update_interval"] == 0 and candidate is not None:
+        if (number := number + 1) % recipe["update_interval"] == 0 and candidate is not None:
             crops["online_template"], best, candidate = candidate, recipe["score_threshold"], None
     print(",".join(f"{value:.4f}" for value in box), flush=True)
-    number += 1
+sys.exit(None if crops else f"{sys.argv[2]}: no frame could be read")

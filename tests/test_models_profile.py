@@ -17,3 +17,10 @@ def test_the_paper_s_model_has_the_size_that_it_must():
     assert encoder < size.frame_multiply_adds < 1.3 * encoder
     assert size.sample_multiply_adds > 3 * size.frame_multiply_adds * 0.9
     assert "when tracking" in describe_size(size)
+
+
+def test_a_score_module_that_does_not_decide_over_updates_does_not_track():
+    size = size_model(load("mmg_tiny"))
+    assert size.parameters["score"] > 0
+    assert size.tracking_parameters == size.parameters["encoder"] + size.parameters["head"]
+    assert list(size.frame_multiply_adds_by_part) == ["encoder", "head"]

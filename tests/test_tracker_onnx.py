@@ -343,8 +343,22 @@ def test_an_onnx_file_of_another_model_is_refused(exported: Export, tmp_path: Pa
     with_entry(exported, path, colour="red")
     with pytest.raises(ValueError, match="lack, or have besides, colour"):
         OnnxNetwork(path)
+    for name, value in (
+        ("update_interval", "soon"),
+        ("update_intervals", None),
+        ("update", "often"),
+        ("pixel_mean", [True]),
+    ):
+        with_entry(exported, path, **{name: value})
+        with pytest.raises(ValueError, match=f"have no sensible {name}: export it again"):
+            OnnxNetwork(path)
     with pytest.raises(ValueError, match="'mmg' is not what"):
         TrackingRecipe.from_json("[", "f.onnx")
+
+
+def test_weights_of_pytorch_are_sent_to_their_own_option(exported: Export) -> None:
+    with pytest.raises(ValueError, match=r"holds weights of PyTorch: give it as --checkpoint"):
+        OnnxNetwork(exported.checkpoint)
 
 
 def test_an_opset_that_the_runtime_does_not_know_is_refused(exported: Export, tmp_path: Path) -> None:

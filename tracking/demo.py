@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.select or arguments.show:
         require_display()
     boxes_xywh = [parse_box(text) for text in arguments.box or []]
+    if len({tuple(box_xywh) for box_xywh in boxes_xywh}) < len(boxes_xywh):
+        raise ValueError("two --box are the same: each has to be another target")
     frames, rate = open_video(arguments.video)
     spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx)
     tracker = build_for_several(spec, max(len(boxes_xywh), 1))

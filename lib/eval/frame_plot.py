@@ -26,12 +26,12 @@ def plot_frames(costs: Indexed[FrameCost], path: Path) -> Path:
 
 
 def draw_frames(costs: Indexed[FrameCost]) -> Figure:
-    """Draw a bar for each network, and for the first one's products alone and at the peak."""
+    """Draw a bar for each network, and for the first one's products alone and at the peak of its number format.
+
+    A bar is as long as the median frame, and shared out among the stages as their medians are.
+    """
     first = costs[0]
-    rows = [
-        (_title(cost), {stage: timing.median for stage, timing in cost.stages.items()}, cost.frame.median)
-        for cost in [*costs[1:][::-1], first]
-    ]
+    rows = [(_title(cost), _shares(cost), cost.frame.median) for cost in [*costs[1:][::-1], first]]
     rate = first.limit_seconds / sum(first.flops.values())
     at_peak = {stage: flops * rate for stage, flops in first.flops.items()}
     rows.append(("its products alone", first.product_seconds, sum(first.product_seconds.values())))
@@ -48,7 +48,7 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
             plot.barh(place, 1000 * share, left=left, height=0.62, color=fill, label=label)
             shown.add(stage)
             left += 1000 * share
-        ratio = f"{total / first.limit_seconds:.1f} x" if total != first.limit_seconds else "the limit"
+        ratio = f"{total / first.limit_seconds:.1f} x the limit" if total != first.limit_seconds else "the limit"
         plot.annotate(
             f"{1000 * total:.3g} ms, {ratio}", (left, place), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=9,
@@ -56,7 +56,7 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
     plot.axvline(1000 * first.limit_seconds, color="#000000", linewidth=0.9, linestyle=(0, (4, 3)))
     plot.set_yticks(range(len(rows)), [title for title, _, _ in rows])
     plot.invert_yaxis()
-    plot.margins(x=0.2)
+    plot.margins(x=0.28)
     plot.set_xlim(left=0)
     plot.set_xlabel("milliseconds a frame (median)")
     plot.grid(visible=False, axis="y")
@@ -66,6 +66,11 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
     small = f"{first.device}; batch 1, crop to box, in turn; best product, TFLOP/s: {peaks}"
     write_head(plot, "A tracked frame by stage, beside the limit", small)
     return figure
+
+
+def _shares(cost: FrameCost) -> dict[str, float]:
+    stretch = cost.frame.median / sum(timing.median for timing in cost.stages.values())
+    return {stage: timing.median * stretch for stage, timing in cost.stages.items()}
 
 
 def _merge(seconds: Mapping[str, float]) -> dict[str, float]:

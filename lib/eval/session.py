@@ -221,6 +221,7 @@ def _num_frames(dataset: SequenceDataset, index: int) -> int:
 def _report(summary: RunSummary, folder: Path, num_replaced: int, batch: int) -> None:
     tracked = [outcome for outcome in summary.outcomes if outcome.failure is None]
     if tracked:
+        batch = min(batch, len(tracked))
         how = "the tracker alone" if batch == 1 else f"the tracker alone, up to {batch} sequences at once"
         print(f"{len(tracked)} sequences tracked at {summary.fps:.1f} frames per second ({how})")
     if summary.skipped:

@@ -66,6 +66,8 @@ def profile_track(
         raise ValueError("give --config NAME for random weights, or --checkpoint FILE")
     if num_threads < 1 or min(batches) < 1:
         raise ValueError(f"{num_threads} threads, batches of {', '.join(map(str, batches))}: at least 1 each")
+    if num_frames is not None:
+        _check_length(num_frames)
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None and config is not None:
             spec = TrackerSpec("mmg", None, _write_random_weights(config, Path(folder)), device_name)
@@ -175,8 +177,7 @@ def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: 
         ValueError, OSError: the tracker cannot be built, the video is too short, or tracking it failed.
     """
     length = len(copies[0])
-    if length < _WARM_UP + 3:
-        raise ValueError(f"{length} frames are too few to time: {_WARM_UP + 3} are the least")
+    _check_length(length)
     clock: list[float] = []
     track = ready_to_track(
         spec, copies, folder, lambda num_frames: clock.append(time.perf_counter()), copies.number, num_decoders
@@ -235,3 +236,8 @@ def _write_random_weights(config: str, folder: Path) -> Path:
     state = build_model(experiment, pretrained=False).state_dict()
     torch.save({"config": experiment_to_dict(experiment), "model": state, "score_trained": True}, path)
     return path
+
+
+def _check_length(num_frames: int) -> None:
+    if num_frames < _WARM_UP + 3:
+        raise ValueError(f"{num_frames} frames are too few to time: {_WARM_UP + 3} are the least")

@@ -17,9 +17,9 @@ class ModelSize:
     Attributes:
         config: name of the experiment.
         parameters: by part; they add up to the whole model.
-        tracking_parameters: of the parts that track.
+        tracking_parameters: of the parts that track; the score module is one where it decides over updates.
         frame_multiply_adds: of the plain network on one frame, both templates included.
-        frame_multiply_adds_by_part: of encoder, head and score module, if there is one; they add up to a frame's.
+        frame_multiply_adds_by_part: of the parts that track; they add up to a frame's.
         sample_multiply_adds: of a training sample, as three times its forward pass.
     """
 
@@ -36,14 +36,15 @@ def size_model(experiment: Experiment) -> ModelSize:
     with torch.device("meta"):
         sketch = build_model(experiment, pretrained=False, init="default").to("meta")
     counts = count_parameters(sketch)
-    frame = _multiply_adds(sketch.without_decoder().eval(), experiment)
+    scores = experiment.track.update == "score"
+    frame = _multiply_adds(sketch.without_decoder().eval(), experiment, predict_score=scores)
     return ModelSize(
         experiment.name,
         counts,
-        counts["encoder"] + counts["head"] + counts["score"],
+        counts["encoder"] + counts["head"] + (counts["score"] if scores else 0),
         sum(frame.values()),
         frame,
-        3 * sum(_multiply_adds(sketch.train(), experiment).values()),
+        3 * sum(_multiply_adds(sketch.train(), experiment, predict_score=False).values()),
     )
 
 
@@ -71,12 +72,12 @@ def _images(experiment: Experiment, batch: int) -> list[torch.Tensor | None]:
     return images
 
 
-def _multiply_adds(model: MMG, experiment: Experiment) -> dict[str, float]:
+def _multiply_adds(model: MMG, experiment: Experiment, *, predict_score: bool) -> dict[str, float]:
     """Count the multiply-adds of one forward pass by part, with the operations that torch's counter knows."""
     template, search, online_template = _images(experiment, batch=2)
     assert template is not None and search is not None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(template, search, online_template, predict_score=model.score is not None and not model.training)
+        model(template, search, online_template, predict_score=predict_score)
     counts = counter.get_flop_counts()
     flops = {part: sum(counts[f"MMG.{part}"].values()) for part, _ in model.named_children() if f"MMG.{part}" in counts}
     assert sum(flops.values()) == counter.get_total_flops(), "every product belongs to a part"

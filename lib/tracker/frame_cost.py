@@ -141,8 +141,8 @@ def measure_frames(
     usual: Mode = "eager" if not track.compile else "graph" if device.type == "cuda" else "compiled"
     variants = [
         _Variant(experiment, device, precision, mode)
-        for precision in precisions or [track.precision]
-        for mode in modes or [usual]
+        for precision in dict.fromkeys(precisions or [track.precision])
+        for mode in dict.fromkeys(modes or [usual])
     ]
     if baseline is not None:
         variants.append(_Variant(baseline, device, "fp32", None))

@@ -14,7 +14,7 @@ from lib.data.datasets.folder import open_frames
 from lib.data.frames import VideoFile
 from lib.data.sequence import Frames
 from lib.draw import GREY, PALETTE, draw_boxes, draw_label, shade_mask
-from lib.tracker.base import Prediction
+from lib.tracker.base import Prediction, checked_box
 from lib.tracker.mp4 import Mp4Writer
 from lib.tracker.refine import MaskBackend
 from lib.tracker.several import SeveralTargets
@@ -108,6 +108,8 @@ def track_video(
         require_display()
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: the output goes to a folder")
+    for box_xywh in boxes_xywh:
+        checked_box(frames[0], box_xywh)
     out.mkdir(parents=True, exist_ok=True)
     video = out / f"{name}.mp4"
     labels, boxes = [label], (out / f"{name}.txt",)

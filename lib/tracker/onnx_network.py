@@ -41,6 +41,8 @@ class OnnxNetwork:
         if not path.is_file():
             raise FileNotFoundError(f"there is no ONNX file {path}: write one by `python tracking/export.py --config "
                                     f"NAME --out {path}`")  # fmt: skip
+        if path.suffix in (".pth", ".safetensors"):
+            raise ValueError(f"{path} holds weights of PyTorch: give it as --checkpoint")
         self._session = _open(path, device or torch.device("cpu"))
         text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         if text is None:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from lib.tracker.template_update import UpdateMode
 
@@ -71,4 +71,22 @@ class TrackingRecipe:
         if differing:
             raise ValueError(f"{source}: its metadata lack, or have besides, {', '.join(sorted(differing))}: export it "
                              "again from its checkpoint")  # fmt: skip
+        wrong = [field.name for field in dataclasses.fields(cls) if not _is_a(content[field.name], field.type)]
+        if wrong:
+            raise ValueError(f"{source}: its metadata have no sensible {', '.join(wrong)}: export it again from its "
+                             "checkpoint")  # fmt: skip
         return cls(**content)
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Tell whether a value read from JSON is of a field's type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in arguments
+    if isinstance(value, list):
+        return origin is list and all(_is_a(item, arguments[0]) for item in value)
+    if isinstance(value, dict):
+        return origin is dict and all(_is_a(item, arguments[1]) for item in value.values())
+    if isinstance(value, bool) or origin is not None:
+        return False
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
