@@ -139,11 +139,9 @@ def measure_frames(
         raise ValueError(f"--mode graph captures a CUDA graph, and the device is {device}: use eager or compiled")
     track = experiment.track
     usual: Mode = "eager" if not track.compile else "graph" if device.type == "cuda" else "compiled"
-    variants = [
-        _Variant(experiment, device, precision, mode)
-        for precision in dict.fromkeys(precisions or [track.precision])
-        for mode in dict.fromkeys(modes or [usual])
-    ]
+    each_precision: dict[Precision, None] = dict.fromkeys(precisions or [track.precision])
+    each_mode: dict[Mode, None] = dict.fromkeys(modes or [usual])
+    variants = [_Variant(experiment, device, precision, mode) for precision in each_precision for mode in each_mode]
     if baseline is not None:
         variants.append(_Variant(baseline, device, "fp32", None))
 
