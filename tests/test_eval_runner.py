@@ -428,9 +428,11 @@ def test_a_run_stopped_in_the_middle_is_finished_by_the_next(tmp_path: Path, num
     stopped.mkdir()
     # Two workers finish 100 sequences and are stopped in the middle of the next two.
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "if __name__ == '__main__':\n"
         "    from test_eval_runner import *\n"
+        # A shell that runs the tests in the background has them, and so this process, ignore Ctrl-C.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    run_benchmark([Builder(wait_from=25 * 100 + 12)] * 2, MANY, Path(sys.argv[2]))\n"
     )
     script = tmp_path / "script.py"
