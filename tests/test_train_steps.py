@@ -1,6 +1,7 @@
 """What one training step does: passes, precisions, averages, and steps that are not finite."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,16 +149,22 @@ def test_a_batch_that_is_not_finite_is_kept_and_can_be_replayed(small_experiment
     assert "not finite: loss terms" in said and "not finite: gradients" in said
 
 
+def dump_of_a_finite_step(trainer: Trainer, batch: Batch) -> Path:
+    """Let the trainer dump a broken step, put a sound batch in the dump, and return its file."""
+    with pytest.raises(FloatingPointError):
+        trainer.train_step(batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan"))))
+    path = trainer.run / "nonfinite_step_00000000.pth"
+    content = torch.load(path, weights_only=True)
+    content["batches"] = [batch._asdict()]
+    torch.save(content, path)
+    return path
+
+
 def test_a_finite_step_is_replayed_to_the_same_losses(small_experiment, tmp_path, capsys):
     trainer = open_trainer(small_experiment("model.encoder.drop_path=0.3"), tmp_path, device="cpu")
     trainer.objective.train()
     batch = samples(trainer, 0, 4)
-    with pytest.raises(FloatingPointError):
-        trainer.train_step(batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan"))))
-    path = tmp_path / "nonfinite_step_00000000.pth"
-    content = torch.load(path, weights_only=True)
-    content["batches"] = [batch._asdict()]
-    torch.save(content, path)
+    path = dump_of_a_finite_step(trainer, batch)
     losses = trainer.forward(batch, 0, 0)
     capsys.readouterr()
     assert replay(path, device="cpu") == 0
@@ -202,11 +209,6 @@ def test_a_replayed_float16_step_has_the_gradient_scale_of_the_run(small_experim
     trainer.objective.train()
     set_scale(trainer, 2.0**40)  # far more than a new scaler's, which makes no gradient of this step overflow
     batch = samples(trainer, 0, 4)
-    with pytest.raises(FloatingPointError):
-        trainer.train_step(batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan"))))
-    path = tmp_path / "nonfinite_step_00000000.pth"
-    content = torch.load(path, weights_only=True)
-    content["batches"] = [batch._asdict()]
-    torch.save(content, path)
+    path = dump_of_a_finite_step(trainer, batch)
     assert replay(path, device="cpu") == 1
     assert "not finite: gradients" in capsys.readouterr().out
