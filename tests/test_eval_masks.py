@@ -1,5 +1,6 @@
 """Masks of a test: made from its boxes, resumed, never mixed, and scored by hand-computed J."""
 
+import json
 import os
 import runpy
 import signal
@@ -106,6 +107,17 @@ def test_masks_of_other_weights_are_not_mixed_in(tmp_path):
         claim_masks(tmp_path, "refine", other, overwrite=False)
     claim_masks(tmp_path, "refine", other, overwrite=True)
     assert not (tmp_path / "masks" / "refine" / "one").exists()
+
+
+def test_masks_of_a_version_that_hashed_files_stay_with_a_remark(tmp_path):
+    record = MaskRecord("alpha_refine", "abc", None, "code")
+    (tmp_path / "masks" / "refine" / "one").mkdir(parents=True)
+    earlier = {"backend": "alpha_refine", "checkpoint_sha256": "abc", "threshold": None, "code_sha256": "99"}
+    (tmp_path / "masks" / "refine" / "masks.json").write_text(json.dumps(earlier))
+    remark = claim_masks(tmp_path, "refine", record, overwrite=False)
+    assert remark is not None and "a version whose code cannot be compared" in remark
+    with pytest.raises(ValueError, match="--overwrite"):
+        claim_masks(tmp_path, "refine", MaskRecord("alpha_refine", "def", None, "code"), overwrite=False)
 
 
 def test_a_sequence_that_fails_is_reported_and_the_others_are_finished(arguments, videos, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Whose results a folder holds: the same run goes on, every other one is refused, and nothing is lost."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path: Path) -> N
         ({"settings": None}, "settings.update score, now None"),
         ({"config": "x"}, "config mmg_tiny, now x"),
         ({"tracker": "y"}, "tracker mmg, now y"),
-        ({"code_sha256": "cd" * 32}, "code_sha256 efef"),
+        ({"code": "cd" * 32}, "code efef"),
         ({"versions": changed(torch="2.16.0+cpu")}, "release of torch 2.15, now 2.16"),
         ({"versions": changed(opencv="4.12.0")}, "release of opencv 5.0, now 4.12"),
         ({"versions": changed(timm="1.1.0")}, "release of timm 1.0, now 1.1"),
@@ -109,6 +110,22 @@ def test_results_of_nobody_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ValueError, match=r"no run\.json"):
         claim_folder(tmp_path, RECORD, overwrite=False)
+
+
+def test_results_of_a_version_that_hashed_files_go_on_with_a_remark(tmp_path: Path) -> None:
+    claim_folder(tmp_path, RECORD, overwrite=False)
+    write(tmp_path)
+    file = tmp_path / "run.json"
+    fields = json.loads(file.read_text())
+    del fields["code"]
+    file.write_text(json.dumps({**fields, "code_sha256": "99" * 32}))
+    for _ in range(2):
+        remark = claim_folder(tmp_path, RECORD, overwrite=False)
+        assert remark is not None and "a version whose code cannot be compared" in remark
+    kept = read_record(tmp_path)
+    assert kept is not None and kept.code is None, "what stays was not made by this code"
+    with pytest.raises(ValueError, match="another run"):
+        claim_folder(tmp_path, dataclasses.replace(RECORD, checkpoint_sha256="cd" * 32), overwrite=False)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"tracker": "mmg"}', "\x00", "null"])

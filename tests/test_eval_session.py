@@ -1,5 +1,6 @@
 """A test from names to result files: devices, what is refused before anything is tracked, and what is never mixed."""
 
+import ast
 import dataclasses
 import shutil
 import struct
@@ -17,18 +18,17 @@ from lib.config.schema import Experiment
 from lib.data.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.fingerprint import (
-    BOXES,
-    MASKS,
     bare_code,
-    code_files,
     code_sha256,
     package_versions,
+    used_code,
     video_fingerprint,
 )
+from lib.eval.mask_session import CODE as MASK_CODE
 from lib.eval.record import read_record
 from lib.eval.replaced import FOLDER
 from lib.eval.results import read_boxes
-from lib.eval.session import PinnedTracker, run_test, spread_over
+from lib.eval.session import CODE, PinnedTracker, run_test, spread_over
 from lib.models.build import build_model
 from lib.models.trained import file_sha256
 from lib.tracker import TRACKERS, TrackerSpec
@@ -199,7 +199,7 @@ def test_overwriting_refreshes_the_record(
         run()
     run(overwrite=True)
     record = read_record(folder_of(tmp_path))
-    assert record is not None and record.versions == versions and record.code_sha256 == code_sha256()
+    assert record is not None and record.versions == versions and record.code == code_sha256(CODE)
 
 
 def test_another_checkpoint_under_the_same_name_is_refused(
@@ -225,7 +225,7 @@ def test_weights_or_code_that_change_under_the_test_are_noticed(
     experiment = small_experiment("track.update=none")
     weights = save_random_model(tmp_path / "latest.pth", experiment)
     spec = TrackerSpec("mmg", checkpoint=weights, device="cpu")
-    pinned = PinnedTracker(spec, file_sha256(weights), code_sha256())
+    pinned = PinnedTracker(spec, file_sha256(weights), code_sha256(CODE))
     pinned.build()
     with pytest.raises(ValueError, match="code of the tracker has changed"):
         dataclasses.replace(pinned, code_sha256="ab" * 32).build()
@@ -256,17 +256,50 @@ def test_names_that_would_share_a_file_are_refused(videos: Path, run: Callable[.
 
 
 def test_code_is_what_runs_not_what_is_said_about_it() -> None:
-    plain = bare_code("def f(x):\n    return x + 1\n")
-    assert bare_code('"""About."""\n\n\ndef f(x):  # comment\n    """Return more."""\n    return (x + 1)\n') == plain
-    assert bare_code("def f(x):\n    return x + 2\n") != plain
-    assert bare_code('class A:\n    """Empty."""\n') == bare_code("class A:\n    pass\n")
+    def bare(source: str) -> str:
+        return bare_code(ast.parse(source))
+
+    plain = bare("def f(x):\n    return x + 1\n")
+    assert bare('"""About."""\n\n\ndef f(x):  # comment\n    """Return more."""\n    return (x + 1)\n') == plain
+    assert bare("def f(x):\n    return x + 2\n") != plain
+    assert bare('class A:\n    """Empty."""\n') == bare("class A:\n    pass\n")
 
 
 def test_the_code_that_counts_is_what_a_tracker_runs() -> None:
-    names = {f"{path.parent.name}/{path.name}" for path in code_files(BOXES)}
-    assert {"tracker/mmg.py", "tracker/classical.py", "models/head.py", "data/crop.py", "data/image.py"} <= names
-    assert not names & {"tracker/live.py", "eval/metrics.py", "train/trainer.py", "tracker/alpha_refine.py"}
-    assert {"refine.py", "alpha_refine.py"} <= {path.name for path in code_files(MASKS)}
+    def names(starts: tuple[type, ...]) -> set[str]:
+        return {name for _, name in used_code([(start.__module__, start.__name__) for start in starts])}
+
+    boxes, masks = names(CODE), names(MASK_CODE)
+    assert {"MMGTracker", "OpenCVTracker", "PyramidCornerHead", "CropWindow", "decode_image", "tracking_dtype"} <= boxes
+    assert not boxes & {"track_video", "success_curve", "Trainer", "AlphaRefineNet", "TrainingSet"}
+    assert {"MaskSpec", "AlphaRefineNet", "StretchedWindow"} <= masks
+
+
+def test_moved_code_is_the_same_code_and_changed_code_is_not(tmp_path: Path) -> None:
+    top = "_SIDE = 3\n\n\ndef grow(x):\n    return x + _SIDE\n\n\n"
+    use = "class Tracker:\n    def step(self, x):\n        {}return grow(x)\n"
+    apart = "from lib.data.a import grow\n\n\n" + use.format("")
+    layouts = {
+        "apart": {"data/a.py": top, "tracker/b.py": apart},
+        "within": {"data/z.py": top, "tracker/b.py": use.format("from lib.data.z import grow\n\n        ")},
+        "folded": {"tracker/b.py": '"""About."""\n' + top + use.format("")},
+        "module": {"data/a.py": top, "tracker/b.py": "from lib.data import a\ngrow = a.grow\n" + use.format("")},
+        "changed": {
+            "data/a.py": top.replace("3", "4"),
+            "tracker/b.py": "from lib.data.a import grow\n" + use.format(""),
+        },
+    }
+    found = {}
+    for layout, files in layouts.items():
+        for path, text in files.items():
+            file = tmp_path / layout / "lib" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            (file.parent / "__init__.py").touch()
+            file.write_text(text + "\n\ndef unused():\n    return 0\n")
+        found[layout] = set(used_code([("lib.tracker.b", "Tracker")], tmp_path / layout).values())
+    assert len(found["apart"]) == 3
+    assert found["apart"] == found["within"] == found["folded"] != found["changed"]
+    assert found["apart"] < found["module"]
 
 
 def test_a_video_is_told_by_length_box_and_picture() -> None:

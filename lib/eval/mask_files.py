@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,13 +30,13 @@ class MaskRecord:
         backend: a key of `lib.tracker.refine.MASK_BACKENDS`.
         checkpoint_sha256: of the weights; None for a backend without.
         threshold: asked for instead of the checkpoint's own; None where it was not.
-        code_sha256: of the code that makes masks.
+        code: of the code that makes masks.
     """
 
     backend: str
     checkpoint_sha256: str | None
     threshold: float | None
-    code_sha256: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def mask_names(results: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -> None:
+def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -> str | None:
     """Make `masks/<name>` ready for masks of `record`, never mixing them with another's.
 
     Args:
@@ -106,19 +107,38 @@ def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -
         record: of the run that starts now.
         overwrite: remove another's masks instead of refusing.
 
+    Returns:
+        A remark for the user, when earlier masks stay that were made by a version whose code cannot be compared.
+
     Raises:
         ValueError: the folder holds masks of another backend, checkpoint, threshold or code.
     """
     folder = results / MASKS / name
     file = folder / _RECORD
-    wanted = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
-    if folder.is_dir() and any(_folders(folder)) and (not file.is_file() or file.read_text("utf-8") != wanted):
-        if not overwrite:
-            raise ValueError(f"{folder} holds masks of other weights, another threshold or older code: give "
-                             "--overwrite to replace them, or another --results-dir to keep both")  # fmt: skip
-        shutil.rmtree(folder)
+    wanted = dataclasses.asdict(record)
+    if folder.is_dir() and any(_folders(folder)):
+        present = _read_record(file)
+        earlier = {**present, "code": record.code} if "code_sha256" in present else {}
+        earlier.pop("code_sha256", None)
+        if earlier == wanted and not overwrite:
+            return f"{folder}: earlier masks there are of a version whose code cannot be compared with today's"
+        if present != wanted:
+            if not overwrite:
+                raise ValueError(f"{folder} holds masks of other weights, another threshold or older code: give "
+                                 "--overwrite to replace them, or another --results-dir to keep both")  # fmt: skip
+            shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole({file: wanted})
+    write_whole({file: json.dumps(wanted, indent=2) + "\n"})
+    return None
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    """Return what the record says; nothing where there is none, or it cannot be understood."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _folders(folder: Path) -> Iterator[Path]:

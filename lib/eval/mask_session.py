@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from lib.data.frames import ImageFiles, VideoFile
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import choose_sequences, find_benchmark
-from lib.eval.fingerprint import MASKS as MASK_CODE
 from lib.eval.fingerprint import code_sha256
 from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
 from lib.eval.ranks import join_ranks
@@ -29,6 +29,8 @@ from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.build import choose_device
 from lib.tracker.refine import MaskBackend, MaskSpec
+
+CODE = (MaskSpec, ImageFiles, VideoFile)  # what makes masks, with all that these use
 
 
 def run_masks(
@@ -62,7 +64,9 @@ def run_masks(
     results = results_dir / spec.name / spec.config_name / spec.benchmark
     name = masks.label
     with join_ranks() as ranks:
-        ranks.from_main(lambda: claim_masks(results, name, _describe(masks), overwrite))
+        remark = ranks.from_main(lambda: claim_masks(results, name, _describe(masks), overwrite))
+        if remark and ranks.is_main:
+            print(f"note: {remark}", file=sys.stderr)
         waiting: dict[int, int] = {}
         for index in indices[ranks.rank :: ranks.count]:
             files = SequenceMasks(results, name, dataset.names[index])
@@ -138,7 +142,7 @@ def make_masks(
 
 def _describe(masks: MaskSpec) -> MaskRecord:
     checkpoint = None if masks.checkpoint is None else file_sha256(masks.checkpoint)
-    return MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256(MASK_CODE))
+    return MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256(CODE))
 
 
 def _report(outcomes: list[Outcome], num_complete: int, results: Path, name: str) -> None:

@@ -28,7 +28,8 @@ class RunRecord:
         checkpoint_sha256: of the file with the weights; None for a tracker without.
         settings: the config's `track` section; None for a tracker without.
         versions: of the packages that boxes depend on.
-        code_sha256: of the code that makes boxes, `fingerprint.code_sha256`.
+        code: of the code that makes boxes, `fingerprint.code_sha256`; None in records of earlier versions, which noted
+            a hash of files that cannot be computed any more since these have moved.
         videos: `fingerprint.video_fingerprint` by sequence.
         batch: sequences that advanced at once, so that the time of a frame is that of a step divided by their number;
             the network's answers may differ in their last digits, too.
@@ -40,7 +41,7 @@ class RunRecord:
     checkpoint_sha256: str | None
     settings: dict[str, Any] | None
     versions: dict[str, str]
-    code_sha256: str | None = None
+    code: str | None = None
     videos: dict[str, str] = field(default_factory=dict)
     batch: int = 1
 
@@ -55,8 +56,9 @@ def read_record(folder: Path) -> RunRecord | None:
     if not path.is_file():
         return None
     try:
-        record = RunRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        record = RunRecord(**{name: value for name, value in fields.items() if name != "code_sha256"})
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the record of a run ({error}); {_DAMAGED_CURE}") from error
     if not isinstance(record.versions, dict) or not isinstance(record.videos, dict):
         raise ValueError(f"{path}: not the record of a run (no versions or videos); {_DAMAGED_CURE}")
@@ -66,6 +68,8 @@ def read_record(folder: Path) -> RunRecord | None:
 def describe_difference(before: RunRecord, now: RunRecord) -> str | None:
     """Say in what two records differ so that their results must not be mixed, or return None."""
     one, other = _identity(before), _identity(now)
+    if before.code is None:
+        other.pop("code", None)
     for what in {**one, **other}:
         if one.get(what) != other.get(what):
             return f"{what} {one.get(what)}, now {other.get(what)}"
@@ -83,7 +87,8 @@ def claim_folder(folder: Path, record: RunRecord, overwrite: bool, sequences: It
         sequences: what the run will track.
 
     Returns:
-        A remark for the user, when earlier results stay that were made with slightly other packages.
+        A remark for the user, when earlier results stay that were made with slightly other packages, or by a version
+        of this program whose code cannot be compared.
 
     Raises:
         ValueError: the folder holds results of another tracker, config, benchmark, checkpoint, code, release of a
@@ -103,7 +108,10 @@ def claim_folder(folder: Path, record: RunRecord, overwrite: bool, sequences: It
     remark = None
     written = record
     if present and not stranger and any(folder.glob("*.txt")):
-        written = dataclasses.replace(record, versions=present.versions, videos={**present.videos, **record.videos})
+        kept = {"versions": present.versions, "code": present.code}
+        written = dataclasses.replace(record, **kept, videos={**present.videos, **record.videos})
+        if present.code is None and record.code is not None:
+            remark = f"{folder}: earlier results there are of a version whose code cannot be compared with today's"
         if present.versions != record.versions:
             changed = sorted(name for name in record.versions if present.versions.get(name) != record.versions[name])
             remark = f"{folder}: earlier results there were made with other versions of {', '.join(changed)}"
@@ -122,7 +130,7 @@ def _identity(record: RunRecord) -> dict[str, Any]:
         "benchmark": record.benchmark,
         "checkpoint_sha256": record.checkpoint_sha256,
         **{f"settings.{key}": value for key, value in (record.settings or {}).items()},
-        "code_sha256": record.code_sha256,
+        **({"code": record.code} if record.code else {}),
         "batch": record.batch,
         **{f"release of {name}": release for name, release in releases.items()},
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from lib.data.frames import ImageFiles, VideoFile
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import check_update_intervals, choose_sequences, find_benchmark
 from lib.eval.fingerprint import code_sha256, package_versions, video_fingerprint
@@ -20,6 +21,9 @@ from lib.eval.runner import RunSummary, join_summaries, run_benchmark
 from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
+from lib.tracker.lockstep import LockstepTracker
+
+CODE = (TrackerSpec, LockstepTracker, ImageFiles, VideoFile)  # what makes boxes, with all that these use
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class PinnedTracker:
 
     def build(self) -> Tracker:
         """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when weights or code have changed."""
-        if code_sha256() != self.code_sha256:
+        if code_sha256(CODE) != self.code_sha256:
             raise ValueError("the code of the tracker has changed since the test began: start the test again")
         tracker = self.spec.build()
         checkpoint = self.spec.checkpoint_file
@@ -107,7 +111,7 @@ def run_test(
         devices = spread_over(visible_devices(spec.choose_device()), num_workers, ranks.local_rank)
         part, error = _run_part(
             [
-                PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256, record.code_sha256)
+                PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256, record.code)
                 for device in devices
             ],
             dataset,
@@ -154,7 +158,7 @@ def _describe(spec: TrackerSpec) -> RunRecord:
         checkpoint_sha256=None if checkpoint is None else file_sha256(checkpoint),
         settings=settings,
         versions=package_versions() | spec.runtime,
-        code_sha256=code_sha256(),
+        code=code_sha256(CODE),
     )
 
 
