@@ -15,7 +15,6 @@ from lib.eval.outputs import Outputs, write_ablations, write_outputs
 from lib.eval.published import PAPER, PublishedTable, read_published
 from lib.eval.tables import format_published
 from lib.eval.trackingnet import format_server_scores, score_as_server
-from lib.eval.vot_scores import format_vot_analysis, read_vot_analysis
 
 _PICTURES = 8
 _EXAMPLES = """examples:
@@ -109,13 +108,15 @@ def _analyze_vot(arguments: argparse.Namespace) -> int:
         raise ValueError("name one workspace of the VOT toolkit: python tracking/analyze.py vot WORKSPACE")
     allowed = {"benchmark", "results", "rows", "published", "out", "no_plots"}
     refuse_options(_parser(), arguments, allowed, arguments.benchmark)
+    # draws with matplotlib, too, which is slow to import
+    from lib.eval.vot_plots import plot_vot_analysis
+    from lib.eval.vot_scores import format_vot_analysis, read_vot_analysis
+
     workspace = Path(arguments.results[0])
     analysis = read_vot_analysis(workspace)
     published = tuple(table for file in (PAPER, *arguments.rows) for table in read_published(file, "vot2020"))
     print(format_vot_analysis(analysis, published))
     if not arguments.no_plots:
-        from lib.eval.vot_plots import plot_vot_analysis  # matplotlib is slow to import
-
         folder = arguments.out or Path("analysis") / "vot" / workspace.resolve().name
         plot_vot_analysis(analysis, published, folder)
         print(f"\nplots in {folder}")

@@ -4,7 +4,6 @@ from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.eval.ablation_tables import ablations_to_csv, ablations_to_json, ablations_to_latex, format_ablations
 from lib.eval.ablations import Ablations
 from lib.eval.analysis import Analysis
 from lib.eval.comparison import compare, format_comparison
@@ -75,6 +74,10 @@ def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], out
 
 def write_ablations(summaries: Indexed[Ablations], outputs: Outputs) -> None:
     """Print the ablation tables and write the files that are wanted; errors as in `write_outputs`."""
+    # draws with matplotlib, too, which takes longer to import than most tables to compute
+    from lib.eval.ablation_plot import plot_ablations
+    from lib.eval.ablation_tables import ablations_to_csv, ablations_to_json, ablations_to_latex, format_ablations
+
     print(format_ablations(summaries))
     if outputs.json:
         _write(outputs.json, ablations_to_json(summaries))
@@ -83,8 +86,6 @@ def write_ablations(summaries: Indexed[Ablations], outputs: Outputs) -> None:
     if outputs.latex:
         _write(outputs.latex, ablations_to_latex(summaries))
     if outputs.plots and any(summary.analysis for summary in summaries):
-        from lib.eval.ablation_plot import plot_ablations
-
         plot_ablations(summaries, outputs.plots)
         print(f"plots in {outputs.plots}")
 

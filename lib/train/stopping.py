@@ -5,7 +5,7 @@ from types import FrameType, TracebackType
 
 import torch
 
-from lib.train import distributed
+from lib.train.distributed import largest_over_ranks
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,7 +33,7 @@ class StopSignals:
 
     def agreed(self, device: torch.device) -> int:
         """Return the signal that any of the processes has caught, or 0; all have to ask at the same point."""
-        return int(distributed.largest_over_ranks(torch.tensor(self.number, device=device)))
+        return int(largest_over_ranks(torch.tensor(self.number, device=device)))
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.number = number

@@ -5,13 +5,12 @@ import math
 import cv2
 import numpy as np
 
-_RANDOM = np.random.Generator
 _STOPS = 5
 # Neighbouring stops differ in brightness, or a palette would have no contrast.
 _ZIGZAG = np.array((0.5, 0.1, 0.65, 0.0, 0.35))
 
 
-def noise_field(rng: _RANDOM, height: int, width: int, persistence: float, top: int = 255) -> np.ndarray:
+def noise_field(rng: np.random.Generator, height: int, width: int, persistence: float, top: int = 255) -> np.ndarray:
     """Draw fractal noise: octaves of random grids, each twice as fine and `persistence` times as strong.
 
     Returns:
@@ -32,7 +31,7 @@ def noise_field(rng: _RANDOM, height: int, width: int, persistence: float, top: 
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def pattern_field(rng: _RANDOM, height: int, width: int) -> np.ndarray:
+def pattern_field(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw one of the texture families in (height, width) uint8: noise, stripes, checks, rings, patches, gradient."""
     family = rng.random()
     if family < 0.3:
@@ -56,7 +55,7 @@ def pattern_field(rng: _RANDOM, height: int, width: int) -> np.ndarray:
     return np.abs(phase.astype(np.int32) % 510 - 255).astype(np.uint8)
 
 
-def palettes(rng: _RANDOM, count: int, length: int) -> np.ndarray:
+def palettes(rng: np.random.Generator, count: int, length: int) -> np.ndarray:
     """Draw smooth runs of mostly muted colours, (count, length, 3) float32 RGB up to 255, for `colourise`."""
     hues, saturations = rng.normal(size=(2, count, _STOPS))
     pure, base, spread, dark, bright = rng.random((5, count, 1))
@@ -77,7 +76,7 @@ def colourise(field: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return pixels[..., None].view(np.uint8)
 
 
-def _phases(rng: _RANDOM, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _phases(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return two perpendicular ramps around the picture's middle, bent a little, 256 per random period."""
     random_period, turn, bend_strength = rng.random(3).tolist()
     step = 256 / (max(height, width) * (0.1 + 0.5 * random_period))
