@@ -12,11 +12,11 @@ from lib.config.load import load
 from lib.data import benchmark_crops
 from lib.data.benchmark import describe, in_new_process, profile_data
 from lib.data.benchmark_frames import draw_videos, piece_videos
+from lib.data.crop_cache.cache import RegionDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.memory import make_tree, measure_memory
-from lib.data.region_cache import RegionDataset
 from lib.data.sample_cost import STAGES, measure_data, measure_in_turns
 from lib.data.scene import Scene
 

@@ -15,13 +15,13 @@ from lib.config import paths
 from lib.config.schema import Experiment
 from lib.data import datasets
 from lib.data.check import Selection, SplitReport, check, describe, parse_selection
-from lib.data.cut_regions import cut_regions
+from lib.data.crop_cache.cache import Reach
+from lib.data.crop_cache.cut import cut_regions
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, trackingnet
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.folder import FolderDataset
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.inspection import find_problems
-from lib.data.region import Reach
 from lib.data.sequence import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.data.datasets.annotation import parse_range, read_split_file
 from lib.data.datasets.got10k import GOT10K_SPLITS, split_numbers
-from lib.data.datasets.split_files import parse_range, read_split_file
 
 FACTS = Path(__file__).resolve().parents[2] / "shared" / "facts"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib.data.datasets import open_dataset
-from lib.data.frames import ImageFiles
+from lib.data.images.frames import ImageFiles
 from lib.data.pack import pack_folder
 from lib.data.sequence import Sequence
 

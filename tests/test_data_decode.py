@@ -13,11 +13,12 @@ import pytest
 from torch.utils.data import DataLoader
 
 from lib.config.load import load
-from lib.data import jpeg, picture, turbojpeg
 from lib.data.crop import CropWindow
-from lib.data.frames import ArrayFrames, ImageFiles, read_image
-from lib.data.jpeg import Part, decode_jpeg, decode_part, read_header
-from lib.data.picture import EncodedImage, UnreadableFrameError, cut_decoded, cut_picture, open_picture
+from lib.data.images import decode as jpeg
+from lib.data.images import picture, turbojpeg
+from lib.data.images.decode import Part, decode_jpeg, decode_part, read_header
+from lib.data.images.frames import ArrayFrames, ImageFiles, read_image
+from lib.data.images.picture import EncodedImage, UnreadableFrameError, cut_decoded, cut_picture, open_picture
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 

@@ -9,7 +9,7 @@ import pytest
 from lib.data.crop import CropWindow, Part
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.picture import DrawnPicture, cut_picture
+from lib.data.images.picture import DrawnPicture, cut_picture
 from lib.data.scene import Scene, SceneStyle
 from lib.data.sequence import SceneDataset
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.frames import ArrayFrames, ImageFiles, MaskFiles, VideoFile, read_image
+from lib.data.images.frames import ArrayFrames, ImageFiles, MaskFiles, VideoFile, read_image
 
 RED_GREEN = np.array([[[200, 10, 30], [10, 220, 40]]], dtype=np.uint8)  # (1, 2, 3) RGB
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from lib.config.refine_schema import RefineCrop, RefineData
-from lib.data.crop import CropWindow
+from lib.data.crop import CropWindow, StretchedWindow
 from lib.data.datasets import open_dataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.mask_set import MaskSet
 from lib.data.sequence import Sequence
-from lib.data.stretched_window import StretchedWindow
 from lib.data.training_set import MixedSource, sample_id
 
 PLAIN = RefineData(
@@ -110,7 +109,7 @@ def test_frames_of_a_sample_are_no_farther_apart_than_allowed():
 
 
 def test_unreadable_frames_are_an_error_or_counted(tmp_path: Path):
-    from lib.data.frames import ImageFiles
+    from lib.data.images.frames import ImageFiles
 
     broken = Painted()
     missing = ImageFiles([tmp_path / f"{frame}.png" for frame in range(30)])

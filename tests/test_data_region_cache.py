@@ -13,17 +13,15 @@ import pytest
 from lib.config.load import load
 from lib.data.augment import jitter_box
 from lib.data.crop import CropWindow
-from lib.data.cut_regions import QUALITY, cut_frame, cut_regions
+from lib.data.crop_cache.cache import Extent, Reach, RegionDataset
+from lib.data.crop_cache.cut import QUALITY, cut_frame, cut_regions
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
-from lib.data.frames import ArrayFrames
-from lib.data.image import decode_image
-from lib.data.names import Names
+from lib.data.images.decode import decode_image
+from lib.data.images.frames import ArrayFrames
+from lib.data.images.picture import EncodedImage, cut_decoded, cut_picture, open_picture
 from lib.data.packed import PackWriter
-from lib.data.picture import EncodedImage, cut_decoded, cut_picture, open_picture
-from lib.data.region import Extent, Reach
-from lib.data.region_cache import RegionDataset
-from lib.data.sequence import Sequence
+from lib.data.sequence import Names, Sequence
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 from lib.data.tree import open_tree
 from lib.eval.benchmarks import find_benchmark

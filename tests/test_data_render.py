@@ -12,7 +12,7 @@ import pytest
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.render import open_drawn, render_dataset
 from lib.data.scene import SceneStyle
 from lib.data.sequence import Sequence

@@ -15,8 +15,8 @@ from lib.data.cutout import CutoutRecipe, PhotoLooks
 from lib.data.datasets import open_dataset
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.images.picture import UnreadableFrameError
 from lib.data.pack import pack_folder
-from lib.data.picture import UnreadableFrameError
 from lib.data.scene import Scene
 from lib.data.scene.actor import Actor
 from lib.data.scene.motion import Motion, Oscillation, Straight

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from lib.config.load import load
 from lib.data.clips import middle_box, open_clip
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.frames import read_image
+from lib.data.images.frames import read_image
 from lib.draw import (
     PALETTE,
     TRUTH,

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from lib.config.load import experiment_to_dict, flatten, load
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.ablation_plot import draw_ablations, plot_ablations
 from lib.eval.ablation_tables import ablations_to_csv, ablations_to_json, ablations_to_latex, format_ablations

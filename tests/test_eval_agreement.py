@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.agreement import compare_boxes
 from lib.models.mmg import TrackOutput

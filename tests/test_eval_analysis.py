@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.analysis import Analysis, Result, analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, choose_sequences, find_benchmark

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Frames, Sequence
 from lib.eval.results import ResultFiles, read_boxes
 from lib.eval.runner import RunSummary, run_benchmark

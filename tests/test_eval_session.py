@@ -15,7 +15,7 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.fingerprint import (
     bare_code,

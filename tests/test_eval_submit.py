@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.record import RunRecord, claim_folder
 from lib.eval.results import ResultFiles

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.frames import read_image
+from lib.data.images.frames import read_image
 from lib.eval.vot_mask import decode_mask
 from lib.eval.vot_registry import VotEntry, add_tracker, describe_tracker
 from lib.eval.vot_scores import read_vot_analysis

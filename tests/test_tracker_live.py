@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.frames import ArrayFrames, VideoFile
+from lib import mp4
+from lib.data.images.frames import ArrayFrames, VideoFile
 from lib.draw import GREY, PALETTE
-from lib.tracker import mp4
+from lib.mp4 import Mp4Writer
 from lib.tracker.base import Prediction
 from lib.tracker.live import annotate, open_video, parse_box, track_video
-from lib.tracker.mp4 import Mp4Writer
 from lib.tracker.several import OneByOne
 from lib.tracker.window import select_box
 

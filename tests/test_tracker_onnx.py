@@ -19,18 +19,18 @@ import torch
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.frames import VideoFile
+from lib.data.images.frames import VideoFile
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
 from lib.eval.tracking import cpu_threads
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.trained import file_sha256
+from lib.mp4 import Mp4Writer
 from lib.tracker import TrackerSpec, export, onnx_network
 from lib.tracker.base import Prediction, Tracker
 from lib.tracker.export import draw_crops, export_tracker
 from lib.tracker.mmg import MMGTracker
-from lib.tracker.mp4 import Mp4Writer
 from lib.tracker.onnx_network import OnnxNetwork, choose_onnx_device
 from lib.tracker.recipe import KEY, TrackingRecipe
 from lib.tracker.template_update import TemplateUpdate

@@ -14,9 +14,9 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.data.frames import VideoFile
+from lib.data.images.frames import VideoFile
 from lib.models.build import build_model
-from lib.tracker.mp4 import Mp4Writer
+from lib.mp4 import Mp4Writer
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "demo.py"
 

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import torch
 
-from lib.data.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.train import environment
 from lib.train.environment import code_version, describe_environment, fingerprint, record_environment

@@ -10,7 +10,7 @@ import pytest
 
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.frames import read_image
+from lib.data.images.frames import read_image
 from lib.data.training_set import MixedSource, TrainingSet, sample_id
 from lib.draw import TRUTH
 from lib.train.montage import picture_training_samples

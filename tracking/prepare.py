@@ -7,11 +7,11 @@ from pathlib import Path
 from lib.config.cli import run
 from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
-from lib.data.cut_regions import QUALITY, cut_regions
+from lib.data.crop_cache.cache import Reach
+from lib.data.crop_cache.cut import QUALITY, cut_regions
 from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS
 from lib.data.pack import pack_folder
-from lib.data.region import Reach
 from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
 from lib.eval.vot_workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 

@@ -43,3 +43,24 @@ def _check_tracker(experiment: Experiment, file: str) -> None:
     if crop.search_factor < crop.template_factor:
         raise ValueError(f"{file}: crop.search_factor {crop.search_factor} is smaller than crop.template_factor "
                          f"{crop.template_factor}: the search region must show more than the template")  # fmt: skip
+
+
+def check_stage(experiment: Experiment) -> None:
+    """Refuse an experiment whose sections do not fit its stage.
+
+    Raises:
+        ValueError: what does not fit, and the cure.
+    """
+    train = experiment.train
+    if train.stage == "tracker":
+        if experiment.data.negatives:
+            raise ValueError(f"data.negatives is {experiment.data.negatives}, and train.stage: tracker learns boxes, "
+                             "which negatives have not; set it to 0, or train.stage to score")  # fmt: skip
+        return
+    if not experiment.model.score.enabled:
+        raise ValueError("train.stage: score trains the score module, and model.score.enabled is false")
+    if not experiment.data.negatives:
+        raise ValueError("train.stage: score needs samples without the target: set data.negatives, to 0.5 by custom")
+    if train.start_from is None:
+        raise ValueError("train.stage: score starts from the weights of a finished first stage: set train.start_from "
+                         "to its checkpoint, or to the config whose run in runs/ has it")  # fmt: skip

@@ -13,8 +13,7 @@ import yaml
 from lib.config.consistency import check_together
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
-from lib.config.suggest import suggest
-from lib.config.text import read_text
+from lib.config.text import read_text, suggest
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import yaml
 
 from lib.config.load import EXPERIMENTS
-from lib.config.suggest import suggest
-from lib.config.text import read_text
+from lib.config.text import read_text, suggest
 
 PATHS_FILE = EXPERIMENTS / "paths.yaml"
 

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from lib.data.file_kinds import PICTURES
-from lib.data.image import decode_8bit, decode_image
-from lib.data.jpeg import decode_jpeg, is_jpeg, read_header
-from lib.data.picture import UnreadableFrameError
+from lib.data.images.decode import decode_8bit, decode_image, decode_jpeg, is_jpeg, read_header
+from lib.data.images.picture import UnreadableFrameError
 from lib.data.tree import TreePath
 
 _MASKS = "mask"

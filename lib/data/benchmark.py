@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lib.config.schema import Experiment
 from lib.data.benchmark_frames import QUALITY, draw_videos, piece_videos
 from lib.data.datasets import open_dataset
-from lib.data.jpeg import describe_decoder
+from lib.data.images.decode import describe_decoder
 from lib.data.memory import describe_memory, make_tree, measure_memory
 from lib.data.sample_cost import STAGES, DataCost, measure_data
 from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id

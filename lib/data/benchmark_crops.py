@@ -10,9 +10,9 @@ import numpy as np
 from lib.config.schema import Experiment
 from lib.data.benchmark import StoredSet, in_new_process
 from lib.data.benchmark_frames import draw_videos, piece_videos
-from lib.data.cut_regions import cut_regions
+from lib.data.crop_cache.cache import Reach
+from lib.data.crop_cache.cut import cut_regions
 from lib.data.datasets import open_dataset
-from lib.data.region import Reach
 from lib.data.sample_cost import DataCost, measure_in_turns
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 

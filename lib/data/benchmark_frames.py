@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from lib.data.file_kinds import PICTURES
-from lib.data.frames import read_image
+from lib.data.images.frames import read_image
 from lib.data.scene import Scene, SceneStyle
 
 HEIGHT, WIDTH = 720, 1280

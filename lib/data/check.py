@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.data.album import list_photographs
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, published_size, stated_root
 from lib.data.datasets.coco import CocoDataset

@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 
 from lib.config.schema import Data
-from lib.data.frames import ArrayFrames
-from lib.data.picture import DrawnPicture, Picture, UnreadableFrameError, open_picture
-from lib.data.region_cache import RegionDataset
+from lib.data.crop_cache.cache import RegionDataset
+from lib.data.images.frames import ArrayFrames
+from lib.data.images.picture import DrawnPicture, Picture, UnreadableFrameError, open_picture
 from lib.data.sampler import draw_triplet, is_eligible
 from lib.data.sequence import Frames, Scene, SceneDataset, Sequence, SequenceDataset
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from lib.data.album import Album, list_photographs
 from lib.data.crop import CropWindow
+from lib.data.crop_cache.cache import RegionDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.listing import list_names
-from lib.data.frames import ImageFiles
-from lib.data.picture import cut_picture, open_picture
-from lib.data.region_cache import RegionDataset
+from lib.data.images.frames import ImageFiles
+from lib.data.images.picture import cut_picture, open_picture
 from lib.data.sequence import SceneDataset, Sequence, SequenceDataset
 from lib.data.tree import TreePath, open_tree
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
-from lib.data.picture import FilePicture, Picture, cut_decoded
+from lib.data.images.picture import FilePicture, Picture, cut_decoded
 from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 

@@ -1,5 +1,6 @@
 """One annotated video, and the small contract that every data set fulfils."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -125,3 +126,17 @@ class SceneDataset(Protocol):
     def scene(self, index: int, difficulty: float = 1.0) -> Scene:
         """Return scene `index`; `difficulty` in [0, 1] lets a curriculum start with easier ones."""
         ...
+
+
+class Names(Indexed[str]):
+    """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
+
+    def __init__(self, names: Iterable[str] | np.ndarray) -> None:
+        """Take names, or an array of UTF-8 bytes such as `array` returns."""
+        self.array = names if isinstance(names, np.ndarray) else np.array([name.encode() for name in names], dtype="S")
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return bytes(self.array[index]).decode()

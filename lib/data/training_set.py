@@ -14,9 +14,9 @@ from lib.config.schema import Crop, Data
 from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 from lib.data.clips import Clip, View, open_clip
 from lib.data.crop import CropWindow
-from lib.data.jpeg import warn_if_slow
-from lib.data.picture import Picture, UnreadableFrameError, cut_picture
-from lib.data.region_cache import RegionDataset
+from lib.data.crop_cache.cache import RegionDataset
+from lib.data.images.decode import warn_if_slow
+from lib.data.images.picture import Picture, UnreadableFrameError, cut_picture
 from lib.data.sequence import SceneDataset, SequenceDataset
 from lib.data.skipped import SkippedFrames
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.eval.benchmarks import Benchmark
 from lib.eval.metrics import Protocol, check_predictions, got10k_overlap, score_sequence

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lib.data.datasets.split_files import read_split_file
+from lib.data.datasets.annotation import read_split_file
 from lib.eval.analysis import analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS
 from lib.eval.results import boxes_text

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
+from lib.data.crop_cache.cache import RegionDataset
 from lib.data.datasets import open_dataset, stated_root
-from lib.data.region_cache import RegionDataset
 from lib.data.sequence import SequenceDataset
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.eval.analysis import Analysis
 from lib.eval.bootstrap import Interval, mean_interval
 from lib.eval.measures import percent

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.draw import PALETTE, TRUTH, Colour, FilmFrame, film_strip, film_tile, legend_bar
 from lib.eval.analysis import Result
@@ -124,7 +124,7 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
         ValueError: another suffix than .mp4, or a rate that is not positive.
         OSError: the file cannot be written.
     """
-    from lib.tracker.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
+    from lib.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
 
     check_video(path, rate)
     path.parent.mkdir(parents=True, exist_ok=True)

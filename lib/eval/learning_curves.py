@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.eval.seeds import Spread, group_runs
 from lib.eval.tables import aligned
 

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lib.data.frames import MaskFiles
+from lib.data.images.frames import MaskFiles
 from lib.eval.results import ResultFiles, write_whole
 
 MASKS = "masks"  # folder within a folder of results

@@ -5,7 +5,7 @@ from collections.abc import Sequence as Indexed
 import cv2
 import numpy as np
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.draw import PALETTE, TRUTH, FilmFrame, film_strip, legend_bar, shade_mask
 from lib.eval.analysis import Result
 from lib.eval.film import Film

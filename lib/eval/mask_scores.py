@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data.box_mask import box_to_mask
+from lib.box import box_to_mask
 from lib.data.sequence import Frames, SequenceDataset
 from lib.eval.analysis import Result
 from lib.eval.mask_files import SequenceMasks, mask_names

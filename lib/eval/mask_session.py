@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.frames import ImageFiles, VideoFile
+from lib.data.images.frames import ImageFiles, VideoFile
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import choose_sequences, find_benchmark
 from lib.eval.fingerprint import code_sha256

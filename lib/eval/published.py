@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from lib.config.suggest import suggest
-from lib.config.text import read_text
+from lib.config.text import read_text, suggest
 from lib.eval.measures import MEASURES
 
 PAPER = Path(__file__).with_name("published") / "mmg_paper.yaml"

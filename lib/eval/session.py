@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lib.data.frames import ImageFiles, VideoFile
+from lib.data.images.frames import ImageFiles, VideoFile
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import check_update_intervals, choose_sequences, find_benchmark
 from lib.eval.fingerprint import code_sha256, package_versions, video_fingerprint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.data.sequence import SequenceDataset
 from lib.eval.analysis import find_results
 from lib.eval.benchmarks import BENCHMARKS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.frames import read_image
+from lib.data.images.frames import read_image
 from lib.eval.vot_mask import decode_mask, place_mask
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from lib.data.frames import read_image
+from lib.data.images.frames import read_image
 from lib.eval.vot_mask import box_of_mask, place_mask
 from lib.eval.vot_oracle import VotOracle
 from lib.eval.vot_registry import weights_digest

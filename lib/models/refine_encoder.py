@@ -7,7 +7,7 @@ import timm
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor
 
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.models.pretrained import load_model_state, read_checkpoint
 
 # Block and number of blocks in each stage; names and numbers are torchvision's.

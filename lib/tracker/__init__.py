@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lib.config.load import load
-from lib.config.suggest import suggest
+from lib.config.text import suggest
 from lib.models.trained import find_checkpoint, read_trained_model
 from lib.tracker.base import Tracker
 from lib.tracker.build import build_mmg_tracker, choose_device

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lib.config.load import refine_from_dict
-from lib.data.stretched_window import StretchedWindow
+from lib.data.crop import StretchedWindow
 from lib.models.pretrained import load_model_state
 from lib.models.refine import AlphaRefineNet
 from lib.models.refine_build import build_refine_model

@@ -11,11 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.data.datasets.folder import open_frames
-from lib.data.frames import VideoFile
+from lib.data.images.frames import VideoFile
 from lib.data.sequence import Frames
 from lib.draw import GREY, PALETTE, draw_boxes, draw_label, shade_mask
+from lib.mp4 import Mp4Writer
 from lib.tracker.base import Prediction, checked_box
-from lib.tracker.mp4 import Mp4Writer
 from lib.tracker.refine import MaskBackend
 from lib.tracker.several import SeveralTargets
 from lib.tracker.window import require_display, show

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from lib.config.consistency import check_stage
 from lib.config.schema import Experiment
 from lib.data.training_set import Batch, TrainingSet, sample_id
 from lib.models.attention import set_fused_attention
@@ -17,7 +18,6 @@ from lib.models.peak import PeakMeter, describe_device
 from lib.train.loading import PREFETCHED, leave_cores_to_loaders, open_loader
 from lib.train.sketch import sketched_step, synthetic_batch
 from lib.train.sources import open_sources
-from lib.train.start import check_stage
 from lib.train.timed_step import TimedStep
 
 _WARM_UP = {"cpu": 3, "cuda": 10}

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.config.paths import dataset_root
-from lib.config.suggest import suggest
+from lib.config.text import suggest
+from lib.data.crop_cache.cache import RegionDataset, is_region_cache
 from lib.data.datasets.coco import COCO_SPLITS, CocoDataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.got10k import GOT10K_SPLITS, Got10kDataset
@@ -24,7 +25,6 @@ from lib.data.datasets.trackingnet import (
     TrackingNetDataset,
 )
 from lib.data.datasets.uav123 import UAV123Dataset
-from lib.data.region_cache import RegionDataset, is_region_cache
 from lib.data.sequence import SequenceDataset
 from lib.data.tree import TreePath, open_tree
 

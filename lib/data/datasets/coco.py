@@ -16,7 +16,7 @@ import numpy as np
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
-from lib.data.frames import ImageFiles
+from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 

@@ -9,7 +9,7 @@ import numpy as np
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
 from lib.data.file_kinds import VIDEOS
-from lib.data.frames import ImageFiles, MaskFiles, VideoFile
+from lib.data.images.frames import ImageFiles, MaskFiles, VideoFile
 from lib.data.sequence import Frames, Sequence
 from lib.data.table import read_table
 from lib.data.tree import TreePath

@@ -13,10 +13,9 @@ import re
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area, read_boxes, read_flags, read_numbers
+from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_flags, read_numbers, read_split_file
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names, list_pictures
-from lib.data.datasets.split_files import parse_range, read_split_file
-from lib.data.frames import ImageFiles
+from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 

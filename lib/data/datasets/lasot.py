@@ -7,10 +7,9 @@ extension by the same authors, IJCV 2021.
 import re
 from collections.abc import Sequence as Indexed
 
-from lib.data.datasets.annotation import has_area, read_boxes, read_flags
+from lib.data.datasets.annotation import has_area, read_boxes, read_flags, read_split_file
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
-from lib.data.datasets.split_files import read_split_file
-from lib.data.frames import ImageFiles
+from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 

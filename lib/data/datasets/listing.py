@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lib.data.file_kinds import ARCHIVES, PICTURES
-from lib.data.names import Names
+from lib.data.sequence import Names
 from lib.data.tree import TreePath
 
 _DIGITS = re.compile(r"[0-9]+")

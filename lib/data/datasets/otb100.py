@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_split_file
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
-from lib.data.datasets.split_files import parse_range, read_split_file
-from lib.data.frames import ImageFiles
+from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
 from lib.data.tree import TreePath
 

@@ -5,9 +5,8 @@ Source: Wang et al., "Towards More Flexible and Accurate Object Tracking with Na
 
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import NumberedFiles, advice_to_unpack, list_names, list_pictures
-from lib.data.frames import ImageFiles
-from lib.data.names import Names
-from lib.data.sequence import Sequence
+from lib.data.images.frames import ImageFiles
+from lib.data.sequence import Names, Sequence
 from lib.data.tree import TreePath
 
 TNL2K_SPLITS = ("train", "test")

@@ -11,20 +11,21 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.frames import ImageFiles, VideoFile
-from lib.data.image import decode_image
-from lib.data.packed import PackWriter
-from lib.data.region import Reach, Region
-from lib.data.region_cache import (
+from lib.data.crop_cache.cache import (
     KINDS,
     MANIFEST,
     TABLE,
+    Reach,
+    Region,
     RegionDataset,
     StoredFrame,
     encode_manifest,
     encode_table,
     region_name,
 )
+from lib.data.images.decode import decode_image
+from lib.data.images.frames import ImageFiles, VideoFile
+from lib.data.packed import PackWriter
 from lib.data.sequence import Frames, SceneDataset, Sequence, SequenceDataset
 
 # Less shows: on photographs, crops then differ from those of whole frames by as much as two interpolations do.

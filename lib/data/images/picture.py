@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from lib.data.crop import CropWindow
-from lib.data.image import decode_image
-from lib.data.jpeg import JpegHeader, decode_jpeg, decode_part, is_jpeg, read_header
+from lib.data.images.decode import JpegHeader, decode_image, decode_jpeg, decode_part, is_jpeg, read_header
 from lib.data.sequence import Frames, Scene
 from lib.data.tree import TreePath
 

@@ -8,12 +8,16 @@ import cv2
 import numpy as np
 
 from lib.data.crop import Part
-from lib.data.turbojpeg import region_decoder
+from lib.data.images.turbojpeg import region_decoder
+
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+
 
 try:
     import simplejpeg
 except ImportError:  # wheels exist for all common platforms; elsewhere OpenCV does the same, in twice the time
     simplejpeg = None
+
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _START_OF_SCAN = 0xDA
@@ -214,3 +218,41 @@ def _decode_by_opencv(data: bytes, reduction: int) -> np.ndarray:
     if picture is None:
         raise ValueError("it cannot be decoded")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Decode an image file to (H, W, 3) uint8 RGB.
+
+    Grey is repeated into three channels, 16 bits are scaled to 8, alpha is dropped. A rotation noted in the file's
+    EXIF block is ignored, because boxes refer to the stored pixels.
+
+    Raises:
+        ValueError: why it cannot be decoded; the caller knows the name.
+    """
+    if is_jpeg(data):
+        return decode_jpeg(data, read_header(data))
+    picture = decode_8bit(data)
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    if channels not in _TO_RGB:
+        raise ValueError(f"it has {channels} channels; 1, 3 or 4 can be read")
+    return cv2.cvtColor(picture, _TO_RGB[channels])
+
+
+def decode_8bit(data: bytes) -> np.ndarray:
+    """Decode an image file to (H, W) or (H, W, channels) uint8, with the channels that it has, in OpenCV's order.
+
+    Raises:
+        ValueError: why it cannot be decoded.
+    """
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise ValueError(f"OpenCV refuses it: {' '.join(str(error).split())}") from error
+    if picture is None:
+        raise ValueError("its contents are damaged or of no known kind")
+    if picture.dtype == np.uint16:
+        # 65535 / 257 is 255; 128 is added to round.
+        picture = ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if picture.dtype != np.uint8:
+        raise ValueError(f"it holds {picture.dtype} values; images of 8 or 16 bits can be read")
+    return picture

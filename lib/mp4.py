@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.data.frames import VideoFile
+from lib.data.images.frames import VideoFile
 from lib.draw import fit_into
 
 _PROBE = 1 << 16  # bytes

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.data.image import decode_8bit, decode_image
-from lib.data.picture import FilePicture
+from lib.data.images.decode import decode_8bit, decode_image
+from lib.data.images.picture import FilePicture
 from lib.data.tree import TreePath
 
 

@@ -1,0 +1,1 @@
+"""The cache of training regions: crops with their surroundings, cut once."""

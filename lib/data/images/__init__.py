@@ -1,0 +1,1 @@
+"""Pictures: frames of a video, and what is decoded of a JPEG."""
