@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
+from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 
 
 def bright_box(crop: np.ndarray) -> np.ndarray:

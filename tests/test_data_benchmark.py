@@ -18,7 +18,7 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.memory import make_tree, measure_memory
 from lib.data.sample_cost import STAGES, measure_data, measure_in_turns
-from lib.data.scene import Scene
+from lib.data.synthetic import Scene
 
 COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 EXPERIMENT = load("mmg_tiny")

@@ -11,9 +11,10 @@ import pytest
 
 from lib.config.schema import Experiment
 from lib.data.datasets import DATASETS, open_dataset
-from lib.data.pack import pack_folder
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet
 from lib.data.sequence import Sequence
-from lib.data.training_set import MixedSource, TrainingSet, sample_id
+from lib.data.storage.lmdb_writer import pack_folder
 from lib.eval.benchmarks import BENCHMARKS
 
 HEIGHT, WIDTH = 24, 32

@@ -8,8 +8,8 @@ import pytest
 
 from lib.data.datasets import open_dataset
 from lib.data.images.frames import ImageFiles
-from lib.data.pack import pack_folder
 from lib.data.sequence import Sequence
+from lib.data.storage.lmdb_writer import pack_folder
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,9 @@ from lib.data.images import picture, turbojpeg
 from lib.data.images.decode import Part, decode_jpeg, decode_part, read_header
 from lib.data.images.frames import ArrayFrames, ImageFiles, read_image
 from lib.data.images.picture import EncodedImage, UnreadableFrameError, cut_decoded, cut_picture, open_picture
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet, collate
 from lib.data.sequence import Sequence
-from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 
 HEIGHT, WIDTH = 358, 501  # no multiples of a block
 SAMPLINGS = {

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from lib.data.scene import Scene, SceneStyle
-from lib.data.scene.actor import Actor
-from lib.data.scene.deformation import Deformation
-from lib.data.scene.motion import Motion, Oscillation, Straight
-from lib.data.scene.sprite import SpriteRecipe
+from lib.data.synthetic import Scene, SceneStyle
+from lib.data.synthetic.actor import Actor, Deformation
+from lib.data.synthetic.motion import Motion, Oscillation, Straight
+from lib.data.synthetic.sprite import SpriteRecipe
 
 
 def still_motion(x: float, y: float) -> Motion:

@@ -10,8 +10,8 @@ from lib.data.crop import CropWindow, Part
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.picture import DrawnPicture, cut_picture
-from lib.data.scene import Scene, SceneStyle
 from lib.data.sequence import SceneDataset
+from lib.data.synthetic import Scene, SceneStyle
 
 EVERYTHING = {
     "distractor_probability": 1.0,

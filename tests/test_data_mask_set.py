@@ -13,9 +13,9 @@ from lib.data.crop import CropWindow, StretchedWindow
 from lib.data.datasets import open_dataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import ArrayFrames
-from lib.data.mask_set import MaskSet
+from lib.data.samples.mask_set import MaskSet
+from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.sequence import Sequence
-from lib.data.training_set import MixedSource, sample_id
 
 PLAIN = RefineData(
     sources=(), validation=(), samples_per_epoch=10, validation_samples=0, max_gap=50, center_jitter=0.25,
@@ -97,7 +97,7 @@ def test_videos_without_masks_are_passed_over_and_a_set_of_them_is_an_error():
 
 def test_frames_of_a_sample_are_no_farther_apart_than_allowed():
     # The target moves down a pixel a frame; in crops around its own boxes it stands still, so look at the draw itself.
-    from lib.data.mask_set import draw_masked_views
+    from lib.data.samples.mask_set import draw_masked_views
 
     rng = np.random.default_rng(0)
     gaps = []

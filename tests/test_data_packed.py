@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-import lib.data.pack as pack
-import lib.data.packed as packed
+import lib.data.storage.lmdb_tree as packed
+import lib.data.storage.lmdb_writer as pack
 from lib.data.check import Selection, check
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
-from lib.data.pack import pack_folder
-from lib.data.packed import PackedPath, PackWriter
-from lib.data.tree import TreePath, open_tree
+from lib.data.storage.lmdb_tree import PackedPath, PackWriter
+from lib.data.storage.lmdb_writer import pack_folder
+from lib.data.storage.tree import TreePath, open_tree
 
 FILES = {
     "a/1.txt": b"one",

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from lib.config.load import load
-from lib.data.augment import jitter_box
 from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import Extent, Reach, RegionDataset
 from lib.data.crop_cache.cut import QUALITY, cut_frame, cut_regions
@@ -20,10 +19,12 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.images.decode import decode_image
 from lib.data.images.frames import ArrayFrames
 from lib.data.images.picture import EncodedImage, cut_decoded, cut_picture, open_picture
-from lib.data.packed import PackWriter
+from lib.data.samples.augment import jitter_box
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import Names, Sequence
-from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
-from lib.data.tree import open_tree
+from lib.data.storage.lmdb_tree import PackWriter
+from lib.data.storage.tree import open_tree
 from lib.eval.benchmarks import find_benchmark
 
 HEIGHT, WIDTH, NUM_FRAMES = 722, 1283, 21

@@ -14,8 +14,8 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import ArrayFrames
 from lib.data.render import open_drawn, render_dataset
-from lib.data.scene import SceneStyle
 from lib.data.sequence import Sequence
+from lib.data.synthetic import SceneStyle
 
 PREPARE = Path(__file__).resolve().parents[1] / "tracking" / "prepare.py"
 STYLE = SceneStyle(leaving_probability=1.0, occlusion_probability=1.0)

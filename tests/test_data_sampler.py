@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.data.sampler import draw_triplet, is_eligible
+from lib.data.samples.clips import draw_triplet, is_eligible
 
 
 def draws(mode: str, max_gap: int, visible: np.ndarray, count: int = 400):

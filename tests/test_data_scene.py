@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from lib.data.crop import Part
-from lib.data.scene import Scene, SceneStyle
-from lib.data.scene.actor import Actor
-from lib.data.scene.cast import Cast, draw_cast
-from lib.data.scene.drawn import DrawnLooks
-from lib.data.scene.motion import Attached, Excursion, Motion, Oscillation, Straight, Wander
-from lib.data.scene.sprite import SpriteRecipe, draw_sprite
+from lib.data.synthetic import Scene, SceneStyle
+from lib.data.synthetic.actor import Actor
+from lib.data.synthetic.cast import Cast, draw_cast
+from lib.data.synthetic.looks import DrawnLooks
+from lib.data.synthetic.motion import Attached, Excursion, Motion, Oscillation, Straight, Wander
+from lib.data.synthetic.sprite import SpriteRecipe, draw_sprite
 
 PLAIN = SceneStyle(motion_blur_probability=0, defocus_probability=0, noise=0)
 STILL = replace(PLAIN, difficulty=0)

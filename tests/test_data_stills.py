@@ -10,18 +10,19 @@ import pytest
 from torch.utils.data import DataLoader
 
 from lib.config.load import load
-from lib.data.album import Album, list_photographs, name_hash
-from lib.data.cutout import CutoutRecipe, PhotoLooks
 from lib.data.datasets import open_dataset
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.picture import UnreadableFrameError
-from lib.data.pack import pack_folder
-from lib.data.scene import Scene
-from lib.data.scene.actor import Actor
-from lib.data.scene.motion import Motion, Oscillation, Straight
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet, collate
 from lib.data.sequence import SceneDataset
-from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
+from lib.data.storage.lmdb_writer import pack_folder
+from lib.data.synthetic import Scene
+from lib.data.synthetic.actor import Actor
+from lib.data.synthetic.album import Album, list_photographs, name_hash
+from lib.data.synthetic.cutout import CutoutRecipe, PhotoLooks
+from lib.data.synthetic.motion import Motion, Oscillation, Straight
 
 STILLS = Path(__file__).resolve().parents[2] / "shared" / "real" / "stills"
 EXPERIMENT = load("mmg_tiny")

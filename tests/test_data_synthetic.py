@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
-from lib.data.scene import SceneStyle
 from lib.data.sequence import SceneDataset, Sequence
+from lib.data.synthetic import SceneStyle
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import pytest
 from torch.utils.data import DataLoader
 
 from lib.config.load import load
-from lib.data.clips import middle_box, open_clip
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import ArrayFrames
+from lib.data.samples.clips import middle_box, open_clip
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet, collate
 from lib.data.sequence import Sequence
-from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
 
 EXPERIMENT = load("mmg_tiny")
 

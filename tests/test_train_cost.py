@@ -8,7 +8,8 @@ import torch
 from conftest import SMALL
 
 from lib.config.load import load
-from lib.data.training_set import Batch, sample_id
+from lib.data.samples.mixture import sample_id
+from lib.data.samples.training_set import Batch
 from lib.models import peak
 from lib.models.build import build_model
 from lib.models.parts import named_parts, watch_parts

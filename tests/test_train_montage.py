@@ -11,7 +11,8 @@ import pytest
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image
-from lib.data.training_set import MixedSource, TrainingSet, sample_id
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet
 from lib.draw import TRUTH
 from lib.train.montage import picture_training_samples
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch
+from lib.data.samples.training_set import Batch
 from lib.draw import RebuiltImage
 from lib.models.build import build_model
 from lib.models.decoder import MMGReconstruction

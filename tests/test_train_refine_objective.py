@@ -8,8 +8,8 @@ from conftest import load_refine
 from lib.config.load import load
 from lib.config.refine_schema import RefineLoss
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.mask_set import MaskSet
-from lib.data.training_set import MixedSource, sample_id
+from lib.data.samples.mask_set import MaskSet
+from lib.data.samples.mixture import MixedSource, sample_id
 from lib.models.pretrained import read_checkpoint
 from lib.models.refine_build import build_refine_model
 from lib.tracker.refine import MaskSpec

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib.data.training_set import Batch, collate, sample_id
+from lib.data.samples.mixture import sample_id
+from lib.data.samples.training_set import Batch, collate
 from lib.train.replay import replay
 from lib.train.session import open_trainer
 from lib.train.trainer import Trainer

@@ -7,7 +7,8 @@ import signal
 import pytest
 import torch
 
-from lib.data.training_set import collate, sample_id
+from lib.data.samples.mixture import sample_id
+from lib.data.samples.training_set import collate
 from lib.train.precision import resolve_precision
 from lib.train.session import open_trainer
 from lib.train.stopping import Interrupted

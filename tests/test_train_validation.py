@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.data.training_set import sample_id
+from lib.data.samples.mixture import sample_id
 from lib.train.validation import VALIDATION_EPOCH, validation_share
 
 

@@ -11,8 +11,8 @@ from lib.data.crop_cache.cache import Reach
 from lib.data.crop_cache.cut import QUALITY, cut_regions
 from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS
-from lib.data.pack import pack_folder
 from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
+from lib.data.storage.lmdb_writer import pack_folder
 from lib.eval.vot_workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 
 _EXAMPLES = """examples:

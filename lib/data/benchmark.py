@@ -18,7 +18,8 @@ from lib.data.datasets import open_dataset
 from lib.data.images.decode import describe_decoder
 from lib.data.memory import describe_memory, make_tree, measure_memory
 from lib.data.sample_cost import STAGES, DataCost, measure_data
-from lib.data.training_set import MixedSource, TrainingSet, collate, sample_id
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet, collate
 
 _BATCH = 8
 _SIDES = (80.0, 120.0, 160.0, 200.0, 240.0, 280.0)  # of the targets of 60 to 300 px, six equal shares

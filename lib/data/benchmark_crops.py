@@ -14,7 +14,8 @@ from lib.data.crop_cache.cache import Reach
 from lib.data.crop_cache.cut import cut_regions
 from lib.data.datasets import open_dataset
 from lib.data.sample_cost import DataCost, measure_in_turns
-from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import Sample, TrainingSet
 
 # sqrt(width * height) in pixels, and its share of the mean: a guess at GOT-10k's mixture, in which most targets are
 # large. Not from the paper; the table shows every size.

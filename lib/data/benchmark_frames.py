@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.data.file_kinds import PICTURES
 from lib.data.images.frames import read_image
-from lib.data.scene import Scene, SceneStyle
+from lib.data.storage.tree import PICTURES
+from lib.data.synthetic import Scene, SceneStyle
 
 HEIGHT, WIDTH = 720, 1280
 # At this quality drawn frames take 70 kB on average, as those of LaSOT (67 kB) and TrackingNet (74 kB) do; sizes and

@@ -9,7 +9,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib.config.text import suggest
-from lib.data.album import list_photographs
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, published_size, stated_root
 from lib.data.datasets.coco import CocoDataset
 from lib.data.datasets.folder import LeftOutWarning
@@ -19,7 +18,8 @@ from lib.data.datasets.stills import StillsDataset
 from lib.data.datasets.trackingnet import NUM_SHARDS, TrackingNetDataset
 from lib.data.inspection import Findings, Part, inspect_parts, split_into_parts, split_photographs
 from lib.data.sequence import SceneDataset, SequenceDataset
-from lib.data.tree import open_tree
+from lib.data.storage.tree import open_tree
+from lib.data.synthetic.album import list_photographs
 
 
 @dataclass(frozen=True)

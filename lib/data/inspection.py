@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.album import Album, list_photographs
 from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import RegionDataset
 from lib.data.datasets import open_dataset
@@ -20,7 +19,8 @@ from lib.data.datasets.listing import list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.images.picture import cut_picture, open_picture
 from lib.data.sequence import SceneDataset, Sequence, SequenceDataset
-from lib.data.tree import TreePath, open_tree
+from lib.data.storage.tree import TreePath, open_tree
+from lib.data.synthetic.album import Album, list_photographs
 
 NUM_SAMPLED = 200  # sequences of a split whose frames are read, or photographs
 NUM_SAMPLED_SCENES = 20  # a set that draws its videos has nothing that could be damaged

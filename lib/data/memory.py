@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from lib.config.schema import Experiment
 from lib.data.datasets import open_dataset
-from lib.data.training_set import MixedSource, TrainingSet, sample_id
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import TrainingSet
 
 _NUM_FRAMES = 24
 _SAMPLES_PER_WORKER = 100

@@ -11,9 +11,9 @@ from tqdm import tqdm
 from lib.data.datasets.annotation import read_boxes
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.scene import SceneStyle
 from lib.data.sequence import Sequence, SequenceDataset
-from lib.data.tree import open_tree
+from lib.data.storage.tree import open_tree
+from lib.data.synthetic import SceneStyle
 
 IMAGE_FORMATS = ("jpg", "png")
 DRAWN = ("synthetic", "stills")

@@ -13,8 +13,9 @@ import numpy as np
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.data.images.picture import FilePicture, Picture, cut_decoded
+from lib.data.samples.mixture import MixedSource, sample_id
+from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import SceneDataset, SequenceDataset
-from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
 
 STAGES = ("read", "decode", "crop", "augment", "rest")
 _TURNS = 7

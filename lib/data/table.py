@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 _SEPARATORS = re.compile(r"\s*[,;]\s*|\s+")
 _LAST_SEPARATOR = re.compile(r"\s*[,;]$")

@@ -11,13 +11,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lib.config.consistency import check_stage
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch, TrainingSet, sample_id
+from lib.data.samples.mixture import open_sources, sample_id
+from lib.data.samples.training_set import Batch, TrainingSet
 from lib.models.attention import set_fused_attention
 from lib.models.parts import watch_parts
 from lib.models.peak import PeakMeter, describe_device
 from lib.train.loading import PREFETCHED, leave_cores_to_loaders, open_loader
 from lib.train.sketch import sketched_step, synthetic_batch
-from lib.train.sources import open_sources
 from lib.train.timed_step import TimedStep
 
 _WARM_UP = {"cpu": 3, "cuda": 10}

@@ -11,7 +11,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lib.data.training_set import sample_id
+from lib.data.samples.mixture import sample_id
 from lib.models.device import available_cores
 from lib.train.batching import Batching
 from lib.train.objective import BatchT, Samples, SampleT

@@ -7,9 +7,9 @@ import numpy as np
 
 from lib.config.schema import Experiment, Source
 from lib.data.datasets import open_dataset
-from lib.data.training_set import MixedSource, Sample, TrainingSet, sample_id
+from lib.data.samples.mixture import VALIDATION_EPOCH, MixedSource, sample_id
+from lib.data.samples.training_set import Sample, TrainingSet
 from lib.draw import TRUTH, draw_boxes, draw_label
-from lib.train.sources import VALIDATION_EPOCH
 
 _TEMPLATE = 128  # px, side of a tile
 _SEARCH = 2 * _TEMPLATE + 2  # two templates and the seam between them

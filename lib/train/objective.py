@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib.config.schema import Loss
-from lib.data.training_set import Batch
+from lib.data.samples.training_set import Batch
 from lib.models.mmg import MMG
 from lib.train.losses import Losses, tracking_loss
 from lib.train.pictures import picture_boxes, picture_reconstructions
@@ -31,7 +31,7 @@ class AnyBatch(Protocol):
 
 
 class Samples(Protocol[SampleT, BatchT_co]):
-    """Random access to samples by `lib.data.training_set.sample_id`."""
+    """Random access to samples by `lib.data.samples.mixture.sample_id`."""
 
     @property
     def num_skipped(self) -> int:

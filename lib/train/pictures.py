@@ -9,13 +9,13 @@ from torch import Tensor
 
 from lib.box import xyxy_to_xywh
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch, TrainingSet, collate, sample_id
+from lib.data.samples.mixture import VALIDATION_EPOCH, open_sources, sample_id
+from lib.data.samples.training_set import Batch, TrainingSet, collate
 from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, reconstruction_sheet
 from lib.models.build import build_model
 from lib.models.decoder import patchify, unpatchify
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
-from lib.train.sources import VALIDATION_EPOCH, open_sources
 from lib.train.tile import TILE, crop_tile
 
 

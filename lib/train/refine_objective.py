@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib.config.refine_schema import RefineLoss
-from lib.data.mask_set import MaskBatch
+from lib.data.samples.mask_set import MaskBatch
 from lib.draw import TRUTH, draw_boxes, shade_mask
 from lib.models.refine import AlphaRefineNet
 from lib.train.losses import Losses

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from lib.config.load import experiment_from_dict, refine_from_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
-from lib.data.mask_set import MaskBatch
-from lib.data.training_set import Batch
+from lib.data.samples.mask_set import MaskBatch
+from lib.data.samples.training_set import Batch
 from lib.models.pretrained import load_model_state, read_checkpoint
 from lib.train.nonfinite import nonfinite_terms
 from lib.train.session import open_trainer

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lib.data.training_set import Batch
+from lib.data.samples.training_set import Batch
 from lib.draw import draw_label
 from lib.models.mmg import MMG
 from lib.train.losses import Losses

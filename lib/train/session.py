@@ -9,15 +9,15 @@ import yaml
 from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
-from lib.data.mask_set import MaskSet
-from lib.data.training_set import MixedSource, TrainingSet
+from lib.data.samples.mask_set import MaskSet
+from lib.data.samples.mixture import MixedSource, open_sources
+from lib.data.samples.training_set import TrainingSet
 from lib.models.refine_build import build_refine_model
 from lib.train import distributed
 from lib.train.checkpoint import checkpoints
 from lib.train.environment import describe_environment, record_environment
 from lib.train.loading import leave_cores_to_loaders
 from lib.train.refine_objective import RefineObjective
-from lib.train.sources import open_sources
 from lib.train.start import build_objective, build_starting_model, check_start
 from lib.train.trainer import Interrupted, Trainer
 

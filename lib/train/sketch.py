@@ -14,7 +14,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch
+from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.train.objective import Objective

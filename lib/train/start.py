@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lib.config.consistency import check_stage
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch
+from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lib.config.schema import Experiment
-from lib.data.training_set import Batch
+from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
 from lib.models.parts import named_parts, watch_parts
 from lib.models.stopwatch import Stopwatch

@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-from lib.data.training_set import sample_id
+from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
 from lib.train import distributed
 from lib.train.losses import Losses
 from lib.train.objective import BatchT
-from lib.train.sources import VALIDATION_EPOCH
 
 
 class Group(NamedTuple):

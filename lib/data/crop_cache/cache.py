@@ -18,7 +18,7 @@ from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
 from lib.data.images.picture import FilePicture
 from lib.data.sequence import Names, Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 MANIFEST = "crops.json"
 KINDS = ("template", "search")  # of regions, the smaller first

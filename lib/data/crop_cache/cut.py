@@ -25,8 +25,8 @@ from lib.data.crop_cache.cache import (
 )
 from lib.data.images.decode import decode_image
 from lib.data.images.frames import ImageFiles, VideoFile
-from lib.data.packed import PackWriter
 from lib.data.sequence import Frames, SceneDataset, Sequence, SequenceDataset
+from lib.data.storage.lmdb_tree import PackWriter
 
 # Less shows: on photographs, crops then differ from those of whole frames by as much as two interpolations do.
 QUALITY = 80

@@ -26,7 +26,7 @@ from lib.data.datasets.trackingnet import (
 )
 from lib.data.datasets.uav123 import UAV123Dataset
 from lib.data.sequence import SequenceDataset
-from lib.data.tree import TreePath, open_tree
+from lib.data.storage.tree import TreePath, open_tree
 
 
 @dataclass(frozen=True)

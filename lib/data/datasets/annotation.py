@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.data.storage.tree import TreePath
 from lib.data.table import read_table
-from lib.data.tree import TreePath
 
 _FOLDER = Path(__file__).parent / "splits"
 

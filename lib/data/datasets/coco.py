@@ -18,7 +18,7 @@ from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 COCO_SPLITS = ("train", "val")
 

@@ -8,11 +8,10 @@ import numpy as np
 
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
-from lib.data.file_kinds import VIDEOS
 from lib.data.images.frames import ImageFiles, MaskFiles, VideoFile
 from lib.data.sequence import Frames, Sequence
+from lib.data.storage.tree import VIDEOS, TreePath
 from lib.data.table import read_table
-from lib.data.tree import TreePath
 
 LAYOUT = """expected layout:
   ROOT/<sequence>/groundtruth.txt        x,y,w,h per frame (comma, tab or space); nan where there is no annotation

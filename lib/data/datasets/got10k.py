@@ -17,7 +17,7 @@ from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names, list_pictures
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 GOT10K_SPLITS = ("train", "vottrain", "vottrain_strict", "votval", "votval_strict", "val", "test")
 NUM_TRAIN = 9335

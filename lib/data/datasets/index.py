@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.packed import PackedPath
-from lib.data.tree import TreePath
+from lib.data.storage.lmdb_tree import PackedPath
+from lib.data.storage.tree import TreePath
 
 _STAMP = "stamp"
 # A file system may count in steps this long: what has changed a moment ago could change again and look the same.

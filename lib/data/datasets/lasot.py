@@ -11,7 +11,7 @@ from lib.data.datasets.annotation import has_area, read_boxes, read_flags, read_
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 LASOT_SPLITS = ("train", "test")
 LASOT_EXT_SPLITS = ("test",)

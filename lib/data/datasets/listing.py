@@ -7,9 +7,8 @@ from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lib.data.file_kinds import ARCHIVES, PICTURES
 from lib.data.sequence import Names
-from lib.data.tree import TreePath
+from lib.data.storage.tree import ARCHIVES, PICTURES, TreePath
 
 _DIGITS = re.compile(r"[0-9]+")
 

@@ -9,7 +9,7 @@ from lib.data.datasets.annotation import has_area, read_boxes, read_split_file
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 _LAYOUT = "<name>/30/{<name>/00001.jpg, <name>.txt} as published, or sequences/<name>/00001.jpg and anno/nfs_<name>.txt"
 _STEP = 8  # rows of the published annotation a frame: it is that of 240 frames per second

@@ -11,7 +11,7 @@ from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 _LAYOUT = "<folder>/{img/0001.jpg, groundtruth_rect.txt}"
 _BOXES = "groundtruth_rect.txt"

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from lib.data.album import Album, list_photographs, name_hash
-from lib.data.cutout import PhotoLooks
-from lib.data.scene import Scene, SceneStyle
-from lib.data.scene.record import SceneNames, record_scene
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
+from lib.data.synthetic import Scene, SceneStyle
+from lib.data.synthetic.album import Album, list_photographs, name_hash
+from lib.data.synthetic.cutout import PhotoLooks
+from lib.data.synthetic.record import SceneNames, record_scene
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 # Of ten photographs on average: one for val, one for test, the rest for train.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence as Indexed
 from dataclasses import replace
 
-from lib.data.scene import Scene, SceneStyle
-from lib.data.scene.record import SceneNames, record_scene
 from lib.data.sequence import Sequence
+from lib.data.synthetic import Scene, SceneStyle
+from lib.data.synthetic.record import SceneNames, record_scene
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 # A training set without end, for all practical purposes; a short test.

@@ -7,7 +7,7 @@ from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import NumberedFiles, advice_to_unpack, list_names, list_pictures
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Names, Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 TNL2K_SPLITS = ("train", "test")
 

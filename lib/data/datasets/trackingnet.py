@@ -16,7 +16,7 @@ from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import NumberedFiles, advice_to_unpack, list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Names, Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 NUM_SHARDS = 12
 VIDEOS_PER_SHARD = 2511  # Source: the authors' TrackingNet-devkit

@@ -9,7 +9,7 @@ from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read
 from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 _LAYOUT = "data_seq/UAV123/<folder>/000001.jpg and anno/UAV123/<sequence>.txt"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.data.images.decode import decode_8bit, decode_image
 from lib.data.images.picture import FilePicture
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 
 class ImageFiles:

@@ -11,7 +11,7 @@ import numpy as np
 from lib.data.crop import CropWindow
 from lib.data.images.decode import JpegHeader, decode_image, decode_jpeg, decode_part, is_jpeg, read_header
 from lib.data.sequence import Frames, Scene
-from lib.data.tree import TreePath
+from lib.data.storage.tree import TreePath
 
 _ATTEMPTS = 3
 _BUFFER_BYTES = 4 * 1920 * 1088  # larger pictures do without

@@ -9,14 +9,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lib.config.refine_schema import RefineCrop, RefineData
-from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 from lib.data.crop import StretchedWindow
 from lib.data.crop_cache.cache import RegionDataset
 from lib.data.images.picture import UnreadableFrameError
-from lib.data.scene.scene import RenderedFrame
+from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
+from lib.data.samples.mixture import MixedSource, SkippedFrames, sample_id
 from lib.data.sequence import Frames, SceneDataset, SequenceDataset
-from lib.data.skipped import SkippedFrames
-from lib.data.training_set import MixedSource, sample_id
+from lib.data.synthetic.scene import RenderedFrame
 
 MIN_MASK_PIXELS = 16  # in the search crop; a smaller target cannot be learned from
 

@@ -7,12 +7,10 @@ import cv2
 import numpy as np
 
 from lib.data.crop import Part
-from lib.data.scene.backdrop import Backdrop
-from lib.data.scene.cast import draw_cast
-from lib.data.scene.drawn import DrawnLooks
-from lib.data.scene.looks import Looks
-from lib.data.scene.motion import Oscillation
-from lib.data.scene.style import SceneStyle
+from lib.data.synthetic.cast import draw_cast
+from lib.data.synthetic.looks import Backdrop, DrawnLooks, Looks
+from lib.data.synthetic.motion import Oscillation
+from lib.data.synthetic.style import SceneStyle
 
 _BLUR_SIDE = 5
 _GRAIN_SHIFT = 64

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from lib.data.file_kinds import ARCHIVES, PICTURES, VIDEOS
-from lib.data.packed import PackWriter, is_packed
+from lib.data.storage.lmdb_tree import PackWriter, is_packed
+from lib.data.storage.tree import ARCHIVES, PICTURES, VIDEOS
 
 _CLOCKS = 120.0  # seconds by which the clock of a file server may differ
 _PAGE = 4096  # bytes; LMDB stores a file in whole pages

@@ -1,17 +1,16 @@
 """One object in motion, and its place in the frame's pixel grid."""
 
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from lib.data.crop import Part
-from lib.data.scene.deformation import Deformation
-from lib.data.scene.looks import Recipe
-from lib.data.scene.motion import Motion, Pose
-from lib.data.scene.sprite import MARGIN
+from lib.data.synthetic.looks import Recipe
+from lib.data.synthetic.motion import Motion, Oscillation, Pose
+from lib.data.synthetic.sprite import MARGIN
 
 _SHUTTER = 0.5  # share of the time between two frames during which light falls on the sensor
 _OPAQUE = 128
@@ -19,6 +18,9 @@ _SLACK = 8  # px: the shake, and the motion while the shutter is open
 _KEPT = 3  # layers: a training sample asks for the labels of three frames, then for their pictures
 _Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 _Window = tuple[int, int, int, int]
+# Shares of a lean, and of two waves across the object; together 1, so the slide stays within the strength.
+_SHARES = (0.4, 0.3, 0.3)
+_PERIODS = (25, 90)
 
 
 class Layer(NamedTuple):
@@ -58,6 +60,31 @@ class Layer(NamedTuple):
         under = canvas[where]
         kept = cv2.multiply(under, cv2.merge((clear, clear, clear, clear)), scale=1 / 255)
         cv2.add(kept, picture, under)
+
+
+class Deformation:
+    """Slides of rows and columns that change with time: the linear part is shear, the rest bends."""
+
+    def __init__(self, rng: np.random.Generator, strength: float) -> None:
+        """Draw the course of the changes.
+
+        Args:
+            rng: their source.
+            strength: largest slide, as a share of half the object's side; 0 leaves it rigid.
+        """
+        self.strength = strength
+        self._slides = Oscillation(rng, [strength * share for share in _SHARES * 2], _PERIODS)
+
+    def bend(self, picture: np.ndarray, time: float) -> np.ndarray:
+        """Return an (H, W, C) picture as it is at a time in frames, in its middle, with clear padding on all sides."""
+        height, width = picture.shape[:2]
+        pad_y, pad_x = math.ceil(self.strength * height / 2), math.ceil(self.strength * width / 2)
+        slides = np.array(self._slides.at(time), dtype=np.float32)
+        # From pixels of the bent picture to pixels of the straight one.
+        rows, columns = _waves(height, pad_y), _waves(width, pad_x)
+        x = np.add.outer(slides[:3] @ rows * np.float32(width / 2), _places(width, pad_x))
+        y = np.add.outer(_places(height, pad_y), slides[3:] @ columns * np.float32(height / 2))
+        return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0))
 
 
 class Actor:
@@ -172,3 +199,17 @@ def _warp(sprite: np.ndarray, matrix: _Matrix, window: _Window | None = None) ->
         )
     )
     return Layer(left, top, cv2.warpAffine(sprite, centred, (right - left, bottom - top)))
+
+
+@lru_cache(maxsize=512)
+def _places(length: int, padding: int) -> np.ndarray:
+    """Return the coordinates of a line's pixels, its padding's included."""
+    return np.arange(-padding, length + padding, dtype=np.float32)
+
+
+@lru_cache(maxsize=512)
+def _waves(length: int, padding: int) -> np.ndarray:
+    """Return (3, length + 2 * padding) float32: a lean and two waves over the length, within [-1, 1]."""
+    # Lines of the padding slide as the border does.
+    place = (_places(length, padding) * (2 / max(1, length - 1)) - 1).clip(-1, 1)
+    return np.stack((place, np.sin(np.pi * place), np.cos(np.pi * place))).astype(np.float32)

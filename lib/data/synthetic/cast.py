@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.scene.actor import Actor
-from lib.data.scene.deformation import Deformation
-from lib.data.scene.looks import Looks, Recipe
-from lib.data.scene.motion import Attached, Companion, Excursion, Motion, Oscillation, Path, Straight, Wander
-from lib.data.scene.style import SHAKE, SceneStyle
+from lib.data.synthetic.actor import Actor, Deformation
+from lib.data.synthetic.looks import Looks, Recipe
+from lib.data.synthetic.motion import Attached, Companion, Excursion, Motion, Oscillation, Path, Straight, Wander
+from lib.data.synthetic.style import SHAKE, SceneStyle
 
 _RANDOM = np.random.Generator
 _LOOKALIKE_SHARE = 0.67

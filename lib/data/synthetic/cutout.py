@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lib.data.album import Album, Photograph
-from lib.data.scene.looks import Plane
-from lib.data.scene.shape import draw_shape
-from lib.data.scene.sprite import MARGIN
+from lib.data.synthetic.album import Album, Photograph
+from lib.data.synthetic.looks import Plane
+from lib.data.synthetic.sprite import MARGIN, draw_shape
 
 _SHIFT = 4
 # Side of an object in the scene / in its photograph. Objects are as much sharper than the background as in real video,

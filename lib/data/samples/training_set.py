@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +10,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lib.config.schema import Crop, Data
-from lib.data.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
-from lib.data.clips import Clip, View, open_clip
 from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import RegionDataset
 from lib.data.images.decode import warn_if_slow
 from lib.data.images.picture import Picture, UnreadableFrameError, cut_picture
-from lib.data.sequence import SceneDataset, SequenceDataset
-from lib.data.skipped import SkippedFrames
+from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
+from lib.data.samples.clips import Clip, View, open_clip
+from lib.data.samples.mixture import SHARD, MixedSource, SkippedFrames
 
 MIN_TARGET_SIDE = 1.0  # px in the crop; a smaller target cannot be learned from
-_SHARD = 10**9  # samples of one epoch at most; keeps (epoch, index) apart in one integer
 
 
 class Sample(NamedTuple):
@@ -63,14 +60,6 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
-@dataclass(frozen=True)
-class MixedSource:
-    """One data set and its share of the samples."""
-
-    dataset: SequenceDataset | SceneDataset
-    ratio: float
-
-
 class TrainingSet(Dataset[Sample]):
     """Random access to samples of a mixture of data sets.
 
@@ -105,7 +94,7 @@ class TrainingSet(Dataset[Sample]):
         Raises:
             ValueError: no usable sample after `data.max_redraws` draws.
         """
-        epoch, index_in_epoch = divmod(index, _SHARD)
+        epoch, index_in_epoch = divmod(index, SHARD)
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
         # Decided once, not per draw: negatives that are hard to find must not become fewer.
         negative = self._data.negatives > 0 and rng.random() < self._data.negatives
@@ -209,12 +198,6 @@ class TrainingSet(Dataset[Sample]):
             crops = [scale_brightness(crop, float(factor)) for crop, factor in zip(crops, factors, strict=True)]
         template, online_template, search = crops
         return Sample(template, online_template, search, box.astype(np.float32), np.array(True))
-
-
-def sample_id(epoch: int, index: int) -> int:
-    """Return the index under which `TrainingSet` finds sample `index` of an epoch."""
-    assert 0 <= index < _SHARD
-    return epoch * _SHARD + index
 
 
 def collate(samples: list[Sample]) -> Batch:

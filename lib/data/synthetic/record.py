@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data.scene.scene import Scene
 from lib.data.sequence import Sequence
+from lib.data.synthetic.scene import Scene
 
 
 def record_scene(scene: Scene, name: str) -> Sequence:

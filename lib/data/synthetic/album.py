@@ -7,10 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.file_kinds import PICTURES
 from lib.data.images.decode import decode_8bit, decode_image, decode_jpeg, is_jpeg, read_header
 from lib.data.images.picture import UnreadableFrameError
-from lib.data.tree import TreePath
+from lib.data.storage.tree import PICTURES, TreePath
 
 _MASKS = "mask"
 _SHORT_SIDE = 208  # px; a plane behind a frame of 192 x 256 is about as coarse as this

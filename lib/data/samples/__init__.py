@@ -1,0 +1,1 @@
+"""Training samples: what is drawn of the data sets, and how it is cut."""

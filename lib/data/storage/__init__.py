@@ -1,0 +1,1 @@
+"""Where data lies: folders of files, or LMDB files that look like them."""
