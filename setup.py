@@ -26,7 +26,7 @@ setup(
     description="Masked Mutual Guidance transformer tracking",
     license="MIT",
     packages=find_packages(include=["lib", "lib.*"]),
-    package_data={"lib": ["data/datasets/splits/*", "eval/published/*", "eval/report_page/*"]},
+    package_data={"lib": ["data/datasets/splits/*", "eval/report/web_page/*", "eval/score/published/*"]},
     python_requires=">=3.10",
     install_requires=requirements(),
     extras_require={

@@ -14,14 +14,20 @@ from matplotlib.collections import PathCollection
 from lib.config.load import experiment_to_dict, flatten, load
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.ablation_plot import draw_ablations, plot_ablations
-from lib.eval.ablation_tables import ablations_to_csv, ablations_to_json, ablations_to_latex, format_ablations
-from lib.eval.ablations import Ablations, summarize_ablations
 from lib.eval.benchmarks import BENCHMARKS, Benchmark
-from lib.eval.published import MARK, PAPER, read_document
+from lib.eval.report.ablations import (
+    ablations_to_csv,
+    ablations_to_json,
+    ablations_to_latex,
+    draw_ablations,
+    format_ablations,
+    plot_ablations,
+)
 from lib.eval.results import ResultFiles
-from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
-from lib.eval.seeds import Spread, average_runs, config_of, group_runs
+from lib.eval.score.ablations import Ablations, summarize_ablations
+from lib.eval.score.published import MARK, PAPER, read_document
+from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
+from lib.eval.score.seeds import Spread, average_runs, config_of, group_runs
 
 BENCHMARK = Benchmark("toys", "Toys", "toys", "test")
 # The second frame is given, or has an IoU of 1/3 (above 7 of 21 thresholds), or none; frame 1 is above 20.

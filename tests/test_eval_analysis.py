@@ -10,13 +10,13 @@ import pytest
 
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.analysis import Analysis, Result, analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, choose_sequences, find_benchmark
-from lib.eval.metrics import LABEL_RULES
-from lib.eval.plots import Axes, Line, draw_plot, plot_curves
 from lib.eval.record import RunRecord, claim_folder
+from lib.eval.report.plots import CurveAxes, Line, draw_plot, plot_curves
+from lib.eval.report.tables import format_table, to_json
 from lib.eval.results import ResultFiles
-from lib.eval.tables import format_table, to_json
+from lib.eval.score.analysis import Analysis, Result, analyze, find_results
+from lib.eval.score.metrics import LABEL_RULES
 
 BENCHMARK = Benchmark("toys", "Toys", "toys", "test")
 TRUE = np.tile([10.0, 10.0, 32.0, 16.0], (4, 1))
@@ -263,7 +263,7 @@ def test_plots_are_written_as_png_and_pdf(tmp_path: Path) -> None:
 
 def test_legend_is_sorted_by_score_and_the_best_curve_lies_on_top() -> None:
     thresholds = np.linspace(0, 1, 3)
-    axes = Axes("Success", "overlap threshold", "share of frames [%]", thresholds, "AUC", None)
+    axes = CurveAxes("Success", "overlap threshold", "share of frames [%]", thresholds, "AUC", None)
     lines = [Line(name, score, np.full(3, score)) for name, score in (("b", 0.5), ("c", 0.1234), ("a", 0.75))]
     (plot,) = draw_plot(axes, lines, "Toys").axes
     legend = plot.get_legend()
@@ -277,7 +277,7 @@ def test_legend_is_sorted_by_score_and_the_best_curve_lies_on_top() -> None:
 
 
 def test_a_long_legend_stands_beside_the_curves() -> None:
-    axes = Axes("Success", "overlap threshold", "share of frames [%]", np.linspace(0, 1, 3), "AUC", None)
+    axes = CurveAxes("Success", "overlap threshold", "share of frames [%]", np.linspace(0, 1, 3), "AUC", None)
     for number, beside in ((6, False), (7, True)):
         figure = draw_plot(axes, [Line(f"a tracker {index}", 0.5, np.full(3, 0.5)) for index in range(number)], "Toys")
         figure.draw_without_rendering()

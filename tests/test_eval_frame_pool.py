@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lib.data.sequence import Sequence
-from lib.eval.frame_pool import FramePool, default_num_decoders
+from lib.eval.run.frame_pool import FramePool, default_num_decoders
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,6 @@ def test_a_process_that_dies_leaves_the_videos_of_others_alone() -> None:
 def test_decoding_takes_the_cores_that_tracking_leaves(
     cores: int, expected: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.eval.frame_pool.available_cores", lambda: cores)
+    monkeypatch.setattr("lib.eval.run.frame_pool.available_cores", lambda: cores)
     numbers = default_num_decoders(4, 1, 1), default_num_decoders(64, 1, 1), default_num_decoders(64, 2, 2)
     assert numbers == expected

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.eval.learning_curves import curves_to_csv, format_curves, read_learning_curves
-from lib.eval.learning_plot import draw_learning_curves
+from lib.eval.report.learning import curves_to_csv, draw_learning_curves, format_curves
+from lib.eval.score.learning_curves import read_learning_curves
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "visualize.py"
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lib.data.sequence import Sequence
-from lib.eval import lockstep
 from lib.eval.record import RunRecord, describe_difference
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
-from lib.eval.runner import RunSummary, run_benchmark
-from lib.eval.session import run_test
+from lib.eval.run import lockstep
+from lib.eval.run.benchmark import run_test
+from lib.eval.run.runner import RunSummary, run_benchmark
 from lib.models.mmg import TrackOutput
 from lib.tracker import TrackerSpec
 from lib.tracker.mmg import MMGTracker

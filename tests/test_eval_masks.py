@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.eval.analysis import Result
 from lib.eval.mask_files import MaskRecord, SequenceMasks, claim_masks, mask_names
-from lib.eval.mask_scores import format_masks, mask_iou, score_masks
-from lib.eval.mask_session import run_masks
+from lib.eval.report.tables import format_masks
 from lib.eval.results import ResultFiles
-from lib.eval.session import run_test
+from lib.eval.run.benchmark import run_test
+from lib.eval.run.masks import run_masks
+from lib.eval.score.analysis import Result
+from lib.eval.score.mask_scores import mask_iou, score_masks
 from lib.tracker import TrackerSpec
 from lib.tracker.refine import BoxMask, MaskBackend, MaskSpec, box_to_mask
 
@@ -215,8 +216,7 @@ def test_weights_that_no_worker_can_read_are_one_error(arguments, videos, tmp_pa
 def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsys):
     from lib.data.datasets.folder import FolderDataset
     from lib.draw import PALETTE
-    from lib.eval.film import open_film
-    from lib.eval.mask_film import draw_mask_strip
+    from lib.eval.report.film import draw_mask_strip, open_film
 
     assert run_command("test", [*arguments, "--masks", "box"]) == 0
     result = Result("static", results_folder(tmp_path))

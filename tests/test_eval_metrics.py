@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lib.eval.metrics import (
+from lib.eval.score.metrics import (
     NORM_PRECISION_THRESHOLDS,
     PRECISION_THRESHOLDS,
     SUCCESS_THRESHOLDS,
@@ -17,7 +17,7 @@ from lib.eval.metrics import (
     iou,
     score_sequence,
 )
-from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
+from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
 
 # Sides are powers of two, so that the hand-computed ties are exact in floating point.
 TRUE = [10.0, 10.0, 32.0, 16.0]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lib.eval.metrics import PROTOCOLS, Protocol, check_predictions, got10k_overlap, score_sequence
-from lib.eval.scores import BenchmarkScores, SequenceScores
-from lib.eval.trackingnet import server_curves, server_scores
+from lib.eval.score.metrics import PROTOCOLS, Protocol, check_predictions, got10k_overlap, score_sequence
+from lib.eval.score.scores import BenchmarkScores, SequenceScores
+from lib.eval.score.trackingnet import server_curves, server_scores
 
 Box = tuple[float, float, float, float]
 

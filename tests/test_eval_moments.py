@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.eval.moments import Moment, choose_moments, fill_evenly, find_moments
+from lib.eval.report.film import Moment, choose_moments, fill_evenly, find_moments
 
 
 def test_moments_are_stretches_below_one_half_the_most_costly_first() -> None:

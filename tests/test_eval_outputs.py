@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 import yaml
 
-from lib.eval.analysis import Analysis, MissingSequences
-from lib.eval.attributes import by_attribute
 from lib.eval.benchmarks import Benchmark
-from lib.eval.bootstrap import ao_interval, auc_interval, mean_interval
-from lib.eval.comparison import compare, format_comparison
-from lib.eval.csv_export import to_csv
-from lib.eval.latex_export import escape, to_latex
-from lib.eval.outputs import Outputs, write_outputs
-from lib.eval.published import MARK, PAPER, read_published
-from lib.eval.scores import BenchmarkScores, PooledOverlap, SequenceScores
-from lib.eval.summary_plots import draw_comparison, draw_radar, draw_speed
-from lib.eval.tables import describe_with_names, format_attributes, format_published, format_table
+from lib.eval.report.files import escape, to_csv, to_latex
+from lib.eval.report.outputs import Outputs, write_outputs
+from lib.eval.report.plots import draw_comparison, draw_radar, draw_speed
+from lib.eval.report.tables import (
+    describe_with_names,
+    format_attributes,
+    format_comparison,
+    format_published,
+    format_table,
+)
+from lib.eval.score.analysis import Analysis, MissingSequences, by_attribute
+from lib.eval.score.bootstrap import ao_interval, auc_interval, mean_interval
+from lib.eval.score.comparison import compare
+from lib.eval.score.published import MARK, PAPER, read_published
+from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
 
 BENCHMARK = Benchmark("toys", "Toys", "toys", "test")
 ATTRIBUTES = {"a": ("Fast Motion", "Occlusion"), "b": ("Occlusion",), "c": ()}

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.eval.analysis import Analysis, Result, analyze
-from lib.eval.attributes import by_attribute
 from lib.eval.benchmarks import BENCHMARKS
-from lib.eval.metrics import Protocol
+from lib.eval.score.analysis import Analysis, Result, analyze, by_attribute
+from lib.eval.score.metrics import Protocol
 
 MATERIAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "lasot_test"
 LASOT = BENCHMARKS["lasot"]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.eval.ranks import Ranks, join_ranks
+from lib.eval.run.ranks import Ranks, join_ranks
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST = ROOT / "tracking" / "test.py"

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from lib.eval.record import RunRecord, claim_folder, read_record
-from lib.eval.replaced import FOLDER, forget_replaced, set_aside
-from lib.eval.results import ResultFiles
+from lib.eval.results import FOLDER, ResultFiles, forget_replaced, set_aside
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 3.0, 4.0]])
 SECONDS = np.array([0.5, 0.25])

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from lib.data.sequence import Sequence
-from lib.eval.analysis import Result, analyze
 from lib.eval.benchmarks import find_benchmark
-from lib.eval.measures import MEASURES
-from lib.eval.metrics import frame_overlap
-from lib.eval.published import MARK, PublishedRow, PublishedTable
-from lib.eval.report import write_report
+from lib.eval.report.web import write_report
+from lib.eval.score.analysis import Result, analyze
+from lib.eval.score.metrics import frame_overlap
+from lib.eval.score.published import MARK, PublishedRow, PublishedTable
+from lib.eval.score.scores import MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "lib" / "eval" / "report_page"

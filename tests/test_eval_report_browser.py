@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lib.data.sequence import Sequence
-from lib.eval.analysis import Result, analyze
 from lib.eval.benchmarks import find_benchmark
-from lib.eval.published import PublishedRow, PublishedTable
-from lib.eval.report import write_report
+from lib.eval.report.web import write_report
+from lib.eval.score.analysis import Result, analyze
+from lib.eval.score.published import PublishedRow, PublishedTable
 
 pytestmark = pytest.mark.slow
 

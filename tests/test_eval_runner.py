@@ -22,8 +22,8 @@ import torch
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Frames, Sequence
 from lib.eval.results import ResultFiles, read_boxes
-from lib.eval.runner import RunSummary, run_benchmark
-from lib.eval.tracking import cpu_threads, run_sequence
+from lib.eval.run.runner import RunSummary, run_benchmark
+from lib.eval.run.sequence import cpu_threads, run_sequence
 from lib.tracker.base import Prediction
 
 FIRST_BOX = np.array([3.0, 4.0, 5.0, 6.0])

@@ -17,18 +17,10 @@ from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.fingerprint import (
-    bare_code,
-    code_sha256,
-    package_versions,
-    used_code,
-    video_fingerprint,
-)
-from lib.eval.mask_session import CODE as MASK_CODE
-from lib.eval.record import read_record
-from lib.eval.replaced import FOLDER
-from lib.eval.results import read_boxes
-from lib.eval.session import CODE, PinnedTracker, run_test, spread_over
+from lib.eval.record import bare_code, code_sha256, package_versions, read_record, used_code, video_fingerprint
+from lib.eval.results import FOLDER, read_boxes
+from lib.eval.run.benchmark import CODE, PinnedTracker, run_test, spread_over
+from lib.eval.run.masks import CODE as MASK_CODE
 from lib.models.build import build_model
 from lib.models.trained import file_sha256
 from lib.tracker import TRACKERS, TrackerSpec
@@ -194,7 +186,7 @@ def test_overwriting_refreshes_the_record(
 ) -> None:
     run()
     versions = {**package_versions(), "numpy": "99.1", "torch": "99.0.0"}
-    monkeypatch.setattr("lib.eval.session.package_versions", lambda: versions)
+    monkeypatch.setattr("lib.eval.run.benchmark.package_versions", lambda: versions)
     with pytest.raises(ValueError, match=r"release of torch .*, now 99\.0.*--overwrite"):
         run()
     run(overwrite=True)

@@ -13,8 +13,8 @@ import pytest
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.record import RunRecord, claim_folder
+from lib.eval.report.submit import SERVERS, Packed, find_submission, pack
 from lib.eval.results import ResultFiles
-from lib.eval.submit import SERVERS, Packed, find_submission, pack
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "submit.py"
 GOT10K_NAMES = [f"GOT-10k_Test_{number:06d}" for number in range(1, 181)]

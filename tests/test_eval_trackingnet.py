@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.eval.trackingnet import server_curves, server_scores
+from lib.eval.score.trackingnet import server_curves, server_scores
 
 TRUE = [10.0, 10.0, 40.0, 20.0]
 

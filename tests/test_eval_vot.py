@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.eval.vot import VotTracker, serve
-from lib.eval.vot_mask import encode_mask
-from lib.eval.vot_oracle import VotOracle
-from lib.eval.vot_tracker import MaskedTracker, build_masked_tracker, build_true_boxes
+from lib.eval.vot.mask_format import encode_mask
+from lib.eval.vot.server import VotTracker, serve
+from lib.eval.vot.tracker import MaskedTracker, VotOracle, build_masked_tracker, build_true_boxes
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction
 from lib.tracker.refine import BoxMask, MaskSpec

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from lib.eval.vot_mask import box_of_mask, decode_mask, encode_mask, place_mask
+from lib.eval.vot.mask_format import box_of_mask, decode_mask, encode_mask, place_mask
 
 
 def drawn_mask(seed: int, height: int = 23, width: int = 31) -> np.ndarray:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from lib.eval.published import PAPER, read_published
-from lib.eval.vot_plots import plot_vot_analysis
-from lib.eval.vot_scores import format_vot_analysis, read_vot_analysis
+from lib.eval.score.published import PAPER, read_published
+from lib.eval.vot.scores import format_vot_analysis, plot_vot_analysis, read_vot_analysis
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "analyze.py"
 

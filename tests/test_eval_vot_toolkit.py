@@ -14,7 +14,7 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.eval.vot_scores import read_vot_analysis
+from lib.eval.vot.scores import read_vot_analysis
 from lib.models.build import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,7 +159,7 @@ def test_a_crash_leaves_its_place_in_the_toolkits_log(
 ) -> None:
     script = workspace / f"{name}.py"
     script.write_text(
-        "from lib.eval.vot import serve\n\n\nclass Tracker:\n    def start(self, frame, mask): pass\n\n"
+        "from lib.eval.vot.server import serve\n\n\nclass Tracker:\n    def start(self, frame, mask): pass\n\n"
         f"    def follow(self, frame):\n        {statement}\n\n\nserve(Tracker)\n",
         encoding="utf-8",
     )

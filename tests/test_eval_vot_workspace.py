@@ -14,11 +14,17 @@ import yaml
 
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image
-from lib.eval.vot_mask import decode_mask
-from lib.eval.vot_registry import VotEntry, add_tracker, describe_tracker
-from lib.eval.vot_scores import read_vot_analysis
-from lib.eval.vot_sequence import choose_anchors, write_vot_sequence
-from lib.eval.vot_workspace import LocalData, is_workspace, write_genuine_workspace, write_local_workspace
+from lib.eval.vot.mask_format import decode_mask
+from lib.eval.vot.registry import VotEntry, add_tracker, describe_tracker
+from lib.eval.vot.scores import read_vot_analysis
+from lib.eval.vot.workspace import (
+    LocalData,
+    choose_anchors,
+    is_workspace,
+    write_genuine_workspace,
+    write_local_workspace,
+    write_vot_sequence,
+)
 from lib.tracker import TrackerSpec
 from lib.tracker.refine import MaskSpec
 

@@ -22,7 +22,7 @@ from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import VideoFile
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
-from lib.eval.tracking import cpu_threads
+from lib.eval.run.sequence import cpu_threads
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.trained import file_sha256

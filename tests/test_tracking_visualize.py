@@ -14,8 +14,8 @@ from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import VideoFile, read_image
 from lib.draw import PALETTE, TRUTH
-from lib.eval.film import open_film
 from lib.eval.record import RunRecord, claim_folder
+from lib.eval.report.film import open_film
 from lib.models.build import build_model
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "visualize.py"

@@ -5,16 +5,16 @@ import time
 from pathlib import Path
 
 from lib.config.cli import refuse_options, run
-from lib.eval.ablations import summarize_ablations
-from lib.eval.analysis import Result, analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
-from lib.eval.comparison import find_compared
-from lib.eval.mask_scores import format_masks, score_masks
-from lib.eval.metrics import PROTOCOLS
-from lib.eval.outputs import Outputs, write_ablations, write_outputs
-from lib.eval.published import PAPER, PublishedTable, read_published
-from lib.eval.tables import format_published
-from lib.eval.trackingnet import format_server_scores, score_as_server
+from lib.eval.report.outputs import Outputs, write_ablations, write_outputs
+from lib.eval.report.tables import format_masks, format_published, format_server_scores
+from lib.eval.score.ablations import summarize_ablations
+from lib.eval.score.analysis import Result, analyze, find_results
+from lib.eval.score.comparison import find_compared
+from lib.eval.score.mask_scores import score_masks
+from lib.eval.score.metrics import PROTOCOLS
+from lib.eval.score.published import PAPER, PublishedTable, read_published
+from lib.eval.score.trackingnet import score_as_server
 
 _PICTURES = 8
 _EXAMPLES = """examples:
@@ -81,7 +81,7 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
     outputs = _outputs(arguments, results)
     outputs.check()
     if outputs.report:
-        from lib.eval.report import check_report_folder  # draws frames, which a table does not need
+        from lib.eval.report.web import check_report_folder  # draws frames, which a table does not need
 
         check_report_folder(outputs.report)
     dataset = benchmark.open(arguments.root, arguments.paths)
@@ -92,7 +92,7 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
     if mask_scores := score_masks(dataset, results):
         print(f"\n{format_masks(mask_scores)}")
     if outputs.report:
-        from lib.eval.report import write_report
+        from lib.eval.report.web import write_report
 
         num_pictures = _PICTURES if arguments.pictures is None else arguments.pictures
         print(f"report in {write_report(analysis, dataset, results, outputs.report, num_pictures, published)}")
@@ -109,8 +109,7 @@ def _analyze_vot(arguments: argparse.Namespace) -> int:
     allowed = {"benchmark", "results", "rows", "published", "out", "no_plots"}
     refuse_options(_parser(), arguments, allowed, arguments.benchmark)
     # draws with matplotlib, too, which is slow to import
-    from lib.eval.vot_plots import plot_vot_analysis
-    from lib.eval.vot_scores import format_vot_analysis, read_vot_analysis
+    from lib.eval.vot.scores import format_vot_analysis, plot_vot_analysis, read_vot_analysis
 
     workspace = Path(arguments.results[0])
     analysis = read_vot_analysis(workspace)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lib.config.cli import run
-from lib.eval.writable import check_writable
+from lib.eval.results import check_writable
 from lib.tracker.export import export_tracker
 
 _EXAMPLES = """examples:

@@ -13,7 +13,7 @@ from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS
 from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
 from lib.data.storage.lmdb_writer import pack_folder
-from lib.eval.vot_workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
+from lib.eval.vot.workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 
 _EXAMPLES = """examples:
   python tracking/prepare.py check
@@ -254,7 +254,7 @@ def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentPa
 
 def _vot_workspace(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands of this file do without PyTorch.
-    from lib.eval.vot_registry import ORACLE, add_tracker, describe_oracle, describe_tracker
+    from lib.eval.vot.registry import ORACLE, add_tracker, describe_oracle, describe_tracker
     from lib.tracker import TrackerSpec
     from lib.tracker.refine import MaskSpec
 

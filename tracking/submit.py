@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib.config.cli import run
 from lib.eval.benchmarks import BENCHMARKS
-from lib.eval.submit import SERVERS, find_submission, pack
+from lib.eval.report.submit import SERVERS, find_submission, pack
 
 _EXAMPLES = """examples:
   python tracking/submit.py got10k mmg/mmg_vitb_got10k --out got10k.zip

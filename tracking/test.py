@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lib.config.cli import run
 from lib.eval.benchmarks import BENCHMARKS
-from lib.eval.mask_session import run_masks
-from lib.eval.session import run_test
-from lib.eval.writable import check_writable
+from lib.eval.results import check_writable
+from lib.eval.run.benchmark import run_test
+from lib.eval.run.masks import run_masks
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.refine import MASK_BACKENDS, MaskSpec
 

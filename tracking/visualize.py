@@ -6,10 +6,9 @@ from pathlib import Path
 from lib.config.cli import run
 from lib.config.load import load
 from lib.draw import check_picture_path, save_picture
-from lib.eval.analysis import Result, find_results
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
-from lib.eval.figure import check_suffix
-from lib.eval.film import (
+from lib.eval.report.figure import check_suffix
+from lib.eval.report.film import (
     Film,
     check_video,
     draw_strip,
@@ -19,10 +18,10 @@ from lib.eval.film import (
     worst_frames,
     write_video,
 )
-from lib.eval.learning_curves import AXES, curves_to_csv, format_curves, read_learning_curves
-from lib.eval.learning_plot import plot_learning_curves
-from lib.eval.results import write_whole
-from lib.eval.writable import check_writable
+from lib.eval.report.learning import curves_to_csv, format_curves, plot_learning_curves
+from lib.eval.results import check_writable, write_whole
+from lib.eval.score.analysis import Result, find_results
+from lib.eval.score.learning_curves import AXES, read_learning_curves
 
 EPILOG = """examples:
   python tracking/visualize.py track synthetic test-0003 mmg/mmg_tiny static/default --out strip.png
@@ -141,7 +140,7 @@ def _track(arguments: argparse.Namespace) -> int:
 
 
 def _masks(arguments: argparse.Namespace) -> int:
-    from lib.eval.mask_film import draw_mask_strip
+    from lib.eval.report.film import draw_mask_strip
 
     if len(arguments.results) != 1:
         raise ValueError(f"masks are drawn of one result, got {len(arguments.results)}: {', '.join(arguments.results)}")

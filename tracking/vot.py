@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lib.config.cli import run
-from lib.eval.vot import VotTracker, serve
+from lib.eval.vot.server import VotTracker, serve
 
 _EXAMPLES = """You do not run this by hand. A workspace tells the toolkit how to; write one, then let the toolkit work:
   python tracking/prepare.py vot-workspace votwork --tracker mmg --config mmg_tiny
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
 def _build(arguments: argparse.Namespace) -> VotTracker:
     # Loaded here and not at the top: the toolkit is greeted first, and what fails to load is reported to it.
     if arguments.tracker == "oracle" and arguments.masks is None:
-        from lib.eval.vot_oracle import VotOracle
+        from lib.eval.vot.tracker import VotOracle
 
         return VotOracle()
-    from lib.eval.vot_tracker import build_masked_tracker, build_true_boxes
+    from lib.eval.vot.tracker import build_masked_tracker, build_true_boxes
     from lib.tracker import TrackerSpec
     from lib.tracker.refine import MaskSpec
 

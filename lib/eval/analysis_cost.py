@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lib.data.datasets.annotation import read_split_file
-from lib.eval.analysis import analyze, find_results
 from lib.eval.benchmarks import BENCHMARKS
+from lib.eval.report.tables import format_attributes, format_table
 from lib.eval.results import boxes_text
-from lib.eval.tables import format_attributes, format_table
+from lib.eval.score.analysis import analyze, find_results
 
 NUM_FRAMES = 685_360
 _NUM_REPEATS = 3

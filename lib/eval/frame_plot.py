@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lib.eval.figure import GREY, colour, new_figure, save_as, write_head
+from lib.eval.report.figure import GREY, colour, new_figure, save_as, write_head
 from lib.tracker.frame_cost import FrameCost
 
 _STAGES = ("patch embedding", "blocks", "score", "head", "network")

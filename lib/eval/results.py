@@ -5,7 +5,9 @@ A file that exists is complete: it is written aside, flushed to the disk and ren
 
 import itertools
 import os
-from collections.abc import Collection
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from lib.data.table import read_table
 RECORD_NAME = "run.json"  # of the file that says whose the results of a folder are; see `lib.eval.record`
 ASIDE = ".tmp"  # what a file that is being written ends in
 _SECONDS, _NON_FINITE = "_time", "_nonfinite"
+FOLDER = "replaced"
 
 
 @dataclass(frozen=True)
@@ -162,3 +165,88 @@ def _read_complete(path: Path, num_columns: int) -> np.ndarray | None:
         return read_table(path, num_columns) if path.read_bytes().endswith(b"\n") else None
     except (FileNotFoundError, ValueError):
         return None
+
+
+def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
+    """Move results away, so that nothing old is taken for new and an interrupted run loses nothing.
+
+    Each file is renamed, and a sequence's boxes go first: a result that lies half here, half there counts as none.
+
+    Args:
+        folder: of the result files; they go to a folder within.
+        sequences: whose results; None for whatever is there.
+    """
+    if sequences is None:
+        with_boxes = result_names(folder)
+        files = sorted(folder.glob("*.txt"), key=lambda path: path.stem not in with_boxes)
+    else:
+        files = [path for sequence in sequences for path in ResultFiles(folder, sequence).all if path.is_file()]
+    if not files:
+        return
+    aside = folder / FOLDER
+    aside.mkdir(exist_ok=True)
+    _move_record(folder / RECORD_NAME, aside / RECORD_NAME, others=any(aside.glob("*.txt")))
+    for path in files:
+        path.replace(aside / path.name)
+
+
+def forget_replaced(folder: Path, sequences: Iterable[str]) -> int:
+    """Remove what was set aside of sequences whose new results are complete; return how many others are kept."""
+    aside = folder / FOLDER
+    if not aside.is_dir():
+        return 0
+    for sequence in sequences:
+        ResultFiles(aside, sequence).remove()
+    kept = result_names(aside)
+    if not kept:
+        shutil.rmtree(aside)
+    return len(kept)
+
+
+def _move_record(source: Path, target: Path, *, others: bool) -> None:
+    """Copy the record along; where results of another record lie already, none is true of all, and none is kept."""
+    text = source.read_text(encoding="utf-8") if source.is_file() else None
+    if text is None or (others and not (target.is_file() and target.read_text(encoding="utf-8") == text)):
+        target.unlink(missing_ok=True)
+    else:
+        target.write_text(text, encoding="utf-8")
+
+
+def check_writable(files: Mapping[str, Path | None], folders: Mapping[str, Path | None]) -> None:
+    """Raise an error for the first path that could not be written; nothing is created.
+
+    Args:
+        files: by the option that names each, such as "--csv"; None where it was not given.
+        folders: the same; a folder is made later when missing.
+
+    Raises:
+        ValueError: a folder where a file is wanted, a file where a folder is, or two options with one path.
+        OSError: the place cannot be written to.
+    """
+    taken: dict[Path, str] = {}
+    for options, wants_folder in ((files, False), (folders, True)):
+        for option, path in options.items():
+            if path is None:
+                continue
+            if wants_folder and path.exists() and not path.is_dir():
+                raise ValueError(f"{option} {path} is a file, but a folder is wanted")
+            if not wants_folder and path.is_dir():
+                raise ValueError(f"{option} {path} is a folder, but a file is wanted: name one in it")
+            other = taken.setdefault(path.resolve(), option)
+            if other != option:
+                raise ValueError(f"{other} and {option} are both {path}: one would replace the other")
+            _check_place(option, path, path if wants_folder else path.parent)
+
+
+def _check_place(option: str, path: Path, folder: Path) -> None:
+    """Try to write into the nearest folder that exists, into which missing ones would be made."""
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ValueError(f"{option} {path}: {folder} is a file, so nothing can be written below it")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"{option} {path}: cannot write into {folder}: {error.strerror}") from error

@@ -16,10 +16,10 @@ from lib.config.load import experiment_to_dict, load
 from lib.data.benchmark_frames import draw_videos
 from lib.data.datasets import open_dataset
 from lib.data.sequence import Frames, Sequence
-from lib.eval.frame_pool import default_num_decoders
-from lib.eval.lockstep import ready_to_track
 from lib.eval.results import ResultFiles, read_seconds
-from lib.eval.tracking import cpu_threads
+from lib.eval.run.frame_pool import default_num_decoders
+from lib.eval.run.lockstep import ready_to_track
+from lib.eval.run.sequence import cpu_threads
 from lib.models.build import build_model
 from lib.models.peak import describe_device
 from lib.tracker import TrackerSpec

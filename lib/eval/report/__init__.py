@@ -1,0 +1,1 @@
+"""What people read: tables, plots, films, a web page, submissions."""

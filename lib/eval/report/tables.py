@@ -1,0 +1,220 @@
+"""An analysis as text: tables for the terminal, JSON for other programs."""
+
+import json
+import math
+from collections.abc import Mapping
+from collections.abc import Sequence as Indexed
+
+import numpy as np
+
+from lib.eval.score.analysis import Analysis, Result, by_attribute, describe_missing
+from lib.eval.score.bootstrap import ao_interval, auc_interval
+from lib.eval.score.comparison import Comparison
+from lib.eval.score.mask_scores import BOX, MaskScores
+from lib.eval.score.published import TITLES, PublishedTable
+from lib.eval.score.scores import MEASURES, BenchmarkScores, frames_per_second, percent
+from lib.eval.score.trackingnet import ServerScores
+
+_MOST_LISTED = 12  # sequences
+
+
+def format_table(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
+    """Return the table, best AUC first: percent with one decimal, frames per second as they are.
+
+    Args:
+        analysis: what was measured.
+        published: what others measured on the same benchmark; drawn below, and marked.
+    """
+    ranked = sorted(analysis.scores, key=lambda scores: -scores.auc)
+    keys = list(MEASURES)
+    header = ("result", MEASURES[keys[0]].title, "95 %", *(MEASURES[key].title for key in keys[1:]), "FPS")
+    blocks = {"": [header, *((scores.name, *_cells(scores)) for scores in ranked)]}
+    for table in published:
+        rows = blocks.setdefault(table.mark, [])
+        for row in table.ranked:
+            first, *others = (percent(row.value(table, key)) for key in keys)
+            rows.append((row.tracker, first, "-", *others, frames_per_second(row.fps)))
+    lines = [describe(analysis), "", *aligned(blocks)]
+    for scores in ranked:
+        if num_non_finite := sum(sequence.num_non_finite for sequence in scores.sequences):
+            lines += ["", f"NOT FINITE: {num_non_finite} boxes of {scores.name}; each repeats the one before it"]
+    if analysis.missing:
+        lines += ["", incomplete(analysis)]
+    return "\n".join(lines)
+
+
+def format_attributes(analysis: Analysis) -> str:
+    """Return the AUC on the sequences of each attribute, a row for each; empty when the sequences carry none."""
+    attributes = by_attribute(analysis)
+    if not attributes:
+        return ""
+    rows = [("attribute", "sequences", *(scores.name for scores in analysis.scores))]
+    for each in attributes:
+        rows.append((each.attribute, str(each.num_sequences), *(percent(scores.auc) for scores in each.scores)))
+    rows.append(("all", str(analysis.num_scored), *(percent(scores.auc) for scores in analysis.scores)))
+    return "\n".join(["AUC by attribute", *aligned({"": rows})])
+
+
+def format_published(tables: Indexed[PublishedTable]) -> str:
+    """Return tables of others alone, each under its mark, with measures that this project leaves to others too."""
+    lines: list[str] = []
+    for table in tables:
+        rows = [("tracker", *(TITLES[key] for key in table.columns))]
+        for row in table.ranked:
+            cells = (percent(value) if table.percent else _fraction(value) for value in row.values)
+            rows.append((row.tracker, *cells))
+        lines += ["", table.mark, *aligned({"": rows})]
+    return "\n".join(lines[1:])
+
+
+def describe(analysis: Analysis) -> str:
+    """Say in a line what was measured, on how much of it, and how."""
+    scored = f"{analysis.num_scored}"
+    if analysis.num_scored < analysis.num_sequences:
+        scored += f" of {analysis.num_sequences}"
+    return f"{analysis.benchmark.title}, {scored} sequences, protocol {analysis.protocol}"
+
+
+def describe_with_names(analysis: Analysis, limit: int = 3) -> str:
+    """Describe an analysis for a plot: a second line names the first sequences that were left out, if any were."""
+    left_out = analysis.left_out
+    if not left_out:
+        return describe(analysis)
+    more = f" and {len(left_out) - limit} more" if len(left_out) > limit else ""
+    return f"{describe(analysis)}\nINCOMPLETE, without {', '.join(left_out[:limit])}{more}"
+
+
+def incomplete(analysis: Analysis, limit: int | None = None) -> str:
+    """Say which sequences were left out; at most `limit` names of each result's."""
+    return f"INCOMPLETE: {describe_missing(analysis.missing, limit)}"
+
+
+def aligned(blocks: Mapping[str, list[tuple[str, ...]]]) -> list[str]:
+    """Return rows of cells as lines whose columns line up, the first to the left and the others to the right.
+
+    Args:
+        blocks: rows by the line of text that stands above them, "" for none.
+    """
+    rows = [row for block in blocks.values() for row in block]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines: list[str] = []
+    for heading, block in blocks.items():
+        if heading:
+            lines += ["", heading]
+        for row in block:
+            cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+            lines.append("  ".join((row[0].ljust(widths[0]), *cells)))
+    return lines
+
+
+def to_json(analysis: Analysis) -> str:
+    """Return all numbers at full precision, in [0, 1]; null for what cannot be said, such as fps without times.
+
+    `missing` is there only when sequences are missing: names of the lacking sequences by result.
+    """
+    document: dict[str, object] = {
+        "benchmark": analysis.benchmark.name,
+        "protocol": analysis.protocol,
+        "results": {scores.name: _numbers(scores) for scores in analysis.scores},
+    }
+    attributes = by_attribute(analysis)
+    if attributes:
+        document["attributes"] = {
+            each.attribute: {
+                "num_sequences": each.num_sequences,
+                "auc": {scores.name: scores.auc for scores in each.scores},
+            }
+            for each in attributes
+        }
+    if analysis.missing:
+        document["missing"] = {result.result: list(result.sequences) for result in analysis.missing}
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _cells(scores: BenchmarkScores) -> list[str]:
+    first, *others = (percent(measure.read(scores)) for measure in MEASURES.values())
+    interval = auc_interval(scores)
+    return [first, f"{100 * interval.low:.1f}-{100 * interval.high:.1f}", *others, frames_per_second(scores.fps)]
+
+
+def _numbers(scores: BenchmarkScores) -> dict[str, object]:
+    auc, ao = auc_interval(scores), ao_interval(scores)
+    return {
+        **{key: _number(measure.read(scores)) for key, measure in MEASURES.items()},
+        "fps": _number(scores.fps),
+        "auc_interval": [auc.low, auc.high],
+        "ao_interval": [_number(ao.low), _number(ao.high)],
+        "sequences": {
+            sequence.name: {
+                "auc": sequence.auc,
+                "precision": sequence.precision,
+                "norm_precision": sequence.norm_precision,
+            }
+            for sequence in scores.sequences
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _fraction(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def format_comparison(comparison: Comparison, limit: int = 10) -> str:
+    """Return the comparison as text: the verdict, then the `limit` largest gains and losses."""
+    interval = comparison.interval
+    ties = len(comparison.differences) - comparison.num_wins - comparison.num_losses
+    verdict = (
+        "the interval holds 0: no clear difference" if interval.low <= 0 <= interval.high else "a clear difference"
+    )
+    lines = [
+        f"{comparison.first} against {comparison.second}: AUC {100 * comparison.gain:+.1f} points, "
+        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f} ({verdict})",
+        f"better on {comparison.num_wins}, worse on {comparison.num_losses}, equal on {ties} sequences",
+    ]
+    gains = [difference for difference in comparison.differences if difference.gain > 0][:limit]
+    losses = [difference for difference in comparison.differences[::-1] if difference.gain < 0][:limit]
+    width = max(len(difference.sequence) for difference in comparison.differences)
+    for title, shown in (("largest gains", gains), ("largest losses", losses)):
+        if shown:
+            lines += ["", title]
+        for each in shown:
+            numbers = f"{percent(each.first):>6} {percent(each.second):>6}  {100 * each.gain:+6.1f}"
+            lines.append(f"  {each.sequence:<{width}} {numbers}")
+    return "\n".join(lines)
+
+
+def format_masks(scores: Indexed[MaskScores]) -> str:
+    """Write mean J and recall of each kind of mask, and J by sequence where there are few, in percent."""
+    sequences = list(scores[0].mean_iou)
+    names = [_title(each) for each in scores]
+    width = max(len(name) for name in names)
+    lines = [f"masks: mean IoU with the true masks (J), {len(sequences)} sequences, all frames but the first"]
+    lines.append(f"{'':{width}}      J  J>.5")
+    for name, each in zip(names, scores, strict=True):
+        mean, recall = (100 * np.mean(list(values.values())) for values in (each.mean_iou, each.recall))
+        lines.append(f"{name:{width}}  {mean:5.1f} {recall:5.1f}")
+    if len(sequences) <= _MOST_LISTED:
+        longest = max(len(sequence) for sequence in sequences)
+        lines += ["", "J by sequence" + "".join(f"\n  {number + 1}: {name}" for number, name in enumerate(names))]
+        lines.append(f"{'':{longest}} " + "".join(f"{number + 1:6d}" for number in range(len(scores))))
+        for sequence in sequences:
+            values = "".join(f"{100 * each.mean_iou[sequence]:6.1f}" for each in scores)
+            lines.append(f"{sequence:{longest}} {values}")
+    return "\n".join(lines)
+
+
+def _title(scores: MaskScores) -> str:
+    return f"{scores.result}, {'the box as mask' if scores.masks == BOX else scores.masks}"
+
+
+def format_server_scores(results: Indexed[Result], scores: Indexed[ServerScores]) -> str:
+    """Return a table with a row for each result, in percent."""
+    rows = [("result", "AUC", "P", "P_norm")]
+    for result, own in zip(results, scores, strict=True):
+        rows.append((result.name, percent(own.auc), percent(own.precision), percent(own.norm_precision)))
+    heading = "by the formulas of TrackingNet's server, which are areas: not to be compared with the numbers above"
+    return "\n".join(aligned({heading: rows})[1:])

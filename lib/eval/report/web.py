@@ -1,0 +1,275 @@
+"""An analysis as a web page that opens from disk: tables, curves, and every sequence with pictures of its failures.
+
+The page and the numbers of the benchmark are one file, `index.html`. What only an open sequence needs lies beside it, a
+script file for each, because a page opened from disk may load scripts, but not read files.
+"""
+
+import base64
+import html
+import json
+import math
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from lib.data.sequence import Sequence, SequenceDataset
+from lib.draw import fit_into
+from lib.eval.report.film import Moment, choose_moments, fill_evenly, find_moments, read_result, true_box
+from lib.eval.report.tables import describe
+from lib.eval.results import write_whole
+from lib.eval.score.analysis import Analysis, Result
+from lib.eval.score.bootstrap import auc_interval
+from lib.eval.score.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS, frame_overlap
+from lib.eval.score.published import PublishedRow, PublishedTable
+from lib.eval.score.scores import MEASURES, BenchmarkScores
+
+_PAGE_NAME = "index.html"
+_MARKER = b'id="report-data"'
+_PAGE = Path(__file__).with_name("web_page")
+_SCRIPTS = ("dom", "trackers", "table", "overview", "curves", "attributes", "overlap", "zoom", "sequence", "page")
+
+# An overlap is one byte: its 250th parts, or this where the frame has no true box. `overlap.js` reads it.
+_OVERLAP_STEPS = 250
+_NO_TRUTH = 255
+
+# How a column of the overview is written, where it is not a share in percent.
+_KINDS = {"interval": "interval", "fps": "speed"}
+
+_PICTURE_WIDTH = 320
+_JPEG_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A picture of the film strip, and the moment that it is there for, if any."""
+
+    frame: int
+    moment: Moment | None
+
+
+def write_report(
+    analysis: Analysis,
+    dataset: SequenceDataset,
+    results: Indexed[Result],
+    folder: Path,
+    num_pictures: int = 8,
+    published: Indexed[PublishedTable] = (),
+) -> Path:
+    """Write the report of an analysis into a folder.
+
+    Args:
+        analysis: what to show.
+        dataset: what was analysed; its frames are read for pictures where they are at hand.
+        results: what was analysed, in the order of `analysis.scores`.
+        folder: made when missing; an earlier report there is replaced.
+        num_pictures: at most so many per sequence; 0 for none.
+        published: what others measured on the same benchmark; shown below the results, and marked.
+
+    Returns:
+        The page, `folder/index.html`; it is written last.
+
+    Raises:
+        ValueError: fewer than no pictures, somebody else's page in the folder, a result that changed since the
+            analysis, or a damaged picture.
+        OSError: a file cannot be written.
+    """
+    if num_pictures < 0:
+        raise ValueError(f"{num_pictures} pictures of each sequence; give 0 for none")
+    check_report_folder(folder)
+    page, data_folder = folder / _PAGE_NAME, folder / "sequences"
+    data_folder.mkdir(parents=True, exist_ok=True)
+    page.unlink(missing_ok=True)  # were this run interrupted, an earlier page would open the new data under old names
+    for path in data_folder.glob("[0-9]*.js"):
+        path.unlink()
+    index_of = {name: index for index, name in enumerate(dataset.names)}
+    sequences: list[dict[str, object]] = []
+    for number, scores in enumerate(tqdm(analysis.scores[0].sequences, desc="report", unit="sequence", leave=False)):
+        sequence = dataset[index_of[scores.name]]
+        text = f"addSequence({number}, {_to_json(_sequence_data(analysis, sequence, results, num_pictures))});\n"
+        path = data_folder / f"{number:04d}.js"
+        write_whole({path: text})
+        sequences.append(
+            {
+                "name": scores.name,
+                "frames": scores.num_frames,
+                "attributes": list(sequence.attributes),
+                "file": path.relative_to(folder).as_posix(),
+                "scores": [_sequence_scores(tracker, number) for tracker in analysis.scores],
+            }
+        )
+    write_whole({page: _fill_page(_report_data(analysis, sequences, published))})
+    return page
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raise ValueError when the folder holds a page that is no report and would be replaced by one."""
+    page = folder / _PAGE_NAME
+    if page.is_file() and _MARKER not in page.read_bytes():
+        raise ValueError(f"{page} is no report of this program, and would be replaced by one: give another folder")
+
+
+def _report_data(
+    analysis: Analysis, sequences: list[dict[str, object]], published: Indexed[PublishedTable]
+) -> dict[str, object]:
+    remarks = [
+        f"{num_non_finite} boxes of {scores.name} were not finite; each repeats the one before it"
+        for scores in analysis.scores
+        if (num_non_finite := sum(sequence.num_non_finite for sequence in scores.sequences))
+    ]
+    # The interval is the first measure's, the AUC's.
+    first, *others = ((measure.key, measure.title) for measure in MEASURES.values())
+    columns = (first, ("interval", "95 %"), *others, ("fps", "FPS"))
+    return {
+        "title": f"{analysis.benchmark.title}: tracking results",
+        "description": describe(analysis),
+        "remarks": remarks,
+        "left_out": list(analysis.left_out),
+        "missing": [{"tracker": each.result, "sequences": list(each.sequences)} for each in analysis.missing],
+        "columns": [{"key": key, "label": label, "kind": _KINDS.get(key, "share")} for key, label in columns],
+        "trackers": [{"name": scores.name, "numbers": _numbers(scores)} for scores in analysis.scores],
+        "published": [
+            {"mark": table.mark, "rows": [_published_row(table, row) for row in table.rows]} for table in published
+        ],
+        "plots": _plots(analysis.scores),
+        "sequences": sequences,
+    }
+
+
+def _published_row(table: PublishedTable, row: PublishedRow) -> dict[str, object]:
+    """Describe a row like a tracker's; `interval` is not among its numbers, because nobody prints one."""
+    numbers = {key: row.value(table, key) for key in MEASURES}
+    return {"name": row.tracker, "device": row.device, "numbers": _known({**numbers, "fps": row.fps})}
+
+
+def _numbers(scores: BenchmarkScores) -> dict[str, object]:
+    interval = auc_interval(scores)
+    numbers = {key: measure.read(scores) for key, measure in MEASURES.items()}
+    return {**_known({**numbers, "fps": scores.fps}), "interval": [round(interval.low, 6), round(interval.high, 6)]}
+
+
+def _known(numbers: dict[str, float]) -> dict[str, float | None]:
+    return {key: None if math.isnan(value) else round(value, 6) for key, value in numbers.items()}
+
+
+def _plots(trackers: Indexed[BenchmarkScores]) -> list[dict[str, object]]:
+    """Describe the three curves; `read` is the index of the threshold at which the score is read, if it is at one."""
+    return [
+        {
+            "title": "Success", "label": "overlap above", "measure": "AUC", "digits": 2, "read": None,
+            "thresholds": _rounded(SUCCESS_THRESHOLDS),
+            "curves": [_rounded(scores.success_curve) for scores in trackers],
+            "scores": [scores.auc for scores in trackers],
+        },
+        {
+            "title": "Precision", "label": "centre error [px] at most", "measure": "P", "digits": 0, "read": 20,
+            "thresholds": _rounded(PRECISION_THRESHOLDS),
+            "curves": [_rounded(scores.precision_curve) for scores in trackers],
+            "scores": [scores.precision for scores in trackers],
+        },
+        {
+            "title": "Normalised precision", "label": "centre error [sides of the true box] at most",
+            "measure": "P_norm", "digits": 2, "read": 20,
+            "thresholds": _rounded(NORM_PRECISION_THRESHOLDS),
+            "curves": [_rounded(scores.norm_precision_curve) for scores in trackers],
+            "scores": [scores.norm_precision for scores in trackers],
+        },
+    ]  # fmt: skip
+
+
+def _sequence_scores(tracker: BenchmarkScores, number: int) -> dict[str, float]:
+    scores = tracker.sequences[number]
+    return {
+        "auc": round(scores.auc, 4),
+        "precision": round(scores.precision, 4),
+        "norm_precision": round(scores.norm_precision, 4),
+    }
+
+
+def _sequence_data(
+    analysis: Analysis, sequence: Sequence, results: Indexed[Result], num_pictures: int
+) -> dict[str, object]:
+    predictions_xywh = [read_result(result, sequence) for result in results]
+    overlaps = [
+        frame_overlap(boxes_xywh, sequence.boxes_xywh, sequence.absent, analysis.protocol)
+        for boxes_xywh in predictions_xywh
+    ]
+    return {
+        "overlap": [_encode_overlap(overlap) for overlap in overlaps],
+        "film": _film(sequence, predictions_xywh, _choose_shots(overlaps, num_pictures)),
+    }
+
+
+def _encode_overlap(overlap: np.ndarray) -> str:
+    steps = np.where(np.isnan(overlap), _NO_TRUTH, np.round(overlap * _OVERLAP_STEPS))
+    return base64.b64encode(steps.astype(np.uint8).tobytes()).decode("ascii")
+
+
+def _choose_shots(overlaps: Indexed[np.ndarray], number: int) -> list[_Shot]:
+    """Choose frames to show: the worst moments first, then frames spread over the rest of the video."""
+    num_frames = len(overlaps[0])
+    moments = {moment.frame: moment for moment in choose_moments(find_moments(overlaps), num_frames, number)}
+    return [_Shot(frame, moments.get(frame)) for frame in fill_evenly(list(moments), num_frames, number)]
+
+
+def _film(sequence: Sequence, predictions_xywh: Indexed[np.ndarray], shots: Indexed[_Shot]) -> dict[str, object] | None:
+    """Read the frames of a film strip, or return None when they are not at hand."""
+    try:
+        images = [sequence.frames[shot.frame] for shot in shots]
+    except FileNotFoundError:
+        return None
+    if not images:
+        return None
+    height, width = images[0].shape[:2]
+    height = max(1, round(_PICTURE_WIDTH * height / width))
+    return {
+        "width": _PICTURE_WIDTH,
+        "height": height,
+        "shots": [
+            _shot_data(image, shot, sequence, predictions_xywh, height)
+            for image, shot in zip(images, shots, strict=True)
+        ],
+    }
+
+
+def _shot_data(
+    image: np.ndarray, shot: _Shot, sequence: Sequence, predictions_xywh: Indexed[np.ndarray], height: int
+) -> dict[str, object]:
+    picture, scale, (left, top) = fit_into(image, _PICTURE_WIDTH, height)
+    truth = true_box(sequence, shot.frame)
+    moment = shot.moment
+    return {
+        "frame": shot.frame,
+        "image": _encode_picture(picture),
+        "boxes": [_rounded(boxes[shot.frame] * scale + (left, top, 0, 0), 1) for boxes in predictions_xywh],
+        "truth": _rounded(truth * scale + (left, top, 0, 0), 1) if np.isfinite(truth).all() else None,
+        "moment": moment and {"tracker": moment.tracker, "start": moment.start, "stop": moment.stop},
+    }
+
+
+def _encode_picture(image: np.ndarray) -> str:
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:
+    return np.round(values, digits).tolist()
+
+
+def _fill_page(data: dict[str, object]) -> str:
+    page = (_PAGE / "page.html").read_text(encoding="utf-8")
+    style = (_PAGE / "page.css").read_text(encoding="utf-8")
+    # One script, in which the files see each other: modules cannot be loaded from disk.
+    script = "\n".join((_PAGE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    title = f"<title>{html.escape(str(data['title']))}</title>"
+    page = page.replace("<title>Tracking report</title>", title).replace("{{style}}", style)
+    return page.replace("{{script}}", script).replace("{{data}}", _to_json(data))
+
+
+def _to_json(value: object) -> str:
+    """Return ASCII JSON that cannot end or open a tag, whatever names are in it."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

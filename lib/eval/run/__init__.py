@@ -1,0 +1,1 @@
+"""A tracker taken through a benchmark, from sequences to result files."""

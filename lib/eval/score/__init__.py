@@ -1,0 +1,1 @@
+"""From result files to the numbers of a table; no network and no tracker."""

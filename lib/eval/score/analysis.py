@@ -1,0 +1,231 @@
+"""Score folders of result files on a benchmark."""
+
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.config.text import suggest
+from lib.data.sequence import Sequence, SequenceDataset
+from lib.eval.benchmarks import Benchmark
+from lib.eval.record import is_recorded, other_video, read_record, refuse_other_videos
+from lib.eval.results import ResultFiles, read_boxes, read_seconds
+from lib.eval.score.metrics import Protocol, check_predictions, got10k_overlap, score_sequence
+from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
+
+
+@dataclass(frozen=True)
+class Result:
+    """A folder of result files and what it is called in tables."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class MissingSequences:
+    """Sequences of the benchmark that a result has no file for."""
+
+    result: str
+    sequences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The scores of several results on the same sequences of a benchmark.
+
+    Attributes:
+        benchmark, protocol: what was measured, and how.
+        num_sequences: of the whole benchmark; fewer were scored when `missing` is not empty.
+        scores: one for each result, in the order asked for.
+        missing: the results that lack sequences.
+    """
+
+    benchmark: Benchmark
+    protocol: Protocol
+    num_sequences: int
+    scores: tuple[BenchmarkScores, ...]
+    missing: tuple[MissingSequences, ...]
+
+    @property
+    def num_scored(self) -> int:
+        return len(self.scores[0].sequences)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The sequences that were not scored, because some result lacks them."""
+        return tuple(dict.fromkeys(name for result in self.missing for name in result.sequences))
+
+
+def analyze(
+    benchmark: Benchmark,
+    dataset: SequenceDataset,
+    results: Indexed[Result],
+    *,
+    protocol: Protocol = "stark",
+    allow_missing: bool = False,
+) -> Analysis:
+    """Score every result on the sequences of a benchmark.
+
+    Args:
+        benchmark: says which rules hold.
+        dataset: its sequences; only their labels are used.
+        results: at least one.
+        protocol: see `metrics.score_sequence`.
+        allow_missing: score the sequences that every result has, instead of refusing when one lacks some.
+
+    Raises:
+        ValueError: missing sequences, a result file that cannot be scored (named, with its row), a folder with the
+            results of another benchmark or of other videos with the same names, or a benchmark that publishes the first
+            box of a sequence only.
+    """
+    missing = tuple(
+        MissingSequences(result.name, absent) for result in results if (absent := _missing(benchmark, dataset, result))
+    )
+    if missing and not allow_missing:
+        raise ValueError(f"{describe_missing(missing, limit=10)}; --allow-missing scores the sequences that all have")
+    left_out = {name for result in missing for name in result.sequences}
+    scored: dict[str, list[SequenceScores]] = {result.name: [] for result in results}
+    differences: dict[Path, dict[str, str]] = {result.folder: {} for result in results if is_recorded(result.folder)}
+    for index, name in enumerate(dataset.names):
+        if name in left_out:
+            continue
+        sequence = dataset[index]
+        if len(sequence.boxes_xywh) < len(sequence):
+            raise ValueError(f"{benchmark.name} publishes {len(sequence.boxes_xywh)} of the {len(sequence)} boxes of "
+                             f"{name}; it can only be scored by its server, see tracking/submit.py")  # fmt: skip
+        for result in results:
+            boxes_xywh = read_boxes(ResultFiles(result.folder, name).boxes)
+            difference = other_video(boxes_xywh, sequence) if result.folder in differences else None
+            if difference:
+                differences[result.folder][name] = difference
+            else:
+                scored[result.name].append(_score(benchmark, sequence, result, boxes_xywh, protocol))
+    for folder, of_folder in differences.items():
+        refuse_other_videos(folder, of_folder)
+    if not all(scored.values()):
+        raise ValueError("no sequence has a result file in every folder: there is nothing to score")
+    scores = tuple(BenchmarkScores(name, tuple(sequences)) for name, sequences in scored.items())
+    return Analysis(benchmark, protocol, len(dataset), scores, missing)
+
+
+def find_results(texts: Indexed[str], benchmark: Benchmark, results_dir: Path) -> tuple[Result, ...]:
+    """Find the folders that a user names, as `tracker/config` or as a path.
+
+    Args:
+        texts: for each result: `tracker/config` below `results_dir`, or any folder, of result files or with a folder
+            named like the benchmark in it.
+        benchmark: whose results are looked for.
+        results_dir: where `tracking/test.py` writes.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: the folder's record says that it belongs to another benchmark, or a result is named twice.
+    """
+    results: list[Result] = []
+    for text in texts:
+        folder = _find_folder(text, benchmark, results_dir)
+        record = read_record(folder)
+        if record and record.benchmark != benchmark.name:
+            raise ValueError(f"{folder} holds results on {record.benchmark}, not on {benchmark.name}")
+        if record:
+            name = f"{record.tracker}/{record.config}"
+            if record.batch > 1:  # its speed is that of many sequences at once
+                name += f" (batch {record.batch})"
+        elif folder.name == benchmark.name and folder.is_relative_to(results_dir):
+            name = str(folder.parent.relative_to(results_dir))
+        else:
+            name = Path(text).resolve().name
+        results.append(Result(name, folder))
+    if len({result.folder.resolve() for result in results}) < len(results):
+        raise ValueError(f"a result is named twice: {', '.join(texts)}")
+    names = [result.name for result in results]
+    return tuple(
+        Result(str(result.folder), result.folder) if names.count(result.name) > 1 else result for result in results
+    )
+
+
+def describe_missing(missing: Indexed[MissingSequences], limit: int | None = None) -> str:
+    """List the missing sequences of each result in words; at most `limit` names of each."""
+    parts = []
+    for result in missing:
+        shown = result.sequences[:limit]
+        more = f" and {len(result.sequences) - len(shown)} more" if len(shown) < len(result.sequences) else ""
+        parts.append(f"{result.result} lacks {len(result.sequences)} sequences: {', '.join(shown)}{more}")
+    return "; ".join(parts)
+
+
+def _find_folder(text: str, benchmark: Benchmark, results_dir: Path) -> Path:
+    candidates = (results_dir / text / benchmark.name, Path(text) / benchmark.name, Path(text))
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    known = sorted("/".join(path.parts[-3:-1]) for path in results_dir.glob(f"*/*/{benchmark.name}") if path.is_dir())
+    listed = f"; results on {benchmark.name} there: {', '.join(known)}" if known else ""
+    raise FileNotFoundError(
+        f"no results {text!r}: neither {candidates[0]} nor {candidates[2]} is a folder{suggest(text, known)}{listed}"
+    )
+
+
+def _missing(benchmark: Benchmark, dataset: SequenceDataset, result: Result) -> tuple[str, ...]:
+    present = {path.stem for path in result.folder.glob("*.txt")}
+    missing = tuple(name for name in dataset.names if name not in present)
+    if len(missing) == len(dataset):
+        held = f"files of other sequences, such as {min(present)}.txt" if present else "no result files"
+        raise ValueError(f"{result.folder} holds {held}; {benchmark.name} needs {missing[0]}.txt and so on")
+    return missing
+
+
+def _score(
+    benchmark: Benchmark, sequence: Sequence, result: Result, boxes_xywh: np.ndarray, protocol: Protocol
+) -> SequenceScores:
+    files = ResultFiles(result.folder, sequence.name)
+    boxes_xywh = check_predictions(boxes_xywh, len(sequence.boxes_xywh), str(files.boxes))
+    return score_sequence(
+        sequence.name,
+        boxes_xywh,
+        sequence.boxes_xywh,
+        sequence.absent,
+        label=benchmark.label,
+        protocol=protocol,
+        pooled=_pool_as_got10k(sequence, boxes_xywh) if benchmark.pooling == "got10k" else None,
+        seconds=float(read_seconds(files.seconds).sum()) if files.seconds.is_file() else float("nan"),
+        num_non_finite=files.num_non_finite(),
+        attributes=sequence.attributes,
+    )
+
+
+def _pool_as_got10k(sequence: Sequence, boxes_xywh: np.ndarray) -> PooledOverlap:
+    height, width = sequence.labels["frame_size"].tolist()
+    return got10k_overlap(boxes_xywh, sequence.boxes_xywh, sequence.labels["cover"], (height, width))
+
+
+@dataclass(frozen=True)
+class AttributeScores:
+    """All results of an analysis on the sequences with one attribute; at least one sequence has it."""
+
+    attribute: str
+    scores: tuple[BenchmarkScores, ...]
+
+    @property
+    def num_sequences(self) -> int:
+        return len(self.scores[0].sequences)
+
+
+def by_attribute(analysis: Analysis) -> tuple[AttributeScores, ...]:
+    """Score each attribute that some sequence carries, in alphabetical order; none where the data set states none."""
+    # Every result was scored on the same sequences.
+    attributes = sorted({name for sequence in analysis.scores[0].sequences for name in sequence.attributes})
+    return tuple(
+        AttributeScores(
+            attribute,
+            tuple(
+                BenchmarkScores(
+                    scores.name, tuple(sequence for sequence in scores.sequences if attribute in sequence.attributes)
+                )
+                for scores in analysis.scores
+            ),
+        )
+        for attribute in attributes
+    )

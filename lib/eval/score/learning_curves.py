@@ -1,0 +1,152 @@
+"""Learning curves from the logs that training writes: a value against samples seen, runs of several seeds together."""
+
+import json
+import math
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from lib.config.text import suggest
+from lib.eval.score.seeds import Spread, group_runs
+
+Axis = Literal["samples", "step"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+_LOG, _CONFIG = "log.jsonl", "config.yaml"
+_NOT_VALUES = {"kind", "step", "epoch", "samples"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run: `values[i]` was logged at `places[i]` of the axis; places ascend."""
+
+    run: str
+    places: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """The runs of one config, which differ in their seed.
+
+    Attributes:
+        config: the runs' common name.
+        runs: at least one.
+        places, spreads: where every run has a value, and those values; empty when there is no such place.
+    """
+
+    config: str
+    runs: tuple[Curve, ...]
+    places: tuple[float, ...]
+    spreads: tuple[Spread, ...]
+
+
+def read_learning_curves(
+    runs: Indexed[str], key: str = "mean_iou", *, kind: str = "validation", axis: Axis = "samples"
+) -> tuple[LearningCurve, ...]:
+    """Read one value of the logs of several runs, and group the runs `X.seed<N>` as X.
+
+    Args:
+        runs: folders of runs, or their `log.jsonl`.
+        key: name of the value, such as mean_iou, total, or the name of a loss.
+        kind: of the lines that hold it: validation or train.
+        axis: what it is read against. Samples are those of the training set that the steps until then have used.
+
+    Raises:
+        FileNotFoundError: no such run.
+        ValueError: a damaged log, or one without such values.
+    """
+    logs = [_find_log(run) for run in runs]
+    if len({log.resolve() for log in logs}) < len(logs):
+        raise ValueError(f"a run is named twice: {', '.join(runs)}")
+    names = [log.resolve().parent.name for log in logs]
+    if len(set(names)) < len(names):  # such as a/mmg_tiny and b/mmg_tiny
+        names = [str(log.parent) for log in logs]
+    curves = {name: _read_curve(log, name, key, kind, axis) for name, log in zip(names, logs, strict=True)}
+    return tuple(_join(config, [curves[run] for run in group]) for config, group in group_runs(names).items())
+
+
+def _find_log(run: str) -> Path:
+    path = Path(run)
+    log = path / _LOG if path.is_dir() else path
+    if log.name != _LOG or not log.is_file():
+        near = sorted(str(found.parent) for found in path.parent.glob(f"*/{_LOG}"))
+        there = f"{suggest(run, near)}; runs there: {', '.join(near)}" if near else ""
+        raise FileNotFoundError(f"no run {run!r}: a run is a folder with a {_LOG}, such as runs/mmg_tiny{there}")
+    return log
+
+
+def _read_curve(log: Path, name: str, key: str, kind: str, axis: Axis) -> Curve:
+    records = [record for record in _read_records(log) if record["kind"] == kind]
+    if not records:
+        raise ValueError(f"{log} has no lines of the kind {kind!r} (yet): the run has to reach one, or give --kind")
+    found = {record["step"]: record for record in records if _is_number(record.get(key))}  # of a repeated step the last
+    if not found:
+        known = sorted(
+            {name for record in records for name, value in record.items() if _is_number(value)} - _NOT_VALUES
+        )
+        raise ValueError(f"{log} has no {kind} value {key!r}{suggest(key, known)}; it has {', '.join(known)}")
+    per_step = _samples_per_step(log) if axis == "samples" else 0
+    points = sorted((_place(record, axis, per_step), float(record[key])) for record in found.values())
+    return Curve(name, tuple(place for place, _ in points), tuple(value for _, value in points))
+
+
+def _place(record: dict[str, Any], axis: Axis, samples_per_step: float) -> float:
+    if axis == "samples" and "samples" not in record:
+        return record["step"] * samples_per_step
+    return record[axis]
+
+
+def _read_records(log: Path) -> list[dict[str, Any]]:
+    lines = log.read_text(encoding="utf-8").split("\n")
+    records = []
+    for row, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            if row == len(lines):  # a run in progress is writing it
+                break
+            raise ValueError(f"{log}, row {row}: not JSON: {line[:80]!r}") from error
+        if not isinstance(record, dict) or not {"kind", "step", "epoch"} <= record.keys():
+            raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {line[:80]!r}")
+        records.append(record)
+    return records
+
+
+def _samples_per_step(log: Path) -> float:
+    """Return how many training samples a step has used, from the run's config and the length of its epochs.
+
+    An epoch is as many samples as the config says, and ends with a line of its last step; so the number of processes,
+    which no file of a run states, need not be known.
+    """
+    records = _read_records(log)
+    if all("samples" in record for record in records):
+        return math.nan
+    path = log.with_name(_CONFIG)
+    cure = "give --against step"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, which says how many samples an epoch has: {cure}")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        samples_per_epoch, batch_size = config["data"]["samples_per_epoch"], config["train"]["batch_size"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not say how many samples an epoch has: {cure}") from error
+    first_epoch = [record["step"] for record in records if record["epoch"] == 1]
+    if any(record["epoch"] > 1 or record["kind"] == "validation" for record in records) and first_epoch:
+        return samples_per_epoch / max(first_epoch)
+    return batch_size  # within its first epoch; of several processes each takes as many
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _join(config: str, runs: Indexed[Curve]) -> LearningCurve:
+    values = [dict(zip(run.places, run.values, strict=True)) for run in runs]
+    places = tuple(place for place in runs[0].places if all(place in each for each in values))
+    spreads = tuple(Spread(tuple(each[place] for each in values)) for place in places)
+    return LearningCurve(config, tuple(runs), places, spreads)

@@ -1,0 +1,104 @@
+"""Mean mask IoU, J: how well masks agree with the true ones, where a data set has them.
+
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (DAVIS), 2016.
+"""
+
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.box import box_to_mask
+from lib.data.sequence import Frames, SequenceDataset
+from lib.eval.mask_files import SequenceMasks, mask_names
+from lib.eval.results import ResultFiles, read_boxes
+from lib.eval.score.analysis import Result
+
+BOX = "box"  # the name of the plain box as mask
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """How well one kind of mask of one result does.
+
+    Attributes:
+        result: its name in tables.
+        masks: name of the masks; "box" for the boxes themselves, filled.
+        mean_iou: mean J of each sequence, by name. The first frame, whose box is given, does not count.
+        recall: share of each sequence's frames with a J above one half.
+    """
+
+    result: str
+    masks: str
+    mean_iou: dict[str, float]
+    recall: dict[str, float]
+
+
+def score_masks(dataset: SequenceDataset, results: Indexed[Result]) -> tuple[MaskScores, ...]:
+    """Score the masks of every result on the sequences for which all of them have masks and the truth is known.
+
+    The filled boxes of each result are scored beside its masks. True masks are read once.
+
+    Returns:
+        For each result that has masks: the filled boxes, then its masks by name. Empty when no result has any, or the
+        data set has no true masks.
+
+    Raises:
+        ValueError: a mask differs in size from the true one; the sequence and frame are named.
+    """
+    kinds = [(result, name) for result in results for name in mask_names(result.folder)]
+    if not kinds:
+        return ()
+    columns = [(result, BOX) for result in results if mask_names(result.folder)]
+    columns += [(result, name) for result, name in kinds if name != BOX]
+    columns.sort(key=lambda column: results.index(column[0]))
+    ious: dict[tuple[str, str], dict[str, np.ndarray]] = {(result.name, name): {} for result, name in columns}
+    for index, sequence_name in enumerate(dataset.names):
+        sequence = dataset[index]
+        if sequence.masks is None or len(sequence) < 2:
+            continue
+        if not all(SequenceMasks(each.folder, name, sequence_name).is_complete(len(sequence)) for each, name in kinds):
+            continue
+        predicted = {column: _open(*column, sequence_name) for column in columns}
+        rows: dict[tuple[Result, str], list[float]] = {column: [] for column in columns}
+        for frame in range(1, len(sequence)):
+            truth = sequence.masks[frame]
+            for (result, name), each in predicted.items():
+                where = f"{result.name} ({name}), {sequence_name}"
+                rows[result, name].append(_iou(each, truth, frame, where))
+        for (result, name), values in rows.items():
+            ious[result.name, name][sequence_name] = np.array(values)
+    return tuple(
+        MaskScores(
+            result,
+            name,
+            {sequence: float(values.mean()) for sequence, values in by_sequence.items()},
+            {sequence: float((values > 0.5).mean()) for sequence, values in by_sequence.items()},
+        )
+        for (result, name), by_sequence in ious.items()
+        if by_sequence
+    )
+
+
+def mask_iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Return the IoU of two (H, W) bool masks; 1 when both are empty."""
+    union = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / union if union else 1.0
+
+
+def _open(result: Result, name: str, sequence: str) -> Frames | np.ndarray:
+    """Return masks, or for the plain box (N, 4) boxes."""
+    if name == BOX:
+        return read_boxes(ResultFiles(result.folder, sequence).boxes)
+    return SequenceMasks(result.folder, name, sequence).open()
+
+
+def _iou(predicted: Frames | np.ndarray, truth: np.ndarray, frame: int, where: str) -> float:
+    """Return the IoU of one frame's mask, or filled box, with the true mask."""
+    if isinstance(predicted, np.ndarray):
+        return mask_iou(box_to_mask(predicted[frame], *truth.shape), truth)
+    mask = predicted[frame]
+    if mask.shape != truth.shape:
+        raise ValueError(f"{where}, frame {frame}: the mask is {mask.shape[1]} x {mask.shape[0]} px, the true one "
+                         f"{truth.shape[1]} x {truth.shape[0]}")  # fmt: skip
+    return mask_iou(mask, truth)

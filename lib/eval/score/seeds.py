@@ -1,0 +1,78 @@
+"""Runs that differ in their seed alone: `<config>.seed<N>` are runs of `<config>`, told as a mean and a spread."""
+
+import math
+import re
+import statistics
+from collections.abc import Iterable
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
+
+_SEEDED = re.compile(r"(?P<config>.+)\.seed\d+")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One number from several runs; at least one."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of runs like these (n - 1 in the denominator); nan of a single run."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
+
+
+def config_of(run: str) -> str:
+    """Return a run's name without its seed: `tiny.seed2` is a run of `tiny`, and so is `tiny`."""
+    match = _SEEDED.fullmatch(run)
+    return match["config"] if match else run
+
+
+def group_runs(runs: Iterable[str]) -> dict[str, list[str]]:
+    """Return the runs of each config, both in the order in which they are met."""
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        groups.setdefault(config_of(run), []).append(run)
+    return groups
+
+
+def average_runs(name: str, runs: Indexed[BenchmarkScores]) -> BenchmarkScores:
+    """Return the mean of several runs on the same sequences: its curves are the means of theirs, and so are its scores.
+
+    Args:
+        name: what the mean is called.
+        runs: at least one; all scored on the same sequences.
+    """
+    return BenchmarkScores(
+        name, tuple(_average_sequence(sequences) for sequences in zip(*(run.sequences for run in runs), strict=True))
+    )
+
+
+def _average_sequence(runs: Indexed[SequenceScores]) -> SequenceScores:
+    first = runs[0]
+    assert all(run.name == first.name for run in runs), first.name
+    return SequenceScores(
+        name=first.name,
+        num_frames=first.num_frames,
+        success_curve=np.mean([run.success_curve for run in runs], axis=0),
+        precision_curve=np.mean([run.precision_curve for run in runs], axis=0),
+        norm_precision_curve=np.mean([run.norm_precision_curve for run in runs], axis=0),
+        # Which frames are pooled is decided by the truth, so they are the same in every run.
+        pooled=PooledOverlap(
+            num_frames=sum(run.pooled.num_frames for run in runs),
+            iou_sum=sum(run.pooled.iou_sum for run in runs),
+            num_over_50=sum(run.pooled.num_over_50 for run in runs),
+            num_over_75=sum(run.pooled.num_over_75 for run in runs),
+        ),
+        seconds=statistics.fmean(run.seconds for run in runs),
+        num_non_finite=sum(run.num_non_finite for run in runs),
+        attributes=first.attributes,
+    )

@@ -1,0 +1,89 @@
+"""TrackingNet's server formulas, for a local check on sequences whose truth is at hand.
+
+They differ from `metrics.py`: boxes are rounded to whole pixels, an IoU equal to the threshold is a success, and the
+three numbers are trapezoid areas under curves of 21 points, so that the server's precision is not P at 20 pixels.
+
+Source: Mueller et al., "TrackingNet: A Large-Scale Dataset and Benchmark for Object Tracking in the Wild", 2018.
+"""
+
+from collections.abc import Sequence as Indexed
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.sequence import SequenceDataset
+from lib.eval.results import ResultFiles, read_boxes
+from lib.eval.score.analysis import Result
+from lib.eval.score.metrics import check_predictions, iou
+
+OVERLAP_THRESHOLDS = np.linspace(0, 1, 21)
+PIXEL_THRESHOLDS = np.linspace(0, 50, 21)
+NORM_THRESHOLDS = np.linspace(0, 0.5, 21)
+
+
+@dataclass(frozen=True)
+class ServerCurves:
+    """One sequence: (21,) shares of frames over the thresholds above."""
+
+    success: np.ndarray
+    precision: np.ndarray
+    norm_precision: np.ndarray
+
+
+@dataclass(frozen=True)
+class ServerScores:
+    """What the server would print, as fractions."""
+
+    auc: float
+    precision: float
+    norm_precision: float
+
+
+def score_as_server(dataset: SequenceDataset, names: Indexed[str], results: Indexed[Result]) -> list[ServerScores]:
+    """Score results by the server's formulas.
+
+    Args:
+        dataset: sequences with all their true boxes.
+        names: of the sequences to score.
+        results: each has a result file for every name.
+
+    Raises:
+        ValueError: a result file cannot be scored, or a sequence has not all its boxes.
+    """
+    index_of = {name: index for index, name in enumerate(dataset.names)}
+    curves: list[list[ServerCurves]] = [[] for _ in results]
+    for name in names:
+        true_xywh = dataset[index_of[name]].boxes_xywh
+        for result, own in zip(results, curves, strict=True):
+            path = ResultFiles(result.folder, name).boxes
+            own.append(server_curves(check_predictions(read_boxes(path), len(true_xywh), str(path)), true_xywh))
+    return [server_scores(own) for own in curves]
+
+
+def server_curves(predicted_xywh: np.ndarray, true_xywh: np.ndarray) -> ServerCurves:
+    """Score one sequence, (N, 4) and (N, 4); frame 1 counts with the true box."""
+    predicted, true = np.round(predicted_xywh), np.round(true_xywh)
+    predicted[0] = true[0]
+    overlap = iou(predicted, true)
+    offset = predicted[:, :2] + predicted[:, 2:] / 2 - true[:, :2] - true[:, 2:] / 2
+    with np.errstate(divide="ignore", invalid="ignore"):  # a true box without size is beyond every threshold
+        norm_offset = offset / true[:, 2:]
+    return ServerCurves(
+        success=(overlap[:, None] >= OVERLAP_THRESHOLDS).mean(axis=0),
+        precision=(np.linalg.norm(offset, axis=1)[:, None] <= PIXEL_THRESHOLDS).mean(axis=0),
+        norm_precision=(np.linalg.norm(norm_offset, axis=1)[:, None] <= NORM_THRESHOLDS).mean(axis=0),
+    )
+
+
+def server_scores(sequences: Indexed[ServerCurves]) -> ServerScores:
+    """Average the curves over sequences and take the areas under them, each over a threshold axis of length 1."""
+    return ServerScores(
+        auc=_area([curves.success for curves in sequences]),
+        precision=_area([curves.precision for curves in sequences]),
+        norm_precision=_area([curves.norm_precision for curves in sequences]),
+    )
+
+
+def _area(curves: list[np.ndarray]) -> float:
+    curve = np.mean(curves, axis=0)
+    return float(((curve[1:] + curve[:-1]) / 2).mean())

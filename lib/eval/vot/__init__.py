@@ -1,0 +1,1 @@
+"""The side of the VOT toolkit: workspaces, the protocol, their scores."""

@@ -1,0 +1,208 @@
+"""What `vot analysis` found in a workspace, beside the numbers that others published."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+
+from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write_head
+from lib.eval.report.tables import aligned
+from lib.eval.score.published import PublishedTable
+from lib.eval.vot.workspace import VOT2020, read_workspace_stack
+
+# The toolkit's classes, as its files name them.
+_EAO, _CURVE, _AVERAGE = (
+    f"vot.analysis.multistart.{name}" for name in ("EAOScore", "EAOCurve", "AverageAccuracyRobustness")
+)
+
+
+@dataclass(frozen=True)
+class VotScores:
+    """One tracker in one multi-start experiment; all in [0, 1].
+
+    Attributes:
+        tracker: its name in the workspace.
+        eao: expected average overlap, the mean of the curve over the experiment's interval.
+        accuracy: mean overlap until the failures.
+        robustness: share of frames before the failures.
+        curve: (N,) expected average overlap of runs of 0 to N - 1 frames.
+    """
+
+    tracker: str
+    eao: float
+    accuracy: float
+    robustness: float
+    curve: np.ndarray
+
+
+@dataclass(frozen=True)
+class VotExperiment:
+    """The scores of one experiment.
+
+    Attributes:
+        name: baseline, realtime ...
+        interval: shortest and longest run, in frames, that the EAO is the mean over.
+        scores: of each tracker.
+    """
+
+    name: str
+    interval: tuple[int, int]
+    scores: tuple[VotScores, ...]
+
+
+@dataclass(frozen=True)
+class VotAnalysis:
+    """What one file of `vot analysis` says.
+
+    Attributes:
+        file: it.
+        title: of the videos and rules.
+        genuine: True for VOT2020's own videos, so that published numbers can be compared.
+        experiments: those that start several times in a video.
+    """
+
+    file: Path
+    title: str
+    genuine: bool
+    experiments: tuple[VotExperiment, ...]
+
+
+def read_vot_analysis(workspace: Path) -> VotAnalysis:
+    """Read the newest analysis of a workspace.
+
+    Raises:
+        FileNotFoundError: it is no workspace, or was not analysed.
+        ValueError: the file has another layout, or no multi-start experiment.
+    """
+    config_file = workspace / "config.yaml"
+    if not config_file.is_file():
+        raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config_file}")
+    stack = read_workspace_stack(workspace)
+    if stack is None:
+        raise ValueError(f"{config_file} is no config of a workspace of the VOT toolkit")
+    files = sorted((workspace / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise FileNotFoundError(f"{workspace} was not analysed yet: vot evaluate --workspace {workspace} TRACKER, then "
+                                f"vot analysis --workspace {workspace} --format json")  # fmt: skip
+    try:
+        document = json.loads(files[-1].read_text(encoding="utf-8"))
+        trackers = list(document["trackers"])
+        experiments = tuple(
+            _read_experiment(name, entry, trackers)
+            for name, entry in document["results"].items()
+            if _EAO in _types(entry)
+        )
+    except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
+        raise ValueError(f"{files[-1]} is not an analysis of the VOT toolkit 0.7.4: {error!r}") from error
+    if not experiments:
+        raise ValueError(f"{files[-1]} has no experiment with an expected average overlap")
+    local = workspace / stack
+    title = yaml.safe_load(local.read_text(encoding="utf-8")).get("title", stack) if local.is_file() else stack
+    return VotAnalysis(files[-1], str(title), stack == VOT2020, experiments)
+
+
+def format_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...]) -> str:
+    """Return a table for each experiment, best EAO first, with the published rows under their mark."""
+    lines = [f"{analysis.title}, by the VOT toolkit: {analysis.file}"]
+    for experiment in analysis.experiments:
+        rows: list[tuple[str, ...]] = [("tracker", "EAO", "A", "R")]
+        for scores in sorted(experiment.scores, key=lambda scores: -scores.eao):
+            numbers = (scores.eao, scores.accuracy, scores.robustness)
+            rows.append((scores.tracker, *(f"{number:.3f}" for number in numbers)))
+        blocks = {"": rows}
+        if experiment.name == "baseline":  # which the papers print
+            for table in published:
+                mark = table.mark if analysis.genuine else f"{table.mark}; on VOT2020's videos, not on these"
+                ranked = sorted(table.rows, key=lambda row, table=table: -row.value(table, "eao"))
+                blocks[mark] = [
+                    (row.tracker, *(f"{row.value(table, key):.3f}" for key in ("eao", "accuracy", "robustness")))
+                    for row in ranked
+                ]
+        low, high = experiment.interval
+        lines += ["", f"{experiment.name}; EAO over runs of {low} to {high} frames", *aligned(blocks)]
+    return "\n".join(lines)
+
+
+def _types(entry: dict[str, Any]) -> list[str]:
+    return [analysis["type"] for analysis in entry["parameters"]["analyses"]]
+
+
+def _read_experiment(name: str, entry: dict[str, Any], trackers: list[str]) -> VotExperiment:
+    """Read an experiment: its results stand in the order of its analyses, in each those of the trackers."""
+    types = _types(entry)
+    eaos, curves, averages = (entry["results"][types.index(kind)] for kind in (_EAO, _CURVE, _AVERAGE))
+    settings = entry["parameters"]["analyses"][types.index(_EAO)]
+    scores = tuple(
+        VotScores(
+            tracker=tracker,
+            eao=float(eaos[index][0]),
+            accuracy=float(averages[index][0]),
+            robustness=float(averages[index][1]),
+            curve=np.array(curves[index][0], dtype=np.float64),
+        )
+        for index, tracker in enumerate(trackers)
+    )
+    return VotExperiment(name, (int(settings["low"]), int(settings["high"])), scores)
+
+
+def plot_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...], folder: Path) -> list[Path]:
+    """Draw both pictures of every experiment into a folder and return the files' paths.
+
+    Published trackers are drawn, in grey, only where they ran on the same videos and by the same rules.
+    """
+    paths: list[Path] = []
+    for experiment in analysis.experiments:
+        others = published if analysis.genuine and experiment.name == "baseline" else ()
+        subtitle = f"{analysis.title}, {experiment.name}"
+        paths += save(partial(draw_eao, experiment, subtitle), folder, f"{experiment.name}_eao")
+        paths += save(partial(draw_ar, experiment, others, subtitle), folder, f"{experiment.name}_ar")
+    return paths
+
+
+def draw_eao(experiment: VotExperiment, subtitle: str) -> Figure:
+    """Draw the curves, and the interval whose mean is the EAO."""
+    figure = new_figure(6.4, 4.8)
+    plot = figure.add_subplot()
+    low, high = experiment.interval
+    plot.axvspan(low, high, color="#f0f0f0", zorder=0)
+    handles = []
+    for index, scores in sorted(enumerate(experiment.scores), key=lambda item: item[1].eao):
+        # A run of no frames has no overlap.
+        (handle,) = plot.plot(
+            range(1, len(scores.curve)),
+            scores.curve[1:],
+            color=colour(index),
+            linestyle=dashes(index),
+            linewidth=2,
+            label=f"{scores.eao:.3f}  {scores.tracker}",
+            clip_on=False,
+        )
+        handles.append(handle)
+    plot.set(xlim=(1, high), ylim=(0, 1), xlabel="length of the run [frames]", ylabel="expected average overlap")
+    write_head(plot, "Expected average overlap", f"{subtitle}\nEAO: mean over the shaded lengths, {low} to {high}")
+    plot.legend(handles=handles[::-1], title="EAO", alignment="left", fontsize=9, framealpha=0.9, edgecolor="none")
+    return figure
+
+
+def draw_ar(experiment: VotExperiment, published: tuple[PublishedTable, ...], subtitle: str) -> Figure:
+    """Draw a point for each tracker; the best are at the top right."""
+    figure = new_figure(6.4, 4.8)
+    plot = figure.add_subplot()
+    for table in published:
+        for row in table.rows:
+            at = row.value(table, "robustness"), row.value(table, "accuracy")
+            plot.plot(*at, "o", color=GREY, markersize=5, markerfacecolor="none")
+            plot.annotate(row.tracker, at, xytext=(5, 3), textcoords="offset points", fontsize=7, color=GREY)
+    for index, scores in enumerate(experiment.scores):
+        at = scores.robustness, scores.accuracy
+        plot.plot(*at, "os^Dvp*"[index % 7], color=colour(index), markersize=9, label=scores.tracker, clip_on=False)
+    plot.set(xlim=(0, 1), ylim=(0, 1), xlabel="robustness", ylabel="accuracy")
+    note = "".join(f"\ngrey: {table.mark}" for table in published)
+    write_head(plot, "Accuracy and robustness", subtitle + note)
+    plot.legend(loc="upper left", fontsize=9, framealpha=0.9, edgecolor="none")
+    return figure
