@@ -11,11 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.models.build import build_model
-from lib.models.inference import TrackingNetwork, fold_batch_norm
+from lib.models.device import tracking_dtype
+from lib.models.inference import TrackingNetwork, fold_batch_norm, run_block
 from lib.models.mmg import MMG, TrackOutput
-from lib.models.precision import tracking_dtype
 from lib.models.score import ScoreModule
-from lib.models.tracking_parts import run_block
 from lib.models.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")

@@ -4,9 +4,8 @@ import pytest
 import torch
 import torchvision
 
-from lib.models.refine import AlphaRefineNet
-from lib.models.refine_attention import ChannelAttention, SpatialAttention, pixelwise_correlation
-from lib.models.refine_encoder import ResNetEncoder, load_resnet
+from lib.models.refine.encoder import ResNetEncoder, load_resnet
+from lib.models.refine.network import AlphaRefineNet, ChannelAttention, SpatialAttention, pixelwise_correlation
 
 CENTRED = torch.tensor([[0.25, 0.25, 0.75, 0.75]])
 

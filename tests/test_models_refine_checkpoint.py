@@ -7,8 +7,8 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from lib.models.refine import AlphaRefineNet
-from lib.models.refine_checkpoint import is_published, load_published, published_names, read_refine_checkpoint
+from lib.models.refine.network import AlphaRefineNet
+from lib.models.refine.published import is_published, load_published, published_names, read_refine_checkpoint
 
 # Of the published network's own description, a few of each part.
 PUBLISHED_SHAPES = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from lib.models.refine_pooling import precise_roi_pool
+from lib.models.refine.network import precise_roi_pool
 
 BOXES_XYXY = torch.tensor([[1.3, 2.1, 7.9, 6.05], [4.0, 4.0, 8.0, 8.0]])
 

@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.models.build import build_model
-from lib.models.trained import read_trained_model
-from lib.models.weights_file import read_weights, write_weights
+from lib.models.trained import read_trained_model, read_weights, write_weights
 from lib.tracker import TrackerSpec
 
 STATE = {

@@ -8,7 +8,7 @@ import torch
 from conftest import load_refine
 
 from lib.config.load import experiment_to_dict, load
-from lib.models.refine_build import build_refine_model
+from lib.models.refine.network import build_refine_model
 from lib.tracker import TrackerSpec
 from lib.tracker.alpha_refine import AlphaRefine
 from lib.tracker.refine import BoxMask, MaskSpec, box_to_mask

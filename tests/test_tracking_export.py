@@ -11,8 +11,7 @@ import yaml
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
 from lib.models.build import build_model
-from lib.models.trained import file_sha256, read_trained_model
-from lib.models.weights_file import read_weights
+from lib.models.trained import file_sha256, read_trained_model, read_weights
 from lib.tracker import TrackerSpec, export
 
 COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "export.py"

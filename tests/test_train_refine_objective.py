@@ -11,7 +11,7 @@ from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.models.pretrained import read_checkpoint
-from lib.models.refine_build import build_refine_model
+from lib.models.refine.network import build_refine_model
 from lib.tracker.refine import MaskSpec
 from lib.train.refine_objective import RefineObjective, picture_masks
 from lib.train.session import train

@@ -9,8 +9,8 @@ import torch
 from lib.data.crop import CropWindow
 from lib.data.sequence import Sequence
 from lib.eval.benchmarks import find_benchmark
+from lib.models.device import Precision, tracking_dtype
 from lib.models.inference import TrackingNetwork
-from lib.models.precision import Precision, tracking_dtype
 from lib.models.trained import find_checkpoint, read_trained_model
 from lib.tracker.build import build_tracker_of, build_trained_network, choose_device
 from lib.tracker.mmg import MMGTracker

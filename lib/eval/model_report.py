@@ -9,7 +9,7 @@ from typing import Any
 from lib.config.schema import Experiment
 from lib.eval.frame_plot import plot_frames
 from lib.eval.report.figure import check_suffix
-from lib.models.precision import Precision
+from lib.models.device import Precision
 from lib.models.profile import describe_size, size_model
 from lib.tracker.frame_cost import Mode, describe_frames, measure_frames
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from lib.config.load import refine_from_dict
 from lib.data.crop import StretchedWindow
 from lib.models.pretrained import load_model_state
-from lib.models.refine import AlphaRefineNet
-from lib.models.refine_build import build_refine_model
-from lib.models.refine_checkpoint import (
+from lib.models.refine.network import AlphaRefineNet, build_refine_model
+from lib.models.refine.published import (
     PUBLISHED_FACTOR,
     PUBLISHED_SIZE,
     PUBLISHED_THRESHOLD,
@@ -25,7 +24,7 @@ from lib.tracker.build import choose_device
 
 
 class RefineModel(Protocol):
-    """What `AlphaRefine` asks of a network; `lib.models.refine.AlphaRefineNet` is one."""
+    """What `AlphaRefine` asks of a network; `lib.models.refine.network.AlphaRefineNet` is one."""
 
     def describe(self, reference: Tensor, crop_box_xyxy: Tensor) -> Tensor:
         """Pool the target of (B, 3, S, S) uint8 crops."""

@@ -7,10 +7,9 @@ import torch
 
 from lib.config.schema import Experiment
 from lib.models.build import build_model
-from lib.models.device import find_device
+from lib.models.device import find_device, tracking_dtype
 from lib.models.inference import TrackingNetwork
 from lib.models.mmg import MMG
-from lib.models.precision import tracking_dtype
 from lib.models.pretrained import load_model_state
 from lib.models.trained import TrainedModel, find_checkpoint, read_trained_model
 from lib.tracker.mmg import MMGTracker, TrackingModel

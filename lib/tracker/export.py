@@ -17,8 +17,7 @@ from lib.data.crop import CropWindow
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.models.mmg import MMG
 from lib.models.onnx_graph import OPSET, write_onnx
-from lib.models.trained import file_sha256, read_trained_model
-from lib.models.weights_file import SAFETENSORS, write_weights
+from lib.models.trained import SAFETENSORS, file_sha256, read_trained_model, write_weights
 from lib.tracker import TrackerSpec
 from lib.tracker.build import build_trained_network
 from lib.tracker.onnx_network import OnnxNetwork

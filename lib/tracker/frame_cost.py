@@ -10,9 +10,9 @@ import torch
 
 from lib.config.schema import Experiment
 from lib.models.build import build_model
+from lib.models.device import Precision, tracking_dtype
 from lib.models.inference import TrackingNetwork
 from lib.models.peak import PeakMeter, describe_device
-from lib.models.precision import Precision, tracking_dtype
 from lib.models.products import Products, record_products
 from lib.models.stopwatch import Stopwatch
 from lib.tracker.build import as_tracked, choose_device

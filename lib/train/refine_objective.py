@@ -10,7 +10,7 @@ from torch import nn
 from lib.config.refine_schema import RefineLoss
 from lib.data.samples.mask_set import MaskBatch
 from lib.draw import TRUTH, draw_boxes, shade_mask
-from lib.models.refine import AlphaRefineNet
+from lib.models.refine.network import AlphaRefineNet
 from lib.train.losses import Losses
 from lib.train.refine_losses import mask_loss
 from lib.train.tile import TILE, crop_tile

@@ -12,7 +12,7 @@ from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import MixedSource, open_sources
 from lib.data.samples.training_set import TrainingSet
-from lib.models.refine_build import build_refine_model
+from lib.models.refine.network import build_refine_model
 from lib.train import distributed
 from lib.train.checkpoint import checkpoints
 from lib.train.environment import describe_environment, record_environment

@@ -9,13 +9,13 @@ from torch import nn
 from lib.config.schema import Experiment
 from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
+from lib.models.noise import StepNoise
 from lib.models.parts import named_parts, watch_parts
 from lib.models.stopwatch import Stopwatch
 from lib.train.layout import prepare_network
 from lib.train.optim import build_optimizer
 from lib.train.precision import build_scaler, resolve_precision
 from lib.train.start import build_objective
-from lib.train.step_noise import StepNoise
 
 
 class TimedStep:

@@ -17,6 +17,7 @@ from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
+from lib.models.noise import StepNoise
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
 from lib.train.average import WeightAverage
@@ -32,7 +33,6 @@ from lib.train.objective import BatchT, Objective, Samples, SampleT
 from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
 from lib.train.precision import build_scaler, resolve_precision, scale_may_fall
 from lib.train.resume import Progress, read_state
-from lib.train.step_noise import StepNoise
 from lib.train.stopping import Interrupted, StopSignals
 from lib.train.validation import Group, mean_over_groups, validation_share
 

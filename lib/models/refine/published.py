@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.pretrained import load_model_state, read_checkpoint
-from lib.models.refine import AlphaRefineNet
+from lib.models.refine.network import AlphaRefineNet
 
 PUBLISHED_SIZE = 384  # px, of both crops
 PUBLISHED_FACTOR = 2.0  # crop side / box side

@@ -1,0 +1,1 @@
+"""Alpha-Refine: the mask of a target, from a box on a crop."""
