@@ -9,16 +9,23 @@ import numpy as np
 import pytest
 
 from lib.config.load import load
-from lib.data import benchmark_crops
-from lib.data.benchmark import describe, in_new_process, profile_data
-from lib.data.benchmark_frames import draw_videos, piece_videos
 from lib.data.crop_cache.cache import RegionDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.memory import make_tree, measure_memory
-from lib.data.sample_cost import STAGES, measure_data, measure_in_turns
 from lib.data.synthetic import Scene
+from lib.profiling import samples as benchmark_crops
+from lib.profiling.samples import (
+    STAGES,
+    describe,
+    in_new_process,
+    make_tree,
+    measure_data,
+    measure_in_turns,
+    measure_memory,
+    profile_data,
+)
+from lib.profiling.videos import draw_videos, piece_videos
 
 COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 EXPERIMENT = load("mmg_tiny")
@@ -141,7 +148,7 @@ def test_command_cuts_a_training_set(videos: Path, tmp_path: Path, capsys: pytes
 
 def test_memory_is_measured_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("lib.data.memory._SAMPLES_PER_WORKER", 3)
+    monkeypatch.setattr("lib.profiling.samples._SAMPLES_PER_WORKER", 3)
     make_tree(tmp_path, 5)
     memories = measure_memory(tmp_path / "tree", EXPERIMENT, workers=2)
     assert len(memories) == 2

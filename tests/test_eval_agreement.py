@@ -6,8 +6,8 @@ import torch
 
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.agreement import compare_boxes
 from lib.models.mmg import TrackOutput
+from lib.profiling.agreement import compare_boxes
 from lib.tracker.mmg import MMGTracker
 from lib.tracker.template_update import TemplateUpdate
 

@@ -21,7 +21,7 @@ from lib.eval.score.published import MARK, PublishedRow, PublishedTable
 from lib.eval.score.scores import MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "lib" / "eval" / "report_page"
+PAGE = ROOT / "lib" / "eval" / "report" / "web_page"
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \u2028 \''
 LOST = "lost " + HOSTILE
 TRUE = np.array([[100.0, 60, 40, 20]] * 3 + [[100.0, 60, 40, 20]] * 2)

@@ -12,8 +12,8 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.eval.track_cost import loop_cost, profile_track
 from lib.models.build import build_model
+from lib.profiling.loop import loop_cost, profile_track
 
 
 @pytest.fixture

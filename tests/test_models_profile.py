@@ -1,7 +1,7 @@
 """Counts of a model: what is known of ViT-Base and of the parts that track."""
 
 from lib.config.load import load
-from lib.models.profile import describe_size, size_model
+from lib.profiling.model import describe_size, size_model
 
 
 def test_the_paper_s_model_has_the_size_that_it_must():

@@ -6,15 +6,13 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from lib.eval.frame_plot import draw_frames
-from lib.eval.model_report import profile_model
-from lib.models import peak
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
-from lib.models.products import record_products
-from lib.tracker import frame_cost
-from lib.tracker.frame_cost import describe_frames, measure_frames
-from lib.tracker.timed_frame import TimedFrame
+from lib.profiling import clock as peak
+from lib.profiling import frame as frame_cost
+from lib.profiling.frame import TimedFrame, describe_frames, measure_frames, record_products
+from lib.profiling.frame_plot import draw_frames
+from lib.profiling.report import profile_model
 
 STAGES = ["crop", "upload", "patch embedding", "blocks", "head", "back to the image"]
 

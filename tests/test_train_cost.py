@@ -10,17 +10,23 @@ from conftest import SMALL
 from lib.config.load import load
 from lib.data.samples.mixture import sample_id
 from lib.data.samples.training_set import Batch
-from lib.models import peak
 from lib.models.build import build_model
-from lib.models.parts import named_parts, watch_parts
-from lib.models.peak import PeakMeter
-from lib.train import cost as cost_module
-from lib.train.cost import StepFlops, count_step_flops, describe_cost, measure_training
+from lib.profiling import clock as peak
+from lib.profiling import training as cost_module
+from lib.profiling.clock import PeakMeter
+from lib.profiling.report import profile_training
+from lib.profiling.training import (
+    StepFlops,
+    TimedStep,
+    count_step_flops,
+    describe_cost,
+    measure_training,
+    named_parts,
+    synthetic_batch,
+    watch_parts,
+)
 from lib.train.distributed import choose_device
-from lib.train.profile import profile_training
 from lib.train.session import open_trainer
-from lib.train.sketch import synthetic_batch
-from lib.train.timed_step import TimedStep
 
 STAGES = {"data wait", "encoder", "decoders", "head", "rest", "backward", "optimiser"}
 SECOND_STAGE = ("train.stage=score", "data.negatives=0.5", "train.start_from=x", "model.score.enabled=true")

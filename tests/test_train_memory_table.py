@@ -10,11 +10,19 @@ from torch import nn
 
 from lib.config.load import load
 from lib.models.build import build_model
-from lib.train import memory_table
+from lib.profiling import memory as memory_table
+from lib.profiling.memory import (
+    GRADIENTS,
+    WEIGHT_COPIES,
+    LiveBytes,
+    StepMemory,
+    compute_memory,
+    describe_memory,
+    measure_memory,
+    tabulate_memory,
+)
+from lib.profiling.training import Sketch, build_objective, sketched_step, synthetic_batch
 from lib.train.distributed import choose_device
-from lib.train.live_bytes import GRADIENTS, WEIGHT_COPIES, LiveBytes
-from lib.train.memory_table import StepMemory, compute_memory, describe_memory, measure_memory, tabulate_memory
-from lib.train.sketch import Sketch, build_objective, sketched_step, synthetic_batch
 
 CPU = torch.device("cpu")
 KIB = 1024

@@ -117,12 +117,12 @@ def main(argv: list[str]) -> int:
         refuse_options(commands.choices[arguments.command], arguments, {"command", *_OPTIONS[purpose]}, purpose)
     # Each measurement loads only what it needs, so that one does not weigh on the other.
     if arguments.command == "analysis":
-        from lib.eval.analysis_cost import measure_analysis
+        from lib.profiling.report import measure_analysis
 
         print(measure_analysis(arguments.results))
         return 0
     if arguments.command == "agreement":
-        from lib.eval.agreement import measure_agreement
+        from lib.profiling.agreement import measure_agreement
 
         print(
             measure_agreement(
@@ -141,8 +141,7 @@ def main(argv: list[str]) -> int:
     from lib.config.load import load
 
     if arguments.command == "data":
-        from lib.data.benchmark import StoredSet, profile_data, profile_memory
-        from lib.data.benchmark_crops import profile_crops
+        from lib.profiling.samples import StoredSet, profile_crops, profile_data, profile_memory
 
         experiment = load(arguments.config)
         if arguments.memory is not None:
@@ -159,7 +158,7 @@ def main(argv: list[str]) -> int:
             )
         return 0
     if arguments.command == "track":
-        from lib.eval.track_cost import profile_track
+        from lib.profiling.loop import profile_track
 
         print(
             profile_track(
@@ -176,7 +175,7 @@ def main(argv: list[str]) -> int:
         )
         return 0
     if arguments.command == "train":
-        from lib.train.profile import profile_training
+        from lib.profiling.report import profile_training
 
         changed = {"train.batch_size": arguments.batch_size, "train.precision": arguments.precision}
         changes = [f"{key}={value}" for key, value in changed.items() if value is not None]
@@ -192,7 +191,7 @@ def main(argv: list[str]) -> int:
             )
         )
         return 0
-    from lib.eval.model_report import profile_model
+    from lib.profiling.report import profile_model
 
     print(
         profile_model(

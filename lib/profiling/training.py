@@ -2,11 +2,18 @@
 
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
+
+# The documented way to run a model without storage; its module has an underscore all the same.
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.config.consistency import check_stage
@@ -14,11 +21,16 @@ from lib.config.schema import Experiment
 from lib.data.samples.mixture import open_sources, sample_id
 from lib.data.samples.training_set import Batch, TrainingSet
 from lib.models.attention import set_fused_attention
-from lib.models.parts import watch_parts
-from lib.models.peak import PeakMeter, describe_device
+from lib.models.build import build_model
+from lib.models.mmg import MMG
+from lib.models.noise import StepNoise
+from lib.profiling.clock import PeakMeter, Stopwatch, describe_device
+from lib.train.layout import prepare_network
 from lib.train.loading import PREFETCHED, leave_cores_to_loaders, open_loader
-from lib.train.sketch import sketched_step, synthetic_batch
-from lib.train.timed_step import TimedStep
+from lib.train.objective import Objective
+from lib.train.optim import build_optimizer
+from lib.train.precision import build_scaler, resolve_precision
+from lib.train.start import build_objective
 
 _WARM_UP = {"cpu": 3, "cuda": 10}
 _ROUNDS = 6  # of the peak, spread over the steps
@@ -206,3 +218,124 @@ def _real_batches(experiment: Experiment, device: torch.device, paths_file: Path
 def _endless_ids(batch_size: int) -> Iterator[list[int]]:
     for number in count():
         yield [sample_id(0, number * batch_size + index) for index in range(batch_size)]
+
+
+def named_parts(model: MMG) -> dict[str, nn.Module]:
+    """Return the parts that a model has of `encoder`, `decoders`, `head` and `score`, in this order."""
+    parts = {"encoder": model.encoder, "decoders": model.decoder, "head": model.head, "score": model.score}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+@contextmanager
+def watch_parts(model: MMG, enter: Callable[[str], object], leave: Callable[[str], object]) -> Iterator[None]:
+    """Call `enter` and `leave` with a part's name before and after each of its forward passes.
+
+    Not for parts compiled by `nn.Module.compile`, which would compile the two calls as well.
+    """
+
+    def before(name: str, module: nn.Module, inputs: Any) -> None:
+        enter(name)
+
+    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        leave(name)
+
+    handles = []
+    for name, part in named_parts(model).items():
+        handles.append(part.register_forward_pre_hook(partial(before, name)))
+        handles.append(part.register_forward_hook(partial(after, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Sketch(NamedTuple):
+    """A training step's network, objective and batch, on tensors without storage."""
+
+    model: MMG
+    objective: Objective[Batch]
+    batch: Batch
+
+
+def synthetic_batch(experiment: Experiment, batch_size: int, device: torch.device | str = "cpu") -> Batch:
+    """Return random images of the experiment's sizes with boxes in the middle; every other sample shows its target."""
+    crop = experiment.crop
+    template, online_template, search = (
+        torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8, device=device)
+        for size in (crop.template_size, crop.template_size, crop.search_size)
+    )
+    box_xyxy = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).repeat(batch_size, 1)
+    present = torch.arange(batch_size, device=device) % 2 == 0
+    return Batch(template, online_template, search, box_xyxy, present)
+
+
+@contextmanager
+def sketched_step(experiment: Experiment, batch_size: int) -> Iterator[Sketch]:
+    """Give a sketch to run inside the `with` block; nothing of it may be read as a number."""
+    with torch.device("meta"):
+        model = build_model(experiment, pretrained=False, init="default")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model.to_empty(device="cpu")
+        objective = build_objective(experiment, model)
+        objective.train()
+        yield Sketch(model, objective, synthetic_batch(experiment, batch_size))
+
+
+class TimedStep:
+    """Takes the steps of a `Trainer` in one process and one pass, and says where their time went.
+
+    Left out are the look at whether a step is finite, and the running average of the weights.
+
+    The stages are `data wait`, the parts of the network that run, `rest` (normalisation, masks and losses), `backward`
+    and `optimiser`; without the parts, but with `forward`, where they are compiled.
+
+    Args:
+        experiment: what is trained, from random weights.
+        device: where.
+    """
+
+    def __init__(self, experiment: Experiment, device: torch.device) -> None:
+        train = experiment.train
+        self.device = device
+        self.model = build_model(experiment, pretrained=False).to(device)
+        self._objective = build_objective(experiment, self.model)
+        self._objective.train()
+        self._optimizer = build_optimizer(self.model, train)
+        self._dtype = resolve_precision(train.precision, device)
+        self._scaler = build_scaler(self._dtype, device)
+        self._noise = StepNoise(self.model, train.seed, train.batch_size, device)
+        self._clip_norm = train.clip_norm
+        self._compiled = train.compile
+        self._step = 0
+        prepare_network(self.model, device, compiled=train.compile)
+        self.parts = [] if train.compile else list(named_parts(self.model))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the products."""
+        return self._dtype or torch.float32
+
+    def take(self, next_batch: Callable[[], Batch]) -> dict[str, float]:
+        """Take one step over a batch on any device, and return the seconds of its stages and their sum, `step`."""
+        watch = Stopwatch(self.device)
+        mark = watch.mark
+        batch = next_batch().to(self.device)
+        mark("data wait")
+        self._optimizer.zero_grad(set_to_none=True)
+        self._noise.begin_pass(self._step, 0, batch.num_samples)
+        rest = "forward" if self._compiled else "rest"
+        parts = nullcontext() if self._compiled else watch_parts(self.model, lambda name: mark(rest), mark)
+        with parts, torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            losses = self._objective.losses(self._objective.network, batch, self._noise.generator)
+        mark(rest)
+        self._scaler.scale(losses.total).backward()
+        mark("backward")
+        self._scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        mark("optimiser")
+        self._step += 1
+        seconds = watch.stop()
+        return {**seconds, "step": sum(seconds.values())}

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from lib.config.load import experiment_to_dict, load
-from lib.data.benchmark_frames import draw_videos
 from lib.data.datasets import open_dataset
 from lib.data.sequence import Frames, Sequence
 from lib.eval.results import ResultFiles, read_seconds
@@ -21,7 +20,8 @@ from lib.eval.run.frame_pool import default_num_decoders
 from lib.eval.run.lockstep import ready_to_track
 from lib.eval.run.sequence import cpu_threads
 from lib.models.build import build_model
-from lib.models.peak import describe_device
+from lib.profiling.clock import describe_device
+from lib.profiling.videos import draw_videos
 from lib.tracker import TrackerSpec
 from lib.tracker.live import open_video, parse_box
 

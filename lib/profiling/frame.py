@@ -1,29 +1,35 @@
 """What a tracked frame costs: the time of its stages against what its matrix products need, at the device's best."""
 
 import statistics
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Indexed
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from lib.config.schema import Experiment
+from lib.data.crop import CropWindow
 from lib.models.build import build_model
 from lib.models.device import Precision, tracking_dtype
 from lib.models.inference import TrackingNetwork
-from lib.models.peak import PeakMeter, describe_device
-from lib.models.products import Products, record_products
-from lib.models.stopwatch import Stopwatch
+from lib.profiling.clock import PeakMeter, Stopwatch, describe_device, synchronize
 from lib.tracker.build import as_tracked, choose_device
-from lib.tracker.timed_frame import TimedFrame, stages_of
+from lib.tracker.mmg import TrackingModel, clip_to_frame, to_batch
 
 Mode = Literal["eager", "compiled", "graph"]
-
 # On GPUs the field's protocol; a CPU is slow and has no clock to settle.
 _WARM_UP = {"cpu": 5, "cuda": 500}
 _TIMED = {"cpu": 40, "cuda": 1000}
 _ROUNDS = 8  # of the peak and of the products alone, spread over the frames
+_FRAME = (720, 1280)
+_BOX_XYWH = np.array([600.0, 300.0, 90.0, 120.0])
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,77 @@ class FrameCost:
     peaks: dict[str, float]
     limit_seconds: float
     times_limit: float
+
+
+@dataclass
+class Products:
+    """Products by stage of the run that made them.
+
+    Attributes:
+        flops: floating-point operations by stage; a multiply-add is two.
+        calls: what to call for a stage's products, once more.
+    """
+
+    flops: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def seconds(self, device: torch.device) -> dict[str, float]:
+        """Make the products again, on the same numbers and nothing between them, and return the seconds by stage."""
+        seconds = {}
+        for stage, calls in self.calls.items():
+            synchronize(device)
+            start = time.perf_counter()
+            for call in calls:
+                call()
+            synchronize(device)
+            seconds[stage] = time.perf_counter() - start
+        return seconds
+
+
+class TimedFrame:
+    """What `MMGTracker.track` does at a frame, crop to box, batch 1.
+
+    Args:
+        experiment: sizes, and whether there is an online template.
+        model: the network.
+        device: its device.
+        parts: stages inside the network by name, each ending with the module, and the name of what comes before it,
+            where that is a stage, too; none for a compiled network, which is one stage.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        model: TrackingModel,
+        device: torch.device,
+        parts: dict[str, tuple[str | None, nn.Module]],
+    ) -> None:
+        self._crop = experiment.crop
+        self._model = model
+        self._device = device
+        self._parts = parts
+        self._image = np.random.default_rng(0).integers(0, 256, (*_FRAME, 3), dtype=np.uint8)
+        window = CropWindow.around(_BOX_XYWH, self._crop.template_factor, self._crop.template_size)
+        self._template = to_batch([window.cut(self._image)], device)
+        self._online_template = self._template.clone() if experiment.model.online_template else None
+
+    def run(self, mark: Callable[[str], None]) -> None:
+        """Track the frame, and name each stage to `mark` when it has ended."""
+        window = CropWindow.around(_BOX_XYWH, self._crop.search_factor, self._crop.search_size)
+        crop = window.cut(self._image)
+        mark("crop")
+        search = to_batch([crop], self._device)
+        mark("upload")
+        with ExitStack() as hooks:
+            for name, (before, part) in self._parts.items():
+                _watch(hooks, part, mark, name, before)
+            output = self._model.track(self._template, search, self._online_template)
+        if not self._parts:
+            mark("network")
+        crop_boxes_xyxy, _ = output.to_host()
+        clip_to_frame(window.to_image(crop_boxes_xyxy[0]), *_FRAME, margin=10)
+        mark("back to the image")
 
 
 class _Variant:
@@ -231,3 +308,55 @@ def _timing(seconds: Iterable[float]) -> Timing:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+class ProductRecorder(TorchDispatchMode):
+    """Keeps what is multiplied, with the operators that torch's own counter of operations knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], object]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.overloadpacket in flop_registry:
+            # Convolutions are given their bias, attention its scale: everything that the run gave.
+            self.calls.append(lambda: func(*args, **kwargs))
+            return func(*args, **kwargs)
+        with self:  # what consists of other operators, such as a linear layer where there are no gradients
+            parts = func.decompose(*args, **kwargs)
+        return func(*args, **kwargs) if parts is NotImplemented else parts
+
+
+@contextmanager
+def record_products() -> Iterator[tuple[Products, Callable[[str], None]]]:
+    """Give the products of what runs within, and a function to call with a stage's name at its end."""
+    products = Products()
+    with FlopCounterMode(display=False) as counter, ProductRecorder() as recorder:
+
+        def mark(stage: str) -> None:
+            flops = counter.get_total_flops() - sum(products.flops.values())
+            products.flops[stage] = products.flops.get(stage, 0) + flops
+            products.calls.setdefault(stage, []).extend(recorder.calls)
+            recorder.calls.clear()
+
+        yield products, mark
+
+
+def stages_of(network: TrackingNetwork) -> dict[str, tuple[str | None, nn.Module]]:
+    """Return the stages of an eager network, for `TimedFrame`."""
+    parts: dict[str, tuple[str | None, nn.Module]] = {
+        "patch embedding": (None, network.model.encoder.patch_embed)
+    }  # normalisation included
+    if network.rate is not None:
+        parts["score"] = ("blocks", network.rate)
+    parts["head"] = ("blocks" if network.rate is None else None, network.head)
+    return parts
+
+
+def _watch(hooks: ExitStack, part: nn.Module, mark: Callable[[str], None], name: str, before: str | None) -> None:
+    if before is not None:
+        hooks.callback(part.register_forward_pre_hook(lambda module, inputs: mark(before)).remove)
+    hooks.callback(part.register_forward_hook(lambda module, inputs, output: mark(name)).remove)

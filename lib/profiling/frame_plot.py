@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lib.eval.report.figure import GREY, colour, new_figure, save_as, write_head
-from lib.tracker.frame_cost import FrameCost
+from lib.profiling.frame import FrameCost
 
 _STAGES = ("patch embedding", "blocks", "score", "head", "network")
 _AROUND = "crop, upload, box"  # all other stages, which are thin
