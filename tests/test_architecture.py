@@ -9,19 +9,25 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "lib").rglob("*.py"))
 COMMANDS = sorted((ROOT / "tracking").glob("*.py"))
 
-# Each room and the rooms it may import from, besides itself.
+# Each room and the rooms it may import from, besides itself. None may import profiling, which imports what it measures;
+# models and data do not know each other, and neither do train and eval.
 ALLOWED = {
     "box": set(),
     "config": set(),
     "draw": set(),
+    "mp4": {"data", "draw"},
     "models": {"config", "box"},
     "data": {"config", "box"},
-    "tracker": {"models", "data", "config", "box", "draw"},
+    "tracker": {"models", "data", "config", "box", "draw", "mp4"},
     "train": {"models", "data", "config", "box", "draw"},
-    "eval": {"tracker", "models", "data", "config", "box", "draw"},
+    "eval": {"tracker", "models", "data", "config", "box", "draw", "mp4"},
+    "profiling": {"train", "eval", "tracker", "models", "data", "config", "box", "draw"},
 }
+# Rooms that only read results: no network and no tracker, and nothing that runs one.
+READERS = {"lib.eval.score", "lib.eval.report"}
+RUNNERS = ("torch", "timm", "lib.models", "lib.tracker", "lib.eval.run", "lib.eval.vot")
 # Inside lib.models, only these meet the config.
-CONFIG_IN_MODELS = {"build.py", "trained.py", "profile.py", "refine_build.py"}
+CONFIG_IN_MODELS = {"build.py", "trained.py", "network.py"}
 OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools"}
 
 
@@ -56,10 +62,19 @@ def test_rooms_import_only_what_the_plan_allows(path):
         if parts[0] != "lib" or len(parts) < 2 or parts[1] == own:
             continue
         assert parts[1] in ALLOWED[own], f"{path}: lib.{own} may not import lib.{parts[1]}"
-        if own == "models" and parts[1] == "config" and parts[-1] != "suggest":
+        if own == "models" and parts[1] == "config" and parts[-1] != "text":
             assert path.name in CONFIG_IN_MODELS, (
                 f"{path}: models take plain arguments; only {CONFIG_IN_MODELS} know the config"
             )
+
+
+@pytest.mark.parametrize("room", sorted(READERS))
+def test_scores_and_reports_import_no_network_and_no_tracker(room):
+    files = sorted(ROOT.joinpath(*room.split(".")).glob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for name, _ in imports(path):
+            assert not f"{name}.".startswith(tuple(f"{each}." for each in RUNNERS)), f"{path}: {room} imports {name}"
 
 
 def test_every_optional_package_is_imported_in_one_file():

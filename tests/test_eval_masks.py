@@ -18,7 +18,7 @@ from lib.eval.run.masks import run_masks
 from lib.eval.score.analysis import Result
 from lib.eval.score.mask_scores import mask_iou, score_masks
 from lib.tracker import TrackerSpec
-from lib.tracker.refine import BoxMask, MaskBackend, MaskSpec, box_to_mask
+from lib.tracker.masks import BoxMask, MaskBackend, MaskSpec, box_to_mask
 
 COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 BOXES = {"one": (4, 4, 8, 8), "two": (10, 2, 6, 12)}

@@ -18,7 +18,7 @@ from lib.eval.vot.server import VotTracker, serve
 from lib.eval.vot.tracker import MaskedTracker, VotOracle, build_masked_tracker, build_true_boxes
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction
-from lib.tracker.refine import BoxMask, MaskSpec
+from lib.tracker.masks import BoxMask, MaskSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -26,7 +26,7 @@ from lib.eval.vot.workspace import (
     write_vot_sequence,
 )
 from lib.tracker import TrackerSpec
-from lib.tracker.refine import MaskSpec
+from lib.tracker.masks import MaskSpec
 
 PROGRAM = Path(__file__).resolve().parents[1] / "tracking" / "vot.py"
 SHORT = LocalData(sequences=2, frames=20, spacing=10)

@@ -14,9 +14,8 @@ from lib.data.images.frames import ArrayFrames, VideoFile
 from lib.draw import GREY, PALETTE
 from lib.mp4 import Mp4Writer
 from lib.tracker.base import Prediction
-from lib.tracker.live import annotate, open_video, parse_box, track_video
-from lib.tracker.several import OneByOne
-from lib.tracker.window import select_box
+from lib.tracker.batch import OneByOne
+from lib.tracker.live import annotate, open_video, parse_box, select_box, track_video
 
 BOX = np.array((20.0, 30.0, 24.0, 16.0))
 

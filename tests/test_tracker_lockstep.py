@@ -12,9 +12,8 @@ from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
 from lib.models.mmg import TrackOutput
 from lib.tracker.base import Prediction
-from lib.tracker.batch_memory import check_memory
+from lib.tracker.batch import LockstepTracker, check_memory
 from lib.tracker.classical import StaticBox
-from lib.tracker.lockstep import LockstepTracker
 from lib.tracker.mmg import MMGTracker, Target, TrackingModel
 from lib.tracker.template_update import TemplateUpdate
 

@@ -27,12 +27,12 @@ from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.trained import file_sha256
 from lib.mp4 import Mp4Writer
-from lib.tracker import TrackerSpec, export, onnx_network
+from lib.tracker import TrackerSpec, export
+from lib.tracker import onnx_tracker as onnx_network
 from lib.tracker.base import Prediction, Tracker
 from lib.tracker.export import draw_crops, export_tracker
 from lib.tracker.mmg import MMGTracker
-from lib.tracker.onnx_network import OnnxNetwork, choose_onnx_device
-from lib.tracker.recipe import KEY, TrackingRecipe
+from lib.tracker.onnx_tracker import KEY, OnnxNetwork, TrackingRecipe, choose_onnx_device
 from lib.tracker.template_update import TemplateUpdate
 
 ROOT = Path(__file__).resolve().parents[1]

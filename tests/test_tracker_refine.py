@@ -11,7 +11,7 @@ from lib.config.load import experiment_to_dict, load
 from lib.models.refine.network import build_refine_model
 from lib.tracker import TrackerSpec
 from lib.tracker.alpha_refine import AlphaRefine
-from lib.tracker.refine import BoxMask, MaskSpec, box_to_mask
+from lib.tracker.masks import BoxMask, MaskSpec, box_to_mask
 
 IMAGE = np.zeros((60, 80, 3), np.uint8)
 BOX = np.array([20.0, 10.0, 24.0, 16.0])

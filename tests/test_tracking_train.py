@@ -89,7 +89,7 @@ def test_a_replay_refuses_what_its_file_settles(useless):
 
 
 def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
-    """`tracking/profile.py` comes first on the search path of every command, and cProfile asks for `profile`."""
+    """It comes first on the search path of every command, and cProfile, which torch imports, asks for `profile`."""
     code = f"import sys; sys.argv = ['x']; sys.path.insert(0, {str(ROOT / 'tracking')!r}); import cProfile; "
     code += "profiler = cProfile.Profile(); profiler.runcall(sorted, [2, 1]); assert cProfile.label"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.train.average import WeightAverage
+from lib.train.optim import WeightAverage
 
 
 def test_the_average_of_two_steps_by_hand():

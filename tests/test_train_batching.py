@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from lib.config.load import load
-from lib.train.batching import advice, learning_rate_scale, plan_batching
+from lib.train.loading import advice, learning_rate_scale, plan_batching
 
 PAPER = load("mmg_vitb").train  # 20 a pass, learning rates for 80
 

@@ -26,7 +26,7 @@ import lib.train.trainer
 from lib.config.cli import run
 from lib.train import distributed
 from lib.train.launch import is_launched, launch, record
-from lib.train.objective import TrackingObjective
+from lib.train.objectives import TrackingObjective
 from lib.train.trainer import Trainer
 import tracking.train
 

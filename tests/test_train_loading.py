@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-from lib.train.batching import Batching
-from lib.train.loading import StepSampler, open_loader
+from lib.train.loading import Batching, StepSampler, open_loader
 
 
 @pytest.mark.parametrize("processes, batch_size, passes", [(1, 6, 1), (3, 2, 1), (1, 2, 3), (2, 1, 3)])

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.train.log import RunLog
-from lib.train.meter import Meter, describe
+from lib.train.log import Meter, RunLog, describe
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.config.refine_schema import RefineLoss
-from lib.train.refine_losses import mask_loss, soft_iou
+from lib.train.losses import mask_loss, soft_iou
 
 
 def test_soft_iou_by_hand():

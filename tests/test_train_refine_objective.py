@@ -12,8 +12,9 @@ from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.models.pretrained import read_checkpoint
 from lib.models.refine.network import build_refine_model
-from lib.tracker.refine import MaskSpec
-from lib.train.refine_objective import RefineObjective, picture_masks
+from lib.tracker.masks import MaskSpec
+from lib.train.objectives import RefineObjective
+from lib.train.pictures import picture_masks
 from lib.train.session import train
 
 TOY = (

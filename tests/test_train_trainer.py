@@ -9,9 +9,9 @@ import torch
 
 from lib.data.samples.mixture import sample_id
 from lib.data.samples.training_set import collate
-from lib.train.precision import resolve_precision
+from lib.train.distributed import Interrupted
+from lib.train.optim import resolve_precision
 from lib.train.session import open_trainer
-from lib.train.stopping import Interrupted
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:

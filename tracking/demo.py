@@ -6,10 +6,9 @@ from pathlib import Path
 
 from lib.config.cli import run
 from lib.tracker import TRACKERS, TrackerSpec
-from lib.tracker.live import open_video, parse_box, track_video
-from lib.tracker.refine import MASK_BACKENDS, MaskSpec
-from lib.tracker.several import build_for_several
-from lib.tracker.window import require_display, select_box
+from lib.tracker.batch import build_for_several
+from lib.tracker.live import open_video, parse_box, require_display, select_box, track_video
+from lib.tracker.masks import MASK_BACKENDS, MaskSpec
 
 EPILOG = """examples:
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny

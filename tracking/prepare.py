@@ -256,7 +256,7 @@ def _vot_workspace(arguments: argparse.Namespace) -> int:
     # Loaded here: the other commands of this file do without PyTorch.
     from lib.eval.vot.registry import ORACLE, add_tracker, describe_oracle, describe_tracker
     from lib.tracker import TrackerSpec
-    from lib.tracker.refine import MaskSpec
+    from lib.tracker.masks import MaskSpec
 
     sizes = {"sequences": arguments.sequences, "frames": arguments.frames, "spacing": arguments.anchors}
     stated = {name: size for name, size in sizes.items() if size is not None}

@@ -9,7 +9,7 @@ from lib.eval.results import check_writable
 from lib.eval.run.benchmark import run_test
 from lib.eval.run.masks import run_masks
 from lib.tracker import TRACKERS, TrackerSpec
-from lib.tracker.refine import MASK_BACKENDS, MaskSpec
+from lib.tracker.masks import MASK_BACKENDS, MaskSpec
 
 _EXAMPLES = """examples:
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny

@@ -43,7 +43,7 @@ def _build(arguments: argparse.Namespace) -> VotTracker:
         return VotOracle()
     from lib.eval.vot.tracker import build_masked_tracker, build_true_boxes
     from lib.tracker import TrackerSpec
-    from lib.tracker.refine import MaskSpec
+    from lib.tracker.masks import MaskSpec
 
     masks = MaskSpec(arguments.masks or "box", arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
     if arguments.tracker == "oracle":

@@ -27,7 +27,7 @@ class MaskRecord:
     """Whose masks a folder holds.
 
     Attributes:
-        backend: a key of `lib.tracker.refine.MASK_BACKENDS`.
+        backend: a key of `lib.tracker.masks.MASK_BACKENDS`.
         checkpoint_sha256: of the weights; None for a backend without.
         threshold: asked for instead of the checkpoint's own; None where it was not.
         code: of the code that makes masks.

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.config.schema import Experiment
 from lib.profiling.training import TimedStep, named_parts, sketched_step, synthetic_batch, watch_parts
-from lib.train.precision import resolve_precision
+from lib.train.optim import resolve_precision
 
 MIB = 2**20
 _CARD = 12 * 1024 * MIB

@@ -1,4 +1,4 @@
-"""The report of `tracking/profile.py model`: sizes of a model and the cost of a tracked frame; text, JSON, a figure."""
+"""The report of `tracking/measure.py model`: sizes of a model and the cost of a tracked frame; text, JSON, a figure."""
 
 import dataclasses
 import json

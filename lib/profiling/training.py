@@ -25,12 +25,9 @@ from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.noise import StepNoise
 from lib.profiling.clock import PeakMeter, Stopwatch, describe_device
-from lib.train.layout import prepare_network
 from lib.train.loading import PREFETCHED, leave_cores_to_loaders, open_loader
-from lib.train.objective import Objective
-from lib.train.optim import build_optimizer
-from lib.train.precision import build_scaler, resolve_precision
-from lib.train.start import build_objective
+from lib.train.objectives import Objective, build_objective
+from lib.train.optim import build_optimizer, build_scaler, prepare_network, resolve_precision
 
 _WARM_UP = {"cpu": 3, "cuda": 10}
 _ROUNDS = 6  # of the peak, spread over the steps

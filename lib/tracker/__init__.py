@@ -13,7 +13,7 @@ from lib.models.trained import find_checkpoint, read_trained_model
 from lib.tracker.base import Tracker
 from lib.tracker.build import build_mmg_tracker, choose_device
 from lib.tracker.classical import OpenCVTracker, StaticBox
-from lib.tracker.onnx_network import OnnxNetwork, build_onnx_tracker, choose_onnx_device, onnxruntime_version
+from lib.tracker.onnx_tracker import OnnxNetwork, build_onnx_tracker, choose_onnx_device, onnxruntime_version
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,37 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.models.mmg import MMG
-from lib.models.onnx_graph import OPSET, write_onnx
 from lib.models.trained import SAFETENSORS, file_sha256, read_trained_model, write_weights
 from lib.tracker import TrackerSpec
 from lib.tracker.build import build_trained_network
-from lib.tracker.onnx_network import OnnxNetwork
-from lib.tracker.recipe import KEY, TrackingRecipe
+from lib.tracker.onnx_tracker import INPUTS, KEY, OUTPUTS, OnnxNetwork, TrackingRecipe
 
 ONNX = ".onnx"
 TOLERANCE = 1e-4  # of boxes in fractions of the crop, and of scores
-
 _BATCHES = (1, 3)  # sizes that are checked; the graph is traced with yet another
-
 _ABOUT = f"""Masked Mutual Guidance tracking, one frame of any number of targets.
 Inputs: uint8 RGB crops (B, 3, S, S); their normalisation is part of the graph. Outputs: left, top, right and bottom of
 the box in fractions of the search crop and, where there are scores, how surely the crop shows the target, in [0, 1].
 The metadata entry {KEY!r} is a JSON object: how crops are cut, and when the online template is replaced."""
+# PyTorch's own choice, which every onnxruntime from 1.18 on runs. From 23 on attention is one operator: no faster on a
+# CPU, and unknown to the CUDA side of many releases.
+OPSET = 20
+_LARGEST = 2 * 1024**3  # bytes; what one ONNX file can hold
 
 
 class Exported(NamedTuple):
@@ -152,3 +153,59 @@ def _written_aside(path: Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_onnx(model: MMG, crops: tuple[Tensor, ...], path: Path, about: str, metadata: Mapping[str, str]) -> None:
+    """Write what `MMG.track` computes, for any number of crops at a time.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        crops: template, search and, for three-image models, online template; at least two of each, (B, 3, S, S) uint8.
+        path: the file.
+        about: a text for whoever opens the file.
+        metadata: entries for programs.
+
+    Raises:
+        ValueError: PyTorch's exporter is not installed, or the weights are too large for one file.
+    """
+    _require_exporter()
+    size = sum(weight.nbytes for weight in model.parameters())
+    if size >= _LARGEST:
+        raise ValueError(f"{path}: an ONNX file holds 2 GiB, and the weights have {size / 1024**3:.1f}: export them as "
+                         ".safetensors")  # fmt: skip
+    batch = torch.export.Dim("batch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks of the exporter on its own insides
+        program = torch.onnx.export(
+            _Tracking(model),
+            crops,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=INPUTS[: len(crops)],
+            output_names=OUTPUTS if model.score is not None else OUTPUTS[:1],
+            dynamic_shapes=({0: batch},) * len(crops),
+        )
+    assert program is not None
+    program.model.doc_string = about
+    program.model.metadata_props.update(metadata)
+    program.save(path)
+
+
+class _Tracking(nn.Module):
+    """`MMG.track` as a module, without what the model does not give."""
+
+    def __init__(self, model: MMG) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> tuple[Tensor, ...]:
+        output = self.model.track(template, search, online_template)
+        return tuple(values for values in output if values is not None)
+
+
+def _require_exporter() -> None:
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"writing ONNX needs onnxscript ({error}): pip install -e '.[onnx]'") from error

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lib.config.schema import Optimization
 from lib.train.checkpoint import write_atomically
 from lib.train.losses import Losses
-from lib.train.objective import AnyBatch
+from lib.train.objectives import AnyBatch
 
 
 class NonfinitePolicy:

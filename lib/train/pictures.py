@@ -3,20 +3,25 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib.box import xyxy_to_xywh
 from lib.config.schema import Experiment
+from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.mixture import VALIDATION_EPOCH, open_sources, sample_id
 from lib.data.samples.training_set import Batch, TrainingSet, collate
-from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, reconstruction_sheet
+from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, draw_label, reconstruction_sheet, shade_mask
 from lib.models.build import build_model
 from lib.models.decoder import patchify, unpatchify
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
-from lib.train.tile import TILE, crop_tile
+from lib.models.refine.network import AlphaRefineNet
+
+TILE = 160  # px, side
+_RIGHT, _WRONG = (60, 200, 60), (230, 60, 60)
 
 
 @torch.no_grad()
@@ -136,3 +141,64 @@ def _rows(
         RebuiltImage(label, *pictures)
         for pictures in zip(originals, shown, fill_in(coarse), fill_in(fine), strict=True)
     ]
+
+
+def crop_tile(crop: Tensor) -> np.ndarray:
+    """Return a (3, S, S) uint8 crop as (TILE, TILE, 3), its pixels as squares."""
+    return cv2.resize(crop.permute(1, 2, 0).cpu().numpy(), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+
+
+@torch.no_grad()
+def picture_masks(model: AlphaRefineNet, batch: MaskBatch) -> np.ndarray:
+    """Draw the reference crop with its box, the search crop with the true mask, and with the predicted one.
+
+    Args:
+        model: runs in evaluation mode, and is left in the mode it had.
+        batch: samples on the model's device.
+
+    Returns:
+        (H, W, 3) uint8 RGB: one row a sample.
+    """
+    was_training = model.training
+    model.eval()
+    predicted = model(batch.reference, batch.reference_crop_box_xyxy, batch.search) > 0
+    model.train(was_training)
+    boxes = batch.reference_crop_box_xyxy * TILE
+    rows = []
+    for number in range(batch.num_samples):
+        reference, search = crop_tile(batch.reference[number]), crop_tile(batch.search[number])
+        left, top, right, bottom = boxes[number].cpu().tolist()
+        draw_boxes(reference, [np.array((left, top, right - left, bottom - top))], [TRUTH])
+        tiles = [reference]
+        for masks in (batch.mask, predicted):
+            tile = search.copy()
+            mask = masks[number].cpu().numpy().astype(np.uint8)
+            shade_mask(tile, cv2.resize(mask, (TILE, TILE), interpolation=cv2.INTER_NEAREST) > 0)
+            tiles.append(tile)
+        rows.append(np.hstack(tiles))
+    return np.vstack(rows)
+
+
+@torch.no_grad()
+def picture_scores(model: MMG, batch: Batch) -> np.ndarray:
+    """Draw template, online template and search region of every sample with its score, green where that is right.
+
+    Args:
+        model: runs in evaluation mode, and is left in it.
+        batch: samples on the model's device.
+
+    Returns:
+        (H, W, 3) uint8 RGB: one row a sample.
+    """
+    model.eval()
+    scores = model.score_logits(batch.template, batch.search, score_template(model, batch)).float().sigmoid()
+    rows = []
+    for number, (score, present) in enumerate(zip(scores.tolist(), batch.present.tolist(), strict=True)):
+        tiles = [crop_tile(crop[number]) for crop in (batch.template, batch.online_template, batch.search)]
+        draw_label(tiles[2], (0, 0), f"{score:.2f}", _RIGHT if (score > 0.5) == present else _WRONG)
+        rows.append(np.hstack(tiles))
+    return np.vstack(rows)
+
+
+def score_template(model: MMG, batch: Batch) -> Tensor | None:
+    return batch.online_template if model.encoder.online_template else None

@@ -20,20 +20,23 @@ from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
 from lib.models.noise import StepNoise
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
-from lib.train.average import WeightAverage
-from lib.train.batching import advice, learning_rate_scale, plan_batching
-from lib.train.checkpoint import remove_remains, save_checkpoint
-from lib.train.layout import prepare_network
-from lib.train.loading import StepSampler, open_loader
-from lib.train.log import RunLog
+from lib.train.checkpoint import Progress, read_state, remove_remains, save_checkpoint
+from lib.train.distributed import Interrupted, StopSignals
+from lib.train.loading import StepSampler, advice, learning_rate_scale, open_loader, plan_batching
+from lib.train.log import Meter, RunLog, describe
 from lib.train.losses import Losses, mean_losses
-from lib.train.meter import Meter, describe
 from lib.train.nonfinite import NonfinitePolicy
-from lib.train.objective import BatchT, Objective, Samples, SampleT
-from lib.train.optim import build_optimizer, learning_rate_factor, set_learning_rate
-from lib.train.precision import build_scaler, resolve_precision, scale_may_fall
-from lib.train.resume import Progress, read_state
-from lib.train.stopping import Interrupted, StopSignals
+from lib.train.objectives import BatchT, Objective, Samples, SampleT
+from lib.train.optim import (
+    WeightAverage,
+    build_optimizer,
+    build_scaler,
+    learning_rate_factor,
+    prepare_network,
+    resolve_precision,
+    scale_may_fall,
+    set_learning_rate,
+)
 from lib.train.validation import Group, mean_over_groups, validation_share
 
 _PICTURED = 4  # samples in a TensorBoard picture

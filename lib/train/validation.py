@@ -8,7 +8,7 @@ import torch
 from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
 from lib.train import distributed
 from lib.train.losses import Losses
-from lib.train.objective import BatchT
+from lib.train.objectives import BatchT
 
 
 class Group(NamedTuple):

@@ -26,7 +26,7 @@ from lib.eval.run.runner import RunSummary, join_summaries, run_benchmark
 from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
-from lib.tracker.lockstep import LockstepTracker
+from lib.tracker.batch import LockstepTracker
 
 CODE = (TrackerSpec, LockstepTracker, ImageFiles, VideoFile)  # what makes boxes, with all that these use
 

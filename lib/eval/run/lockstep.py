@@ -10,7 +10,7 @@ from lib.data.sequence import SequenceDataset
 from lib.eval.results import ResultFiles
 from lib.eval.run.frame_pool import FramePool, FrameStream
 from lib.eval.run.sequence import Answers, Outcome, TrackerBuilder, read_clock, track_and_write, write_tracked
-from lib.tracker.lockstep import LockstepTracker
+from lib.tracker.batch import LockstepTracker
 from lib.tracker.mmg import Located
 
 Item = TypeVar("Item")

@@ -28,7 +28,7 @@ from lib.eval.run.sequence import Outcome
 from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.build import choose_device
-from lib.tracker.refine import MaskBackend, MaskSpec
+from lib.tracker.masks import MaskBackend, MaskSpec
 
 CODE = (MaskSpec, ImageFiles, VideoFile)  # what makes masks, with all that these use
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lib.config.load import find_experiment
 from lib.models.trained import RUNS, file_sha256
 from lib.tracker import TrackerSpec
-from lib.tracker.refine import MaskSpec
+from lib.tracker.masks import MaskSpec
 
 ORACLE = "oracle"  # answers the ground truth
 _TIMEOUT = 300  # seconds for one answer, the loading of the weights included; the toolkit's own 30 may be too few

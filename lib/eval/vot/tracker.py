@@ -11,7 +11,7 @@ from lib.eval.vot.mask_format import box_of_mask, decode_mask, place_mask
 from lib.eval.vot.registry import weights_digest
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
-from lib.tracker.refine import MaskBackend, MaskSpec, box_to_mask
+from lib.tracker.masks import MaskBackend, MaskSpec, box_to_mask
 
 
 class MaskedTracker:

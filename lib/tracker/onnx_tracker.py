@@ -1,22 +1,27 @@
 """A tracker whose network is a file of tracking/export.py, run by onnxruntime; PyTorch's network is not built."""
 
+import dataclasses
+import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib.models.mmg import TrackOutput
-from lib.models.onnx_graph import INPUTS, OUTPUTS
 from lib.tracker.build import choose_device
 from lib.tracker.mmg import MMGTracker
-from lib.tracker.recipe import KEY, TrackingRecipe
-from lib.tracker.template_update import TemplateUpdate
+from lib.tracker.template_update import TemplateUpdate, UpdateMode
 
 _CUDA = "CUDAExecutionProvider"
 _PIXELS, _NUMBERS = "tensor(uint8)", "tensor(float)"
+KEY = "mmg"  # of the entry in the file's metadata
+FORMAT = 1
+INPUTS = ("template", "search", "online_template")
+OUTPUTS = ("crop_boxes_xyxy", "scores")
 
 
 class OnnxNetwork:
@@ -169,3 +174,84 @@ def _gist(error: Exception) -> str:
 
 def _listed(items: list[tuple[str, str, list[Any]]]) -> str:
     return ", ".join(f"{name} {kind} (B{''.join(f', {side}' for side in sides)})" for name, kind, sides in items)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingRecipe:
+    """All that a tracker needs besides the network, as one JSON object.
+
+    Attributes:
+        config: name of the experiment.
+        checkpoint_sha256: of the file that the weights are from.
+        template_size, search_size: sides of the crops in pixels.
+        template_factor, search_factor: crop side / sqrt(target area).
+        pixel_mean, pixel_std: of R, G and B in 0 to 255; the network itself normalises by them.
+        clip_margin: pixels of a box that stay inside the frame.
+        update, update_interval, score_threshold: see `TemplateUpdate`.
+        update_intervals: intervals of particular benchmarks, by name.
+        format: of this description.
+    """
+
+    config: str
+    checkpoint_sha256: str
+    template_size: int
+    template_factor: float
+    search_size: int
+    search_factor: float
+    pixel_mean: list[float]
+    pixel_std: list[float]
+    clip_margin: float
+    update: UpdateMode
+    update_interval: int
+    update_intervals: dict[str, int]
+    score_threshold: float
+    format: int = FORMAT
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides boxes besides network and crops, by the names of the config's `track` section."""
+        names = ("update", "update_interval", "update_intervals", "score_threshold", "clip_margin")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name in names}
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "TrackingRecipe":
+        """Invert `to_json`.
+
+        Raises:
+            ValueError: the text, from the file `source`, is of another format, or no recipe.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise ValueError(f"{source}: its metadata entry {KEY!r} is not what tracking/export.py writes")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"{source} has format {content.get('format')!r}, and this code reads {FORMAT}: export it "
+                             "again from its checkpoint")  # fmt: skip
+        differing = content.keys() ^ {field.name for field in dataclasses.fields(cls)}
+        if differing:
+            raise ValueError(f"{source}: its metadata lack, or have besides, {', '.join(sorted(differing))}: export it "
+                             "again from its checkpoint")  # fmt: skip
+        wrong = [field.name for field in dataclasses.fields(cls) if not _is_a(content[field.name], field.type)]
+        if wrong:
+            raise ValueError(f"{source}: its metadata have no sensible {', '.join(wrong)}: export it again from its "
+                             "checkpoint")  # fmt: skip
+        return cls(**content)
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Tell whether a value read from JSON is of a field's type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in arguments
+    if isinstance(value, list):
+        return origin is list and all(_is_a(item, arguments[0]) for item in value)
+    if isinstance(value, dict):
+        return origin is dict and all(_is_a(item, arguments[1]) for item in value.values())
+    if isinstance(value, bool) or origin is not None:
+        return False
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
-import sysconfig
 from pathlib import Path
 
 EPILOG = """examples:
-  python tracking/profile.py model --config mmg_vitb            parameters, operations, a frame's time stage by stage
-  python tracking/profile.py model --config mmg_vitb --no-speed    parameters by part and operations alone
-  python tracking/profile.py model --config mmg_vitb --baseline ostrack_vitb --json frame.json --plot frame.png
-  python tracking/profile.py model --config mmg_vitb --precision fp32 bf16 fp16 --mode eager compiled graph
-  python tracking/profile.py agreement folder --root VIDEOS --config mmg_tiny      bfloat16's boxes against float32's
-  python tracking/profile.py track --config mmg_tiny            the loop of a test: decode, wait, track, write
-  python tracking/profile.py track VIDEO --box 120,80,64,48 --config mmg_vitb --batch 1 4 8      videos per hour
-  python tracking/profile.py train --config mmg_tiny            time of a training step by stage, and share of the limit
-  python tracking/profile.py train --config mmg_vitb --batch-size 80 --precision bf16 --device cuda --json step.json
-  python tracking/profile.py train --config mmg_tiny --loader   the same on real samples: who waits for whom
-  python tracking/profile.py train --config mmg_vitb --memory   what a step takes of a GPU's memory, without one
-  python tracking/profile.py analysis                           280 sequences x 4 trackers, 2.7 million boxes
-  python tracking/profile.py data                               a training triplet, from drawn 1280 x 720 JPEG frames
-  python tracking/profile.py data --dataset got10k:train --config mmg_vitb --workers 8
-  python tracking/profile.py data --photographs DIR             the same, from frames pieced together from photographs
-  python tracking/profile.py data --crops                       frames against the cache of `prepare.py crops`, by size
-  python tracking/profile.py data --memory 30000 --workers 8    opening so many sequences, and memory of the loaders
+  python tracking/measure.py model --config mmg_vitb            parameters, operations, a frame's time stage by stage
+  python tracking/measure.py model --config mmg_vitb --no-speed    parameters by part and operations alone
+  python tracking/measure.py model --config mmg_vitb --baseline ostrack_vitb --json frame.json --plot frame.png
+  python tracking/measure.py model --config mmg_vitb --precision fp32 bf16 fp16 --mode eager compiled graph
+  python tracking/measure.py agreement folder --root VIDEOS --config mmg_tiny      bfloat16's boxes against float32's
+  python tracking/measure.py track --config mmg_tiny            the loop of a test: decode, wait, track, write
+  python tracking/measure.py track VIDEO --box 120,80,64,48 --config mmg_vitb --batch 1 4 8      videos per hour
+  python tracking/measure.py train --config mmg_tiny            time of a training step by stage, and share of the limit
+  python tracking/measure.py train --config mmg_vitb --batch-size 80 --precision bf16 --device cuda --json step.json
+  python tracking/measure.py train --config mmg_tiny --loader   the same on real samples: who waits for whom
+  python tracking/measure.py train --config mmg_vitb --memory   what a step takes of a GPU's memory, without one
+  python tracking/measure.py analysis                           280 sequences x 4 trackers, 2.7 million boxes
+  python tracking/measure.py data                               a training triplet, from drawn 1280 x 720 JPEG frames
+  python tracking/measure.py data --dataset got10k:train --config mmg_vitb --workers 8
+  python tracking/measure.py data --photographs DIR             the same, from frames pieced together from photographs
+  python tracking/measure.py data --crops                       frames against the cache of `prepare.py crops`, by size
+  python tracking/measure.py data --memory 30000 --workers 8    opening so many sequences, and memory of the loaders
 
 Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
 
@@ -229,11 +226,3 @@ if __name__ == "__main__":
     from lib.config.cli import run
 
     run(main)
-else:
-    # `python tracking/train.py` puts this folder first on the search path, so the standard library's cProfile, which
-    # torch imports, finds this file when it asks for `profile`. It is handed the module that it means.
-    _spec = importlib.util.spec_from_file_location(__name__, Path(sysconfig.get_path("stdlib")) / "profile.py")
-    assert _spec is not None and _spec.loader is not None
-    _standard = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(_standard)
-    sys.modules[__name__] = _standard

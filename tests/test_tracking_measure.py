@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PROFILE = Path(__file__).resolve().parents[1] / "tracking" / "profile.py"
+MEASURE = Path(__file__).resolve().parents[1] / "tracking" / "measure.py"
 TINY = ("--config", "mmg_tiny")
 
 
@@ -27,12 +27,12 @@ TINY = ("--config", "mmg_tiny")
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(arguments: tuple[str, ...], option: str, purpose: str) -> None:
-    done = subprocess.run([sys.executable, str(PROFILE), *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(MEASURE), *arguments], capture_output=True, text=True)
     said = f"error: {option} means nothing for {purpose}: leave it out\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_sizes_alone_are_asked_for_by_an_option_that_is_taken() -> None:
-    done = subprocess.run([sys.executable, str(PROFILE), "model", *TINY, "--no-speed"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(MEASURE), "model", *TINY, "--no-speed"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "multiply-adds" in done.stdout and "tracked frames" not in done.stdout

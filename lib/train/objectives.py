@@ -5,13 +5,23 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from lib.config.schema import Loss
+from lib.config.refine_schema import RefineLoss
+from lib.config.schema import Experiment, Loss
+from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.training_set import Batch
 from lib.models.mmg import MMG
-from lib.train.losses import Losses, tracking_loss
-from lib.train.pictures import picture_boxes, picture_reconstructions
+from lib.models.refine.network import AlphaRefineNet
+from lib.train.losses import Losses, mask_loss, tracking_loss
+from lib.train.pictures import (
+    picture_boxes,
+    picture_masks,
+    picture_reconstructions,
+    picture_scores,
+    score_template,
+)
 
 SampleT = TypeVar("SampleT")
 BatchT = TypeVar("BatchT", bound="AnyBatch")
@@ -107,3 +117,72 @@ class TrackingObjective:
         if self.model.decoder is not None:
             generator.manual_seed(0)
             yield "reconstruction", picture_reconstructions(self.model, batch, generator)
+
+
+class RefineObjective:
+    """The mask network; all of it learns."""
+
+    score_trained = False
+
+    def __init__(self, model: AlphaRefineNet, weights: RefineLoss) -> None:
+        self.model = self.network = model
+        self._weights = weights
+
+    def train(self) -> None:
+        self.model.train()
+
+    def losses(self, network: nn.Module, batch: MaskBatch, generator: torch.Generator) -> Losses:
+        logits = network(batch.reference, batch.reference_crop_box_xyxy, batch.search)
+        with torch.autocast(batch.search.device.type, enabled=False):
+            return mask_loss(logits, batch.mask, self._weights)
+
+    def pictures(self, batch: MaskBatch, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:
+        yield "masks", picture_masks(self.model, batch)
+
+
+class ScoreNetwork(nn.Module):
+    """What a step of the second stage runs: the encoder, from which nothing learns, and the score module."""
+
+    def __init__(self, model: MMG) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None) -> Tensor:
+        """Return (B,) logits."""
+        return self.model.score_logits(template, search, online_template)
+
+
+class ScoreObjective:
+    """Binary cross-entropy of the score, over samples of which a share are negatives."""
+
+    score_trained = True
+
+    def __init__(self, model: MMG) -> None:
+        """Freeze all of a model but its score module."""
+        assert model.score is not None, "the second stage trains a score module"
+        model.requires_grad_(False)
+        model.score.requires_grad_(True)
+        self.model = model
+        self.network = ScoreNetwork(model)
+
+    def train(self) -> None:
+        """Put the score module into training mode; the rest evaluates, batch statistics and drop-path included."""
+        assert self.model.score is not None
+        self.model.eval()
+        self.model.score.train()
+
+    def losses(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
+        logits = network(batch.template, batch.search, score_template(self.model, batch)).float()
+        loss = functional.binary_cross_entropy_with_logits(logits, batch.present.float())
+        right = ((logits.detach() > 0) == batch.present).float().mean()
+        return Losses(loss, {"score": loss}, {"accuracy": right})
+
+    def pictures(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:
+        yield "scores", picture_scores(self.model, batch)
+
+
+def build_objective(experiment: Experiment, model: MMG) -> Objective[Batch]:
+    """Return what an experiment teaches its model: boxes and reconstructions, or in the second stage the score."""
+    if experiment.train.stage == "score":
+        return ScoreObjective(model)
+    return TrackingObjective(model, experiment.train.loss)
