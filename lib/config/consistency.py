@@ -1,4 +1,4 @@
-"""What the values of an experiment must have in common."""
+"""What the values of an experiment must have in common, its stage included."""
 
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment

@@ -1,4 +1,4 @@
-"""Text files that people write: one way to read them, which names the file where it is none."""
+"""Text that people write: one way to read a file of it, and what a misspelt name may have meant."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

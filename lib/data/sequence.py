@@ -1,4 +1,4 @@
-"""One annotated video, and the small contract that every data set fulfils."""
+"""One annotated video, the small contract that every data set fulfils, and names that cost little memory."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence as Indexed

@@ -1,4 +1,8 @@
-"""`run.json` in a folder of results: whose they are. Results of different runs are never mixed there."""
+"""`run.json` in a folder of results: whose they are, by code, packages and videos. Different runs never mix there.
+
+When results are scored, the picture that a record tells videos by need not be at hand, and takes long to read. But
+whatever a run writes has one row for each frame and begins with the box that the tracker was given.
+"""
 
 import ast
 import copy

@@ -1,4 +1,4 @@
-"""Devices: by the name that people give them, and what they can do."""
+"""Devices: by the name that people give them, what they can do, and the format of products on them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a checkpoint of this project holds: the weights and the experiment that they were trained as."""
+"""What a checkpoint or a safetensors file holds: the weights and the experiment that they were trained as."""
 
 import dataclasses
 import hashlib

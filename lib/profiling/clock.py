@@ -1,4 +1,4 @@
-"""How fast a device multiplies matrices: the limit that a network's time is held against."""
+"""Clocks: seconds by stage on a device, and how fast it multiplies matrices, which those are held against."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""The report of `tracking/measure.py model`: sizes of a model and the cost of a tracked frame; text, JSON, a figure."""
+"""The reports of `tracking/measure.py`: a model and its frame, a training step, an analysis."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Time, bytes and memory of single training triplets, stage by stage, beside `cv2.imread` of the same frames."""
+"""What training triplets cost, stage by stage: drawn, read, from the crop cache, in many loader processes."""
 
 import os
 import resource

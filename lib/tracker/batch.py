@@ -1,4 +1,4 @@
-"""Many targets followed at once: one pass of the network for all of them."""
+"""Many targets followed at once: one pass of the network for all of them, as far as memory allows."""
 
 import ctypes
 from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lib.box import box_to_mask
 from lib.config.text import suggest
+from lib.data.crop import box_to_mask
 from lib.tracker.alpha_refine import AlphaRefine, build_alpha_refine, name_of_weights
 from lib.tracker.base import checked_box
 

@@ -1,4 +1,4 @@
-"""A tracker whose network is a file of tracking/export.py, run by onnxruntime; PyTorch's network is not built."""
+"""A tracker whose network and recipe are a file of tracking/export.py, run by onnxruntime without PyTorch."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values only, written aside and renamed, so that a file that exists is complete."""
+"""Checkpoints: tensors and plain values, complete where the file exists, and what lets a run go on from one."""
 
 import os
 import shutil

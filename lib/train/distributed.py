@@ -1,4 +1,4 @@
-"""The few places where several processes matter; with one process all of them are trivial."""
+"""The few places where several processes matter, such as the end that they agree on."""
 
 import os
 import signal

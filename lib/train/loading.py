@@ -1,4 +1,4 @@
-"""Batches for training: the loader processes, and which samples each process takes in which order."""
+"""Batches for training: loader processes, and how samples are shared out among passes and processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The record of a run: lines on the terminal, JSON lines, and TensorBoard."""
+"""The record of a run: what happened since the last line, to the terminal, JSON lines, and TensorBoard."""
 
 import json
 import os

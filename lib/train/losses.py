@@ -1,4 +1,4 @@
-"""The training objective, Eq. (5): named, unweighted terms and one weighted total."""
+"""The training objectives, Eq. (5) and that of masks: named, unweighted terms and one weighted total."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a run teaches: the network, which of its parameters learn, and what a batch costs."""
+"""What a run teaches, boxes, scores or masks: the network, which parameters learn, what a batch costs."""
 
 from collections.abc import Iterator
 from typing import Protocol, TypeVar

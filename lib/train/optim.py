@@ -1,4 +1,4 @@
-"""AdamW with two learning rates, and the schedule as a function of the step."""
+"""AdamW, its schedule and an average of the weights; how a network lies in memory and in what format it runs."""
 
 import math
 from collections.abc import Iterator, Mapping

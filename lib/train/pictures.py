@@ -1,4 +1,4 @@
-"""Pictures of what the decoders rebuild, for TensorBoard and for the eye."""
+"""Pictures of what a network makes of samples, for TensorBoard and for the eye."""
 
 from collections.abc import Mapping
 from pathlib import Path

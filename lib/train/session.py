@@ -1,4 +1,4 @@
-"""From an experiment to a finished run: open the data, build the model, hand both to the trainer."""
+"""From an experiment to a finished run: open data, build a model or start from weights, hand both to the trainer."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What readers take from annotation files: boxes, a flag or number per frame, and which boxes can be used."""
+"""What readers take from files: boxes, flags, numbers, which boxes can be used, and the lists in `splits/`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""JPEG: the size without decoding, and no more pixels decoded than are asked for."""
+"""From the bytes of an image file to an array; of a JPEG, no more pixels decoded than are asked for."""
 
 import functools
 import warnings

@@ -1,4 +1,4 @@
-"""One video as a sampler sees it: views with the target in them, and views without."""
+"""One video as training sees it: which frames are drawn, with the target in them and without."""
 
 import functools
 import time

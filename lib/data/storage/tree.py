@@ -1,4 +1,4 @@
-"""Where a data set lies: a folder of files, or the same folder packed into LMDB; readers see no difference."""
+"""Where a data set lies: a folder of files or its LMDB, which readers see alike; what a suffix says."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One object in motion, and its place in the frame's pixel grid."""
+"""One object in motion, how it deforms, and its place in the frame's pixel grid."""
 
 import math
 from functools import cached_property, lru_cache

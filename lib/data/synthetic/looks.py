@@ -1,4 +1,4 @@
-"""Where the pictures of a scene come from: drawn from seeds here, cut from photographs elsewhere."""
+"""Where the pictures of a scene come from: drawn from seeds here, or cut from photographs; and its backdrop."""
 
 import math
 from typing import NamedTuple, Protocol

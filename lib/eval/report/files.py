@@ -1,4 +1,4 @@
-"""An analysis as one CSV file: overall, by attribute and by sequence, what others published included and marked."""
+"""An analysis as one CSV file or LaTeX tables, what others published included and marked."""
 
 import csv
 import io

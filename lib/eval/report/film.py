@@ -1,4 +1,4 @@
-"""Predicted against true boxes on the frames of one sequence: as a film strip, and as a video."""
+"""Predicted against true boxes, or masks, on the frames of one sequence: as a film strip, and as a video."""
 
 import shlex
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Learning curves as a figure: the mean of each config's runs, a band of their spread, and every run as a thin line."""
+"""Learning curves: a figure with mean, spread and every run, the same as a table and as CSV."""
 
 import csv
 import io

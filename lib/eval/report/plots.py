@@ -1,4 +1,4 @@
-"""Success, precision and normalised-precision plots, as PNG and PDF."""
+"""The plots of an analysis, as PNG and PDF: curves, attributes, speed against accuracy, two results compared."""
 
 import math
 from collections.abc import Sequence as Indexed

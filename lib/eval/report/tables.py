@@ -1,4 +1,4 @@
-"""An analysis as text: tables for the terminal, JSON for other programs."""
+"""Scores as text: tables for the terminal, JSON for other programs."""
 
 import json
 import math

@@ -1,4 +1,8 @@
-"""Run a tracker over the sequences of a benchmark and write its results, in one process or many."""
+"""Run a tracker over the sequences of a benchmark and write its results, in one process or many.
+
+The sequences are shared out so that no worker's death takes the others along; what is done with one is the caller's: it
+is tracked, or masks are made of its boxes.
+"""
 
 import multiprocessing
 import signal

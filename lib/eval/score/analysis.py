@@ -1,4 +1,4 @@
-"""Score folders of result files on a benchmark."""
+"""Score folders of result files on a benchmark, as a whole and by attribute."""
 
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.box import box_to_mask
+from lib.data.crop import box_to_mask
 from lib.data.sequence import Frames, SequenceDataset
 from lib.eval.mask_files import SequenceMasks, mask_names
 from lib.eval.results import ResultFiles, read_boxes

@@ -1,4 +1,4 @@
-"""The scores of one tracker: on a sequence, and on a benchmark."""
+"""The scores of one tracker, on a sequence and on a benchmark, and the measures that are shown of them."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `vot analysis` found in a workspace, beside the numbers that others published."""
+"""What `vot analysis` found in a workspace, beside the numbers that others published: as text and as plots."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A tracker of boxes and a backend for masks, together what the VOT toolkit asks for."""
+"""What the VOT toolkit asks for: a tracker of boxes with a backend for masks, or the true masks themselves."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Workspaces of the VOT toolkit: which experiments on which videos."""
+"""Workspaces of the VOT toolkit: which experiments, on which videos, stored as it reads them."""
 
 import shutil
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Source: Yan et al., "Alpha-Refine: Boosting Tracking Performance by Precise Bounding Box Estimation", CVPR 2021, and its
 entry to VOT2020 (`ARcm_seg`). Written from the paper's description; names and structure of the published weights are
-in `refine_checkpoint`.
+in `published`.
 """
 
 from collections.abc import Sequence
@@ -190,6 +190,8 @@ def build_refine_model(experiment: RefineExperiment, *, pretrained: bool = True)
 
 def precise_roi_pool(features: Tensor, boxes_xyxy: Tensor, size: int) -> Tensor:
     """Pool one box per image into size x size bins, each the integral of the bilinear surface divided by its area.
+
+    Source: Jiang et al., "Acquisition of Localization Confidence for Accurate Object Detection" (IoU-Net), 2018.
 
     The surface is a sum of tent functions, one per cell, and so is separable: its integral over a bin is a product of
     two integrals of a tent, which are known in closed form. No sampling, no compiled extension, and a gradient with
