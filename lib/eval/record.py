@@ -46,9 +46,9 @@ class RunRecord:
         checkpoint_sha256: of the file with the weights; None for a tracker without.
         settings: the config's `track` section; None for a tracker without.
         versions: of the packages that boxes depend on.
-        code: of the code that makes boxes, `fingerprint.code_sha256`; None in records of earlier versions, which noted
+        code: of the code that makes boxes, `code_sha256`; None in records of earlier versions, which noted
             a hash of files that cannot be computed any more since these have moved.
-        videos: `fingerprint.video_fingerprint` by sequence.
+        videos: `video_fingerprint` by sequence.
         batch: sequences that advanced at once, so that the time of a frame is that of a step divided by their number;
             the network's answers may differ in their last digits, too.
     """

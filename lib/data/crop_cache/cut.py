@@ -1,4 +1,4 @@
-"""Write the regions that `region_cache.py` reads."""
+"""Write the regions that `cache.py` reads."""
 
 import hashlib
 import json

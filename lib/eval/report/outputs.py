@@ -20,7 +20,7 @@ class Outputs:
     Attributes:
         json, csv, latex: files to write, or None.
         plots: folder for the plots, or None.
-        report: folder for the web page, or None; `report.write_report` writes it.
+        report: folder for the web page, or None; `web.write_report` writes it.
         compared: two results, by their names in the table, to compare sequence by sequence, or None.
     """
 

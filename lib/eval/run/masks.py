@@ -50,7 +50,7 @@ def run_masks(
     Args:
         spec: the tracker whose results are there.
         masks: the backend.
-        root, paths_file, choices, results_dir, num_workers, num_threads: as in `session.run_test`.
+        root, paths_file, choices, results_dir, num_workers, num_threads: as in `benchmark.run_test`.
         overwrite: make masks again that are there.
 
     Returns:
@@ -135,7 +135,7 @@ def make_masks(
                 advance(1)
 
         SequenceMasks(results, name, sequence_name).write(segment())
-    except Exception:  # as in `tracking`: the other sequences are finished, then the run fails
+    except Exception:  # as in `sequence`: the other sequences are finished, then the run fails
         return Outcome(sequence_name, failure=traceback.format_exc())
     return Outcome(sequence_name, len(boxes_xywh), time.perf_counter() - started)
 
