@@ -18,7 +18,7 @@ from lib.eval.record import RunRecord, claim_folder
 from lib.eval.report.film import open_film
 from lib.models.build import build_model
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "visualize.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "visualize.py"
 
 
 def visualize(*arguments: str) -> int:

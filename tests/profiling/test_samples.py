@@ -27,7 +27,7 @@ from lib.profiling.samples import (
 )
 from lib.profiling.videos import draw_videos, piece_videos
 
-COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
+COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 EXPERIMENT = load("mmg_tiny")
 NUM_FRAMES = 20
 

@@ -20,7 +20,7 @@ from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction
 from lib.tracker.masks import BoxMask, MaskSpec
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class FakeTrax(ModuleType):

@@ -14,7 +14,7 @@ from lib.models.build import build_model
 from lib.models.trained import file_sha256, read_trained_model, read_weights
 from lib.tracker import TrackerSpec, export
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "export.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "export.py"
 
 
 def command(*arguments: str) -> int:

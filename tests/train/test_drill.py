@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 SETTINGS = (*SMALL, "data.samples_per_epoch=8", "data.validation_samples=4", "train.epochs=6", "train.picture_every=0",

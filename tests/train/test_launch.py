@@ -13,7 +13,7 @@ from conftest import SMALL
 
 from lib.train.launch import check
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 # Runs the command of this machine's launcher on itself; each process then trains, with something done to it.

@@ -20,7 +20,7 @@ from lib.eval.score.mask_scores import mask_iou, score_masks
 from lib.tracker import TrackerSpec
 from lib.tracker.masks import BoxMask, MaskBackend, MaskSpec, box_to_mask
 
-COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
+COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 BOXES = {"one": (4, 4, 8, 8), "two": (10, 2, 6, 12)}
 
 

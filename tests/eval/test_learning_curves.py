@@ -12,7 +12,7 @@ import pytest
 from lib.eval.report.learning import curves_to_csv, draw_learning_curves, format_curves
 from lib.eval.score.learning_curves import read_learning_curves
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "visualize.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "visualize.py"
 
 
 def write_run(folder: Path, ious: list[float], config: str = "data: {samples_per_epoch: 3200}") -> str:

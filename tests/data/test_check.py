@@ -24,7 +24,7 @@ from lib.data.images.frames import ArrayFrames
 from lib.data.inspection import find_problems
 from lib.data.sequence import Sequence
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_sequence(folder: Path, num_frames: int = 5, boxes: str = "1,2,3,4\n") -> None:

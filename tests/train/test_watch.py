@@ -9,7 +9,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from lib.train.watch import Position, explain, late_ranks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WAITING, LOADING = "waiting for the other ranks", "loading data"
 
 

@@ -17,7 +17,7 @@ from lib.config.schema import Experiment
 from lib.eval.vot.scores import read_vot_analysis
 from lib.models.build import build_model
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def is_installed() -> bool:

@@ -16,7 +16,7 @@ from lib.eval.record import RunRecord, claim_folder
 from lib.eval.report.submit import SERVERS, Packed, find_submission, pack
 from lib.eval.results import ResultFiles
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "submit.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "submit.py"
 GOT10K_NAMES = [f"GOT-10k_Test_{number:06d}" for number in range(1, 181)]
 # A name with "all" in it: a packer that filters names must not lose it.
 TRACKINGNET_NAMES = [f"{number:04d}all_0" for number in range(511)]

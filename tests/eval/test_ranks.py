@@ -11,7 +11,7 @@ import pytest
 
 from lib.eval.run.ranks import Ranks, join_ranks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEST = ROOT / "tracking" / "test.py"
 NAMES = [f"video-{index}" for index in range(5)]
 

@@ -398,7 +398,7 @@ def test_a_disk_that_fills_up_among_200_sequences(tmp_path: Path) -> None:
     code = (
         "import shutil, subprocess, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "if __name__ == '__main__':\n"
-        "    from test_eval_runner import *\n"
+        "    from test_runner import *\n"
         "    disk, out = Path(sys.argv[2]), Path(sys.argv[3])\n"
         "    mount = ['mount', '-t', 'tmpfs', '-o', 'size=480k', 'none', str(disk)]\n"
         "    if subprocess.run(mount).returncode: sys.exit(77)\n"
@@ -430,7 +430,7 @@ def test_a_run_stopped_in_the_middle_is_finished_by_the_next(tmp_path: Path, num
     code = (
         "import signal, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "if __name__ == '__main__':\n"
-        "    from test_eval_runner import *\n"
+        "    from test_runner import *\n"
         # A shell that runs the tests in the background has them, and so this process, ignore Ctrl-C.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    run_benchmark([Builder(wait_from=25 * 100 + 12)] * 2, MANY, Path(sys.argv[2]))\n"

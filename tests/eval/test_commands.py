@@ -14,7 +14,7 @@ import pytest
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
 
-COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
+COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 # Two true boxes per video; the third frame of `left` has none, the target of `right` moves half its width.
 BOXES = {
     "left": ["4,4,16,8", "4,4,16,8", "nan,nan,nan,nan", "4,4,16,8"],

@@ -12,7 +12,7 @@ import pytest
 from lib.eval.score.published import PAPER, read_published
 from lib.eval.vot.scores import format_vot_analysis, plot_vot_analysis, read_vot_analysis
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "analyze.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "analyze.py"
 
 
 def an_experiment(shift: float = 0.0) -> dict[str, Any]:

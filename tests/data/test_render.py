@@ -17,7 +17,7 @@ from lib.data.render import open_drawn, render_dataset
 from lib.data.sequence import Sequence
 from lib.data.synthetic import SceneStyle
 
-PREPARE = Path(__file__).resolve().parents[1] / "tracking" / "prepare.py"
+PREPARE = Path(__file__).resolve().parents[2] / "tracking" / "prepare.py"
 STYLE = SceneStyle(leaving_probability=1.0, occlusion_probability=1.0)
 
 

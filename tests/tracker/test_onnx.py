@@ -35,7 +35,7 @@ from lib.tracker.mmg import MMGTracker
 from lib.tracker.onnx_tracker import KEY, OnnxNetwork, TrackingRecipe, choose_onnx_device
 from lib.tracker.template_update import TemplateUpdate
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "track_onnx.py"
 SMALL = (
     "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=2.5",

@@ -16,7 +16,7 @@ from lib.data.samples.training_set import TrainingSet
 from lib.draw import TRUTH
 from lib.train.montage import picture_training_samples
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "visualize.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "visualize.py"
 
 
 def visualize(*arguments: str) -> int:

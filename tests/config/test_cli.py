@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 A_COMMAND_THAT_LOADS = """
 from lib.config.cli import run
 from torch.utils.data import DataLoader

@@ -20,7 +20,7 @@ from lib.eval.score.metrics import frame_overlap
 from lib.eval.score.published import MARK, PublishedRow, PublishedTable
 from lib.eval.score.scores import MEASURES
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "lib" / "eval" / "report" / "web_page"
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \u2028 \''
 LOST = "lost " + HOSTILE

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = [word for setting in SMALL for word in ("--set", setting)]
 
 

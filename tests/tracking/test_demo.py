@@ -18,7 +18,7 @@ from lib.data.images.frames import VideoFile
 from lib.models.build import build_model
 from lib.mp4 import Mp4Writer
 
-COMMAND = Path(__file__).resolve().parents[1] / "tracking" / "demo.py"
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "demo.py"
 
 
 def demo(*arguments: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-MEASURE = Path(__file__).resolve().parents[1] / "tracking" / "measure.py"
+MEASURE = Path(__file__).resolve().parents[2] / "tracking" / "measure.py"
 TINY = ("--config", "mmg_tiny")
 
 

@@ -28,7 +28,7 @@ from lib.eval.vot.workspace import (
 from lib.tracker import TrackerSpec
 from lib.tracker.masks import MaskSpec
 
-PROGRAM = Path(__file__).resolve().parents[1] / "tracking" / "vot.py"
+PROGRAM = Path(__file__).resolve().parents[2] / "tracking" / "vot.py"
 SHORT = LocalData(sequences=2, frames=20, spacing=10)
 
 
