@@ -8,8 +8,9 @@ from lib.models.decoder import MaskedMutualGuidance
 from lib.models.encoder import JointEncoder
 from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
-from lib.models.pretrained import load_from_hub, load_mae
+from lib.models.pretrained import load_from_hub, load_mae, load_stem
 from lib.models.score import ScoreModule
+from lib.models.stem import StemEmbed
 
 Init = Literal["default", "mimetic"]
 
@@ -38,6 +39,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
         depth=model.encoder.depth,
         num_heads=model.encoder.num_heads,
         patch_size=model.encoder.patch_size,
+        stem=model.encoder.stem,
+        stem_strides=model.encoder.stem_strides,
         init=init or model.encoder.init,
         checkpoint_activations=model.encoder.checkpoint_activations,
     )
@@ -45,6 +48,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
         hub, separator, hub_name = model.encoder.pretrained.partition("hub:")
         if separator and not hub:
             load_from_hub(encoder, hub_name)
+        elif isinstance(encoder.patch_embed, StemEmbed):
+            load_stem(encoder.patch_embed, Path(model.encoder.pretrained))
         else:
             load_mae(encoder, Path(model.encoder.pretrained))
     head = PyramidCornerHead(encoder.dim, encoder.search_grid, model.head.channels)

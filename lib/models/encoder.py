@@ -1,5 +1,6 @@
 """The joint encoder: one plain ViT over the tokens of all images together; paper section III-A, Eq. (1-3)."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import timm
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lib.models.mimetic import mimetic_attention_
+from lib.models.stem import StemEmbed
 
 PLAIN_VIT_EXAMPLES = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224")
 
@@ -43,6 +45,7 @@ class JointEncoder(nn.Module):
         position: `learned` tables, or `sincos` for fixed two-dimensional sine and cosine ones.
         token_type: add a learned vector per kind of image.
         dim, depth, num_heads, patch_size: replace the named ViT's own values where given.
+        stem, stem_strides: a CNN of timm in place of the patch embedding, and its feature maps; see `StemEmbed`.
         init: `mimetic` starts every attention close to the identity; see `lib.models.mimetic`.
         checkpoint_activations: recompute each block in the backward pass instead of storing it.
 
@@ -67,6 +70,8 @@ class JointEncoder(nn.Module):
         depth: int | None = None,
         num_heads: int | None = None,
         patch_size: int | None = None,
+        stem: str | None = None,
+        stem_strides: Sequence[int] = (16,),
         init: Literal["default", "mimetic"] = "default",
         checkpoint_activations: bool = False,
     ) -> None:
@@ -74,13 +79,13 @@ class JointEncoder(nn.Module):
         vit = _plain_vit(name, drop_path, dim, depth, num_heads, patch_size)
         self.dim = vit.embed_dim
         self.num_heads = _attentions(vit.blocks)[0].num_heads
-        self.patch_size = vit.patch_embed.patch_size[0]
+        self.patch_embed = vit.patch_embed if stem is None else StemEmbed(stem, stem_strides, self.dim)
+        self.patch_size = self.patch_embed.patch_size[0]
         self.template_grid = _grid("template_size", template_size, self.patch_size)
         self.search_grid = _grid("search_size", search_size, self.patch_size)
         self.online_template = online_template
         self.checkpoint_activations = checkpoint_activations
 
-        self.patch_embed = vit.patch_embed
         self.norm_pre = vit.norm_pre  # The identity, except in CLIP's ViTs.
         self.blocks = vit.blocks
         self.norm = vit.norm

@@ -37,6 +37,7 @@ class TargetCrops:
     search_size: int
     search_factor: float
     clip_margin: float
+    size_smoothing: float = 1.0
 
 
 class Located(NamedTuple):
@@ -88,6 +89,8 @@ class Target:
         if finite:
             height, width = image.shape[:2]
             box_xywh = self._window.to_image(located.crop_box_xyxy)
+            if self._crops.size_smoothing < 1:
+                box_xywh = smooth_size(self._box_xywh, box_xywh, self._crops.size_smoothing)
             self._box_xywh = clip_to_frame(box_xywh, height, width, self._crops.clip_margin)
         new_template = self._update.offer(located.score, (lambda: self._cut_template(image)) if finite else None)
         if new_template is not None:
@@ -108,6 +111,7 @@ class MMGTracker:
         update: decides when the online template is replaced; every target gets one like it.
         online_template: False for a model of two images, template and search.
         clip_margin: pixels of a box that stay inside the frame, which makes it the smallest side of a box, too.
+        size_smoothing: share of a predicted change of size that is followed; see `smooth_size`.
         device: where the crops are sent.
 
     Raises:
@@ -125,6 +129,7 @@ class MMGTracker:
         update: TemplateUpdate,
         online_template: bool = True,
         clip_margin: float = 10.0,
+        size_smoothing: float = 1.0,
         device: torch.device | None = None,
     ) -> None:
         if update.mode == "score" and model.score is None:
@@ -134,7 +139,7 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
-        self._crops = TargetCrops(template_size, template_factor, search_size, search_factor, clip_margin)
+        self._crops = TargetCrops(template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing)
         self._update = update
         self.device = device or torch.device("cpu")
         self._templates = _StackedCrops(self.device)
@@ -189,6 +194,22 @@ def to_batch(crops: Indexed[np.ndarray], device: torch.device) -> Tensor:
     if device.type == "cuda":
         batch = batch.pin_memory().to(device, non_blocking=True)  # PyTorch keeps the pinned copy until it has crossed.
     return batch.permute(0, 3, 1, 2)
+
+
+def smooth_size(last_xywh: np.ndarray, box_xywh: np.ndarray, share: float) -> np.ndarray:
+    """Return a box at its own centre, whose sides follow a part of their change, as geometric means.
+
+    The search region follows the predicted size, so that an error of it would grow from frame to frame.
+
+    Args:
+        last_xywh: (4,) box of the frame before, with positive sides.
+        box_xywh: (4,) predicted box; a side counts as changed e times at most.
+        share: of the change in the logarithm, in [0, 1].
+    """
+    # Not in the paper: "without additional hyperparameters"; off at the paper's size.
+    center = box_xywh[:2] + box_xywh[2:] / 2
+    sides = last_xywh[2:] * np.clip(box_xywh[2:] / last_xywh[2:], 1 / np.e, np.e) ** share
+    return np.concatenate((center - sides / 2, sides))
 
 
 def clip_to_frame(box_xywh: np.ndarray, height: int, width: int, margin: float) -> np.ndarray:

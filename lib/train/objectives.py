@@ -13,6 +13,7 @@ from lib.config.schema import Experiment, Loss
 from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.training_set import Batch
 from lib.models.mmg import MMG
+from lib.models.stem import StemEmbed
 from lib.models.refine.network import AlphaRefineNet
 from lib.train.losses import Losses, mask_loss, tracking_loss
 from lib.train.pictures import (
@@ -97,11 +98,13 @@ class TrackingObjective:
 
     score_trained = False
 
-    def __init__(self, model: MMG, weights: Loss) -> None:
+    def __init__(self, model: MMG, weights: Loss, *, learn_stem: bool = False) -> None:
         self.model = self.network = model
         self._weights = weights
         if model.score is not None:
             model.score.requires_grad_(False)
+        if isinstance(stem := model.encoder.patch_embed, StemEmbed):
+            stem.learn_late_stages(learn_stem)
 
     def train(self) -> None:
         self.model.train()
@@ -185,4 +188,4 @@ def build_objective(experiment: Experiment, model: MMG) -> Objective[Batch]:
     """Return what an experiment teaches its model: boxes and reconstructions, or in the second stage the score."""
     if experiment.train.stage == "score":
         return ScoreObjective(model)
-    return TrackingObjective(model, experiment.train.loss)
+    return TrackingObjective(model, experiment.train.loss, learn_stem=experiment.train.stem_lr > 0)

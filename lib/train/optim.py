@@ -15,16 +15,21 @@ from lib.models.device import has_bfloat16_units
 from lib.models.mmg import MMG
 
 
+STEM = "encoder.patch_embed.features."  # how the names of a stem's weights begin
+
+
 def build_optimizer(model: nn.Module, train: Optimization) -> AdamW:
-    """Give the encoder its own learning rate; everything else learns at `train.lr`.
+    """Give the encoder and its stem their own learning rates; everything else learns at `train.lr`.
 
     Each group carries `base_lr`, which `set_learning_rate` scales.
     """
-    encoder, rest = [], []
+    stem, encoder, rest = [], [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (encoder if name.startswith("encoder.") else rest).append(parameter)
+            group = stem if name.startswith(STEM) else encoder if name.startswith("encoder.") else rest
+            group.append(parameter)
     groups = [
+        {"params": stem, "lr": train.stem_lr, "base_lr": train.stem_lr, "name": "stem"},
         {"params": encoder, "lr": train.encoder_lr, "base_lr": train.encoder_lr, "name": "encoder"},
         {"params": rest, "lr": train.lr, "base_lr": train.lr, "name": "rest"},
     ]

@@ -9,7 +9,7 @@ from lib.config.paths import dataset_root
 from lib.config.text import suggest
 from lib.data.crop_cache.cache import RegionDataset, is_region_cache
 from lib.data.datasets.coco import COCO_SPLITS, CocoDataset
-from lib.data.datasets.folder import FolderDataset
+from lib.data.datasets.folder import open_folder
 from lib.data.datasets.got10k import GOT10K_SPLITS, Got10kDataset
 from lib.data.datasets.lasot import LASOT_EXT_SPLITS, LASOT_SPLITS, open_lasot, open_lasot_ext
 from lib.data.datasets.nfs import NfSDataset
@@ -75,7 +75,7 @@ class DatasetEntry:
 DATASETS: dict[str, DatasetEntry] = {
     "synthetic": DatasetEntry(("train", "val", "test"), lambda split, root: SyntheticDataset(split), stored=False),
     "stills": DatasetEntry(("train", "val", "test"), lambda split, root: StillsDataset(root, split)),
-    "folder": DatasetEntry(("train", "test"), lambda split, root: FolderDataset(root)),
+    "folder": DatasetEntry(("train", "val", "test"), open_folder),
     "lasot": DatasetEntry(
         LASOT_SPLITS, open_lasot, sizes={"train": SplitSize(1120, 2_831_982), "test": SplitSize(280, 685_360)}
     ),

@@ -72,6 +72,11 @@ class FolderDataset:
         return self._opened[index]
 
 
+def open_folder(split: str, root: TreePath) -> FolderDataset:
+    """Open `root/<split>` where there is such a folder, else the whole of `root`, which is every split then."""
+    return FolderDataset(root / split if (root / split).is_dir() else root)
+
+
 def open_frames(folder: TreePath) -> Frames:
     """Open the pictures of `folder/img`, else those beside, in natural order; else the folder's one video.
 

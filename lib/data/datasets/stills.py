@@ -20,7 +20,7 @@ from lib.data.synthetic.record import SceneNames, record_scene
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 # Of ten photographs on average: one for val, one for test, the rest for train.
-_SHARES = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
+SHARES = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
 _NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
 _FEWEST = 10  # photographs of a folder
 _FEWEST_OF_SPLIT = 3
@@ -91,7 +91,7 @@ class StillsDataset:
                 f"{root} holds {len(names)} photographs; at least {_FEWEST} are needed, and a few hundred make a "
                 "useful training set: add more, of any kind"
             )
-        chosen = tuple(name for name in names if name_hash(name) % 10 in _SHARES[split])
+        chosen = tuple(name for name in names if name_hash(name) % 10 in SHARES[split])
         if len(chosen) < _FEWEST_OF_SPLIT:
             raise ValueError(
                 f"{len(chosen)} of the {len(names)} photographs in {root} belong to the split {split}, by a hash of "

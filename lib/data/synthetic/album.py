@@ -54,6 +54,7 @@ class Album:
             memory: bytes of decoded photographs to keep.
         """
         self.names = names
+        self.outlined = [index for index, name in enumerate(names) if name in masked]
         self._root = root
         self._masked = masked
         self._memory = memory
