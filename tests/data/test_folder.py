@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset, LeftOutWarning, natural_key
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "sequences"
@@ -55,6 +56,13 @@ def test_root_may_be_one_sequence(make_sequence: MakeSequence, monkeypatch: pyte
     assert list(FolderDataset(folder).names) == ["walk"]
     monkeypatch.chdir(folder)
     assert list(FolderDataset(Path()).names) == ["walk"]
+
+
+def test_folders_of_splits_are_found(make_sequence: MakeSequence, tmp_path: Path) -> None:
+    make_sequence(name="train/one")
+    make_sequence(name="val/two")
+    assert open_dataset("folder", "train", tmp_path).names == ("one",)
+    assert open_dataset("folder", "val", tmp_path).names == ("two",)
 
 
 def test_sequences_are_sorted_and_hidden_ones_left_out(make_sequence: MakeSequence) -> None:

@@ -199,6 +199,13 @@ def test_a_mask_states_the_object(masked_folder: Path) -> None:
     assert np.ptp(rows) + 1 == pytest.approx(64, abs=3) and np.ptp(columns) + 1 == pytest.approx(32, abs=3)
 
 
+def test_most_objects_are_cut_along_a_mask_where_there_is_one(masked_folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    looks = PhotoLooks(album_of(masked_folder), rng)
+    along_a_mask = [looks.recipe(rng, 40, 30).photograph == 0 for _ in range(400)]
+    assert np.mean(along_a_mask) == pytest.approx(0.85, abs=0.06)
+
+
 def test_masks_that_do_not_fit_are_named(masked_folder: Path) -> None:
     (masked_folder / "mask" / "other.png").write_bytes((masked_folder / "mask" / "00.png").read_bytes())
     with pytest.raises(ValueError, match=r"mask/other\.png belongs to no photograph"):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lib.data.crop import CropWindow
 from lib.models.mmg import TrackOutput
-from lib.tracker.mmg import MMGTracker, TrackingModel, clip_to_frame
+from lib.tracker.mmg import MMGTracker, TrackingModel, clip_to_frame, smooth_size
 from lib.tracker.template_update import TemplateUpdate
 
 TEMPLATE_SIZE, SEARCH_SIZE = 32, 64
@@ -154,6 +154,17 @@ def test_a_box_that_cannot_start_a_track_is_refused(box_xywh: tuple[float, ...],
 )
 def test_clipping_by_hand(box_xywh: tuple[float, ...], clipped: tuple[float, ...]) -> None:
     np.testing.assert_allclose(clip_to_frame(np.array(box_xywh, dtype=float), 80, 100, 10.0), clipped)
+
+
+def test_smoothing_a_size_by_hand() -> None:
+    last = np.array((0.0, 0.0, 10.0, 20.0))
+    predicted = np.array((100.0, 100.0, 40.0, 5.0))  # four times as wide, a quarter as high; four is more than e
+    width, height = 10 * np.e**0.5, 20 * np.e**-0.5
+    expected = (120 - width / 2, 102.5 - height / 2, width, height)
+    np.testing.assert_allclose(smooth_size(last, predicted, 0.5), expected)
+    np.testing.assert_allclose(smooth_size(last, predicted, 0.0)[2:], last[2:])
+    modest = np.array((100.0, 100.0, 12.0, 15.0))
+    np.testing.assert_allclose(smooth_size(last, modest, 1.0), modest)
 
 
 def test_clipped_boxes_lie_in_the_frame_and_clip_to_themselves() -> None:
