@@ -139,7 +139,9 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
-        self._crops = TargetCrops(template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing)
+        self._crops = TargetCrops(
+            template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing
+        )
         self._update = update
         self.device = device or torch.device("cpu")
         self._templates = _StackedCrops(self.device)

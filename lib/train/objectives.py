@@ -13,8 +13,8 @@ from lib.config.schema import Experiment, Loss
 from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.training_set import Batch
 from lib.models.mmg import MMG
-from lib.models.stem import StemEmbed
 from lib.models.refine.network import AlphaRefineNet
+from lib.models.stem import StemEmbed
 from lib.train.losses import Losses, mask_loss, tracking_loss
 from lib.train.pictures import (
     picture_boxes,

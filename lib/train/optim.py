@@ -14,7 +14,6 @@ from lib.models.compiling import compile_parts
 from lib.models.device import has_bfloat16_units
 from lib.models.mmg import MMG
 
-
 STEM = "encoder.patch_embed.features."  # how the names of a stem's weights begin
 
 
