@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("two --box are the same: each has to be another target")
     frames, rate = open_video(arguments.video)
     spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx)
-    tracker = build_for_several(spec, max(len(boxes_xywh), 1))
+    tracker = build_for_several(spec.with_weights(), max(len(boxes_xywh), 1))
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )

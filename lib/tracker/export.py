@@ -56,7 +56,7 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
 
     Args:
         config: name or path of an experiment, whose `track` section then applies; None for the checkpoint's own.
-        checkpoint: file; None for the newest of `runs/<config>`.
+        checkpoint: file; None for the newest of `runs/<config>`; without both, as `default_weights`.
         out: the file to write; one that exists is replaced.
 
     Raises:
@@ -68,11 +68,11 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
     if out.suffix not in (ONNX, SAFETENSORS):
         raise ValueError(f"{out}: the name must end in {ONNX} (network and how to track with it) or {SAFETENSORS} "
                          "(weights and config)")  # fmt: skip
-    spec = TrackerSpec("mmg", config, checkpoint)
+    spec = TrackerSpec("mmg", config, checkpoint).with_weights()
     path = spec.checkpoint_file
     assert path is not None, "the mmg tracker has weights"
     digest = file_sha256(path)
-    trained = read_trained_model(path, config)
+    trained = read_trained_model(path, spec.config)
     experiment = dataclasses.replace(trained.experiment, name=spec.config_name)
     if file_sha256(path) != digest:
         raise ValueError(f"{path} has changed while it was read, as the newest checkpoint of a run in training does: "

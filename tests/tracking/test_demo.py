@@ -70,7 +70,6 @@ def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: p
         (["--box", "40,30,20,16", "--box", "40,30,20,16.0", "--tracker", "static"], "two --box are the same"),
         (["--box", "40,30,20,16", "--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
         (["--box", "10,10,20,20", "--tracker", "sttic"], r"did you mean 'static'"),
-        (["--box", "10,10,20,20"], "--config NAME"),
         (["--box", "10,10,20,20", "--checkpoint", "nowhere.pth"], r"nowhere\.pth"),
         (["--box", "10,10,20,20", "--tracker", "static", "--config", "mmg_tiny"], "leave out --config"),
     ],

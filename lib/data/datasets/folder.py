@@ -164,4 +164,4 @@ def _open_masks(folder: TreePath, frames: Frames) -> MaskFiles | None:
     masks = list_pictures(folder)
     if len(masks) != len(frames):
         raise ValueError(f"{folder} holds {len(masks)} masks, but there are {len(frames)} frames in {folder.parent}")
-    return MaskFiles(masks)
+    return MaskFiles(masks, frames)
