@@ -14,14 +14,15 @@ COMMANDS = sorted((ROOT / "tracking").glob("*.py"))
 ALLOWED = {
     "box": set(),
     "config": set(),
+    "files": set(),
     "draw": set(),
-    "mp4": {"data", "draw"},
+    "mp4": {"data", "draw", "files"},
     "models": {"config", "box"},
-    "data": {"config", "box"},
-    "tracker": {"models", "data", "config", "box", "draw", "mp4"},
-    "train": {"models", "data", "config", "box", "draw"},
-    "eval": {"tracker", "models", "data", "config", "box", "draw", "mp4"},
-    "profiling": {"train", "eval", "tracker", "models", "data", "config", "box", "draw"},
+    "data": {"config", "box", "files"},
+    "tracker": {"models", "data", "config", "box", "draw", "mp4", "files"},
+    "train": {"models", "data", "config", "box", "draw", "files"},
+    "eval": {"tracker", "models", "data", "config", "box", "draw", "mp4", "files"},
+    "profiling": {"train", "eval", "tracker", "models", "data", "config", "box", "draw", "files"},
 }
 # Rooms that only read results: no network and no tracker, and nothing that runs one.
 READERS = {"lib.eval.score", "lib.eval.report"}
