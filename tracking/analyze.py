@@ -4,6 +4,9 @@ import argparse
 import time
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import refuse_options, run
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
 from lib.eval.report.outputs import Outputs, write_ablations, write_outputs
