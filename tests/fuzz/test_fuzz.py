@@ -132,9 +132,14 @@ def read_numbers(path: Path, read: Callable[[Path], np.ndarray]) -> None:
     """Compare with the slowest parser that does the same."""
     found = np.atleast_2d(read(path))
     text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("ascii")
-    rows = [re.split(r"\s*[,;]\s*|\s+", re.sub(r"\s*[,;]$", "", row.strip())) for row in re.split("\r\n|\r|\n", text.rstrip())]
+    rows = [
+        re.split(r"\s*[,;]\s*|\s+", re.sub(r"\s*[,;]$", "", row.strip()))
+        for row in re.split("\r\n|\r|\n", text.rstrip())
+    ]
     assert all(NUMBER.fullmatch(word) for row in rows for word in row), "what is no number became one"
-    np.testing.assert_array_equal(found.reshape(len(rows), -1), np.array([[float(word) for word in row] for row in rows]))
+    np.testing.assert_array_equal(
+        found.reshape(len(rows), -1), np.array([[float(word) for word in row] for row in rows])
+    )
 
 
 def read_dataset(name: str, root: Path) -> None:
@@ -169,7 +174,9 @@ def make_kinds(root: Path) -> dict[str, Kind]:
     image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8), (0, 0), 2)
     kinds: dict[str, Kind] = {}
 
-    def add(name: str, file: Path, data: bytes | str, read: Callable[[], object], *, text: bool = False, named: str = "") -> None:
+    def add(
+        name: str, file: Path, data: bytes | str, read: Callable[[], object], *, text: bool = False, named: str = ""
+    ) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data.encode() if isinstance(data, str) else data)
         kinds[name] = Kind(file, read, text, named)
@@ -195,7 +202,12 @@ def make_kinds(root: Path) -> dict[str, Kind]:
     shutil.copytree(video.parent, root / "packed_from")
     add("boxes", video / "groundtruth.txt", boxes, lambda: read_dataset("folder", video.parent), text=True, named="one")
     add("flags", video / "absent.txt", flags, lambda: read_dataset("folder", video.parent), text=True, named="one")
-    add("masks", video / "mask" / "0.png", mask, lambda: MaskFiles([video / "mask" / "0.png"], ImageFiles([video / "img/0.jpg"]))[0])
+    add(
+        "masks",
+        video / "mask" / "0.png",
+        mask,
+        lambda: MaskFiles([video / "mask" / "0.png"], ImageFiles([video / "img/0.jpg"]))[0],
+    )
     for name, read in (("boxes", read_boxes), ("seconds", read_seconds)):
         path = root / "results" / f"{name}.txt"
         text = boxes if name == "boxes" else "0.01\n0.02\n"
@@ -208,41 +220,105 @@ def make_kinds(root: Path) -> dict[str, Kind]:
         add(name, path, path.read_bytes(), lambda path=path: read_note_of_lmdb(path.parent, root / "packed_from"),
             text=name != "LMDB", named=folder)  # fmt: skip
     extent = Extent(2.0, 20.0)
-    cut_crops(open_dataset("folder", "train", root / "packed_from"), "train", root / "cut", Reach(extent, extent), "folder", progress=False)
+    cut_crops(
+        open_dataset("folder", "train", root / "packed_from"),
+        "train",
+        root / "cut",
+        Reach(extent, extent),
+        "folder",
+        progress=False,
+    )
     unpack(open_tree(root / "cut"), root / "crops")
     for file in ("crops.json", "one/table.bin", "one/00000000-template.jpg"):
         path = root / "crops" / "train" / file
-        add(f"crop cache {file}", path, path.read_bytes(), lambda: read_dataset("folder", root / "crops"), text=path.suffix == ".json")
+        add(
+            f"crop cache {file}",
+            path,
+            path.read_bytes(),
+            lambda: read_dataset("folder", root / "crops"),
+            text=path.suffix == ".json",
+        )
 
     (root / "coco" / "train2017").mkdir(parents=True)
     (root / "coco" / "train2017" / "1.jpg").write_bytes(jpeg)
     runs = [120 * 40, 300, 120 * 160 - 120 * 40 - 300]
-    shapes: list[object] = [[[10, 10, 60.5, 10, 60, 90]], {"size": [120, 160], "counts": runs}, {"size": [120, 160], "counts": "PbT1d31O10000O10000O10000O10000O1k_>"}]
-    objects = [{"id": number, "image_id": 1, "iscrowd": 0, "bbox": [10, 10, 50, 80], "segmentation": shape} for number, shape in enumerate(shapes)]
+    shapes: list[object] = [
+        [[10, 10, 60.5, 10, 60, 90]],
+        {"size": [120, 160], "counts": runs},
+        {"size": [120, 160], "counts": "PbT1d31O10000O10000O10000O10000O1k_>"},
+    ]
+    objects = [
+        {"id": number, "image_id": 1, "iscrowd": 0, "bbox": [10, 10, 50, 80], "segmentation": shape}
+        for number, shape in enumerate(shapes)
+    ]
     content = {"images": [{"id": 1, "file_name": "1.jpg", "height": 120, "width": 160}], "annotations": objects}
-    add("COCO", root / "coco" / "annotations" / "instances_train2017.json", json.dumps(content), lambda: read_dataset("coco", root / "coco"), text=True, named="coco")
+    add(
+        "COCO",
+        root / "coco" / "annotations" / "instances_train2017.json",
+        json.dumps(content),
+        lambda: read_dataset("coco", root / "coco"),
+        text=True,
+        named="coco",
+    )
 
-    shutil.copytree(ROOT / "experiments", root / "experiments", ignore=shutil.ignore_patterns("*.md", "paths.yaml", "gpu"))
+    shutil.copytree(
+        ROOT / "experiments", root / "experiments", ignore=shutil.ignore_patterns("*.md", "paths.yaml", "gpu")
+    )
     for name in ("mmg_tiny", "mmg_vitb"):
         path = root / "experiments" / f"{name}.yaml"
         add(f"experiment {name}", path, path.read_bytes(), lambda path=path: load(path), text=True)
     paths = root / "paths.yaml"
-    add("paths", paths, "lasot: /data/lasot\ncoco: ~/coco\n", lambda: dataset_root("lasot", ["lasot", "coco"], paths), text=True)
-    state = {"model": {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.int64)}, "config": {"name": "x", "n": [1, 2.5]}}
+    add(
+        "paths",
+        paths,
+        "lasot: /data/lasot\ncoco: ~/coco\n",
+        lambda: dataset_root("lasot", ["lasot", "coco"], paths),
+        text=True,
+    )
+    state = {
+        "model": {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.int64)},
+        "config": {"name": "x", "n": [1, 2.5]},
+    }
     torch.save(state, root / "a.pth")
     add("checkpoint", root / "a.pth", (root / "a.pth").read_bytes(), lambda: read_checkpoint(root / "a.pth"))
     write_weights(root / "a.safetensors", state["model"], {"config": state["config"]})
-    add("safetensors", root / "a.safetensors", (root / "a.safetensors").read_bytes(), lambda: read_weights(root / "a.safetensors"))
+    add(
+        "safetensors",
+        root / "a.safetensors",
+        (root / "a.safetensors").read_bytes(),
+        lambda: read_weights(root / "a.safetensors"),
+    )
     recipe = {"format": FORMAT, "template_size": 128, "search_size": 256, "update_intervals": {"lasot": 200}}
     onnx = root / "a.onnx"
-    add("recipe of ONNX", onnx, json.dumps(recipe), lambda: TrackingRecipe.from_json(onnx.read_bytes().decode(errors="replace"), str(onnx)), text=True)
-    record = {"tracker": "mmg", "config": "a", "benchmark": "b", "checkpoint_sha256": None, "settings": None, "versions": {}, "videos": {}}
+    add(
+        "recipe of ONNX",
+        onnx,
+        json.dumps(recipe),
+        lambda: TrackingRecipe.from_json(onnx.read_bytes().decode(errors="replace"), str(onnx)),
+        text=True,
+    )
+    record = {
+        "tracker": "mmg",
+        "config": "a",
+        "benchmark": "b",
+        "checkpoint_sha256": None,
+        "settings": None,
+        "versions": {},
+        "videos": {},
+    }
     add("run.json", root / "run" / "run.json", json.dumps(record), lambda: read_record(root / "run"), text=True)
     lines = "".join(json.dumps({"kind": "train", "step": step, "total": 1.5 / (1 + step)}) + "\n" for step in range(5))
     (root / "trained").mkdir()
     (root / "trained" / "config.yaml").write_bytes((ROOT / "experiments" / "mmg_tiny.yaml").read_bytes())
     log = root / "trained" / "log.jsonl"
-    add("log.jsonl", log, lines, lambda: read_learning_curves([str(root / "trained")], "total", kind="train"), text=True, named="trained")
+    add(
+        "log.jsonl",
+        log,
+        lines,
+        lambda: read_learning_curves([str(root / "trained")], "total", kind="train"),
+        text=True,
+        named="trained",
+    )
     return kinds
 
 
@@ -298,7 +374,11 @@ def try_many(kinds: dict[str, Kind], first: int, stop: int, seed: int) -> Iterat
         if first < stop:  # the child did not end by itself
             name = names[first % len(names)]
             kinds[name].file.write_bytes(originals[name])
-            yield first, name, f"took more than {SECONDS} s" if silent else f"killed: {os.waitstatus_to_exitcode(status)}"
+            yield (
+                first,
+                name,
+                f"took more than {SECONDS} s" if silent else f"killed: {os.waitstatus_to_exitcode(status)}",
+            )
             first += 1
 
 
