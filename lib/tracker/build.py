@@ -55,6 +55,7 @@ def build_tracker_of(
         online_template=experiment.model.online_template,
         clip_margin=track.clip_margin,
         size_smoothing=track.size_smoothing,
+        whole_pixels=track.whole_pixels,
         device=device,
     )
 
