@@ -42,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
     )
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", default=[], metavar="FILE", help="ONNX files of vit (one) or nano (two)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
@@ -56,7 +59,14 @@ def main(argv: list[str] | None = None) -> int:
     if len({tuple(box_xywh) for box_xywh in boxes_xywh}) < len(boxes_xywh):
         raise ValueError("two --box are the same: each has to be another target")
     frames, rate = open_video(arguments.video)
-    spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx)
+    spec = TrackerSpec(
+        arguments.tracker,
+        arguments.config,
+        arguments.checkpoint,
+        arguments.device,
+        onnx=arguments.onnx,
+        weights=tuple(arguments.weights),
+    )
     tracker = build_for_several(spec, max(len(boxes_xywh), 1))
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
