@@ -33,6 +33,7 @@ _EXAMPLES = """examples:
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
+  python tracking/test.py nano lasot --weights nanotrack_backbone_sim.onnx nanotrack_head_sim.onnx
   python tracking/test.py mmg lasot --config mmg_vitb --batch 16       16 sequences at once, as one batch
   python tracking/test.py mmg lasot --onnx model.onnx                  to results/mmg/<config>_onnx
   python tracking/test.py mmg folder --root DIR --config mmg_tiny --masks alpha_refine \\
@@ -58,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
+    )
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", default=[], metavar="FILE", help="ONNX files of vit (one) or nano (two)"
     )
     parser.add_argument(
         "--sequences", nargs="+", default=[], metavar="NAME", help="names, indices from 0, or ranges such as 0-9"
@@ -125,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.device,
         find_benchmark(arguments.benchmark).name,
         arguments.onnx,
+        tuple(arguments.weights),
     ).with_weights()
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold

@@ -46,6 +46,11 @@ class Encoder:
                                          "patch side", low=1, default=(16,))  # fmt: skip
     init: Literal["default", "mimetic"] = knob("start of the attention weights without pre-training; mimetic: Trockman "
                                                "and Kolter 2023", default="default")  # fmt: skip
+    eliminate_at: tuple[int, ...] = knob("blocks, from 0, behind which search tokens that the target's does not attend "
+                                         "to are dropped, outside training; OSTrack: 3, 6, 9", low=0,
+                                         default=())  # fmt: skip
+    keep_ratio: float = knob("share of search tokens that each of eliminate_at keeps; OSTrack: 0.7", low=0.01, high=1,
+                             default=0.7)  # fmt: skip
     checkpoint_activations: bool = knob("recompute blocks in the backward pass: less memory, more time", default=False)
 
 
@@ -75,9 +80,12 @@ class Decoder:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The pyramid corner head."""
+    """What finds the box in the search tokens."""
 
-    channels: int = knob("channels of the first convolution; family: 384", low=8)
+    kind: Literal["corner", "center"] = knob("two maps of corners, as in the paper; or OSTrack's maps of centre, size "
+                                             "and offset, under a Hann window in tracking",
+                                             default="corner")  # fmt: skip
+    channels: int = knob("channels of the first convolution; family: 384, OSTrack: 256", low=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +148,7 @@ class Loss:
     reconstruction: float = knob("weight of the masked reconstruction; paper: 1", low=0)
     l1: float = knob("weight of L1 over corners in fractions of the crop; paper: 5", low=0)
     complete_iou: float = knob("weight of CIoU; paper: 5", low=0)
+    focal: float = knob("weight of the focal loss of a centre head's scores; OSTrack: 1", low=0, default=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +197,8 @@ class Train(Optimization):
     stage: Literal["tracker", "score"] = knob("what learns. tracker: all but the score module; score: the score module "
                                               "alone, the second stage", default="tracker")  # fmt: skip
     start_from: str | None = knob("weights to start from, which the second stage needs: a checkpoint's file, or the "
-                                  "config whose run in runs/ has it", default=None)  # fmt: skip
+                                  "config whose run in runs/ has it; or OSTrack's published file, for its encoder",
+                                  default=None)  # fmt: skip
     loss: Loss
 
 
@@ -203,6 +213,8 @@ class Track:
     clip_margin: float = knob("px of a box that stay inside the frame; family: 10", low=0)
     size_smoothing: float = knob("share of a predicted change of size that is followed, in the logarithm; 1: all. "
                                  "Not in the paper", low=0, high=1, default=1.0)  # fmt: skip
+    whole_pixels: bool = knob("cut crops of whole pixels, as OSTrack does, whose published weights expect them; else "
+                              "crops are exact", default=False)  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("number format of matrix products; auto: bf16 where the "
                                                               "device has matrix units for it, else fp32, and fp32 "
                                                               "for networks narrower than 192",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lib.config.schema import Experiment
+from lib.models.center import CenterHead
 from lib.models.decoder import MaskedMutualGuidance
 from lib.models.encoder import JointEncoder
 from lib.models.head import PyramidCornerHead
@@ -42,6 +43,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
         stem=model.encoder.stem,
         stem_strides=model.encoder.stem_strides,
         init=init or model.encoder.init,
+        eliminate_at=model.encoder.eliminate_at,
+        keep_ratio=model.encoder.keep_ratio,
         checkpoint_activations=model.encoder.checkpoint_activations,
     )
     if pretrained and model.encoder.pretrained is not None:
@@ -52,7 +55,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
             load_stem(encoder.patch_embed, Path(model.encoder.pretrained))
         else:
             load_mae(encoder, Path(model.encoder.pretrained))
-    head = PyramidCornerHead(encoder.dim, encoder.search_grid, model.head.channels)
+    head_kind = CenterHead if model.head.kind == "center" else PyramidCornerHead
+    head = head_kind(encoder.dim, encoder.search_grid, model.head.channels)
     decoder = None
     if model.decoder.active:
         decoder = MaskedMutualGuidance(

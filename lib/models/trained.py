@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lib.config.load import EXPERIMENTS, experiment_from_dict, experiment_to_dict, flatten, load
 from lib.config.schema import Experiment
-from lib.models.pretrained import read_checkpoint
+from lib.models.pretrained import read_own_or_published
+from lib.models.published import is_ostrack, ostrack_state
 
 RUNS = Path("runs")
 SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
@@ -121,13 +122,18 @@ def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
 def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
     """Read a checkpoint, or its weights from a safetensors file, and check it against a config, when one is given.
 
+    OSTrack's published files hold no config: the given one says what they are.
+
     Raises:
         FileNotFoundError: no such config or checkpoint.
         ValueError: the checkpoint is damaged, lacks its config or weights, or was trained as another model.
     """
-    if path.suffix == ".onnx":
-        raise ValueError(f"{path} is an ONNX file, which tracking/test.py and tracking/demo.py take by --onnx")
-    content = read_weights(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
+    content = read_weights_file(path)
+    if is_ostrack(content):
+        if config is None:
+            raise ValueError(f"{path} holds OSTrack's published weights, which do not say how they track: add --config "
+                             "ostrack_256_ce, ostrack_256, ostrack_384_ce or ostrack_384")  # fmt: skip
+        return TrainedModel(load(config), ostrack_state(content), score_trained=False)
     stored, state = content.get("config"), content.get("average", content.get("model"))
     if not isinstance(stored, dict) or not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint of tracking/train.py: it lacks its config or its weights")
@@ -140,6 +146,13 @@ def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
                              f"{experiment.name}); these keys differ: {', '.join(differing)}")  # fmt: skip
         experiment = dataclasses.replace(experiment, track=asked.track)
     return TrainedModel(experiment, state, bool(content.get("score_trained", False)))
+
+
+def read_weights_file(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint of this project, a safetensors file of it, or OSTrack's holds; errors as above."""
+    if path.suffix == ".onnx":
+        raise ValueError(f"{path} is an ONNX file, which tracking/test.py and tracking/demo.py take by --onnx")
+    return read_weights(path) if path.suffix == SAFETENSORS else read_own_or_published(path, is_ostrack)
 
 
 def file_sha256(path: Path) -> str:

@@ -17,8 +17,9 @@ from lib.files import whole_file
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
+from lib.models.published import is_ostrack, start_from_ostrack
 from lib.models.refine.network import build_refine_model
-from lib.models.trained import RUNS, differing_model_keys, read_trained_model
+from lib.models.trained import RUNS, differing_model_keys, read_trained_model, read_weights_file
 from lib.train import distributed
 from lib.train.checkpoint import LATEST, checkpoints, is_begun
 from lib.train.environment import describe_environment, record_environment
@@ -146,6 +147,14 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
     if start_from is None:
         return build_model(experiment)
     path = find_start(start_from)
+    content = read_weights_file(path)
+    if is_ostrack(content):
+        if experiment.train.stage == "score":
+            raise ValueError(f"train.start_from: {path} holds OSTrack's published weights, which serve the first "
+                             "stage: the score module is trained on a tracker that is finished")  # fmt: skip
+        model = build_model(experiment, pretrained=False)
+        start_from_ostrack(model, content, str(path))
+        return model
     trained = read_trained_model(path)
     differing = differing_model_keys(trained.experiment, experiment)
     if differing:
@@ -166,7 +175,7 @@ def find_start(start_from: str) -> Path:
     path = Path(start_from)
     if path.is_file():
         return path
-    if path.suffix == ".pth" or len(path.parts) > 1:
+    if path.suffix in (".pth", ".tar") or len(path.parts) > 1:
         raise FileNotFoundError(f"train.start_from: there is no checkpoint {start_from}")
     newest = RUNS / start_from / LATEST
     if not newest.is_file():

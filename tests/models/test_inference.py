@@ -22,6 +22,14 @@ VARIANTS = {
     "no score": ("model.score.enabled=false",),
     "score": ("model.score.enabled=true",),
     "token types": ("model.encoder.token_type=true",),
+    "elimination": ("model.score.enabled=true", "model.encoder.eliminate_at=[0]"),
+    "OSTrack": (
+        "model.online_template=false",
+        "model.decoder.search_to_online=false",
+        "track.update=none",
+        "model.head.kind=center",
+        "model.encoder.eliminate_at=[0]",
+    ),
     "sin-cos": ("model.encoder.position=sincos",),
     "two images": ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none"),
 }
