@@ -6,7 +6,8 @@ import re
 import select
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 _RAISED = re.compile(r"^\w[\w.]*(?:Error|Exception): ", re.MULTILINE)  # how the last part of a traceback begins
@@ -20,6 +21,8 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     """
     warnings.showwarning = _show_warning
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -33,6 +36,36 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 on, for argparse's `type`."""
+    if (number := count_or_0(text)) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1, got 0")
+    return number
+
+
+def count_or_0(text: str) -> int:
+    """Read a whole number from 0 on, for argparse's `type`."""
+    if not text.strip().isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text!r}")
+    return int(text)
+
+
+def answer_habits(argv: Iterable[str], answers: Mapping[str, str]) -> None:
+    """Tell who knows another program of this line what its options are called here.
+
+    Args:
+        argv: the command line.
+        answers: by option, without dashes and with underscores.
+
+    Raises:
+        ValueError: one of them is in the command line.
+    """
+    for word in argv:
+        name = word.split("=")[0].lstrip("-").replace("-", "_")
+        if word.startswith("--") and name in answers:
+            raise ValueError(f"{word.split('=')[0]} is an option of another program; here {answers[name]}")
 
 
 def refuse_options(
@@ -56,7 +89,10 @@ def refuse_options(
 
 def _is_output_closed() -> bool:
     """Tell whether the reader of standard output, such as `head`, has gone; what is still to be written is dropped."""
-    poll = select.poll()
+    try:
+        poll = select.poll()
+    except AttributeError:  # Windows
+        return False
     poll.register(sys.stdout.fileno(), 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))
     if closed:

@@ -11,7 +11,6 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lib.models.mimetic import mimetic_attention_
 from lib.models.stem import StemEmbed
 
 PLAIN_VIT_EXAMPLES = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224")
@@ -46,7 +45,6 @@ class JointEncoder(nn.Module):
         token_type: add a learned vector per kind of image.
         dim, depth, num_heads, patch_size: replace the named ViT's own values where given.
         stem, stem_strides: a CNN of timm in place of the patch embedding, and its feature maps; see `StemEmbed`.
-        init: `mimetic` starts every attention close to the identity; see `lib.models.mimetic`.
         checkpoint_activations: recompute each block in the backward pass instead of storing it.
 
     Raises:
@@ -72,7 +70,6 @@ class JointEncoder(nn.Module):
         patch_size: int | None = None,
         stem: str | None = None,
         stem_strides: Sequence[int] = (16,),
-        init: Literal["default", "mimetic"] = "default",
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
@@ -99,10 +96,6 @@ class JointEncoder(nn.Module):
         # Not in the paper: one vector for each of template, online template and search, off by default.
         num_images = 3 if online_template else 2
         self.token_type = nn.Parameter(_random_table(num_images, 1, self.dim)) if token_type else None
-
-        if init == "mimetic":
-            for attention in _attentions(self.blocks):
-                mimetic_attention_(attention)
 
     def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> EncoderOutput:
         """Encode normalised images (B, 3, S, S) jointly; three of them exactly when the encoder was built for three."""
