@@ -29,7 +29,7 @@ READERS = {"lib.eval.score", "lib.eval.report"}
 RUNNERS = ("torch", "timm", "lib.models", "lib.tracker", "lib.eval.run", "lib.eval.vot")
 # Inside lib.models, only these meet the config.
 CONFIG_IN_MODELS = {"build.py", "trained.py", "network.py"}
-OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools"}
+OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools", "wandb"}
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:

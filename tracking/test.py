@@ -17,16 +17,16 @@ from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.masks import MASK_BACKENDS, MaskSpec
 
 _HABITS = {
-    "--tracker_name": "the tracker is the first word: python tracking/test.py mmg lasot",
-    "--script": "the tracker is the first word: python tracking/test.py mmg lasot",
-    "--tracker_param": "it is --config NAME: python tracking/test.py mmg lasot --config mmg_vitb",
-    "--dataset_name": "the benchmark is the second word: python tracking/test.py mmg lasot",
-    "--dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
-    "--sequence": "it is --sequences, of one or more names",
-    "--runid": "the weights are named by --checkpoint FILE",
-    "--num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
-    "--nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",
-    "--debug": "pictures are drawn afterwards: python tracking/visualize.py track lasot SEQUENCE mmg/mmg_vitb",
+    "tracker_name": "the tracker is the first word: python tracking/test.py mmg lasot",
+    "script": "the tracker is the first word: python tracking/test.py mmg lasot",
+    "tracker_param": "it is --config NAME: python tracking/test.py mmg lasot --config mmg_vitb",
+    "dataset_name": "the benchmark is the second word: python tracking/test.py mmg lasot",
+    "dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
+    "sequence": "it is --sequences, of one or more names",
+    "runid": "the weights are named by --checkpoint FILE",
+    "num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
+    "nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",
+    "debug": "pictures are drawn afterwards: python tracking/visualize.py track lasot SEQUENCE mmg/mmg_vitb",
 }
 _EXAMPLES = """examples:
   python tracking/test.py mmg lasot                                    the best weights that are there, and says which

@@ -132,9 +132,9 @@ class WholePixelWindow(CropWindow):
         side, left, top = round(self.side), round(self.left), round(self.top)
         height, width = image.shape[:2]
         pixels = np.zeros((side, side, *image.shape[2:]), image.dtype)
-        part = Part(left, top, left + side, top + side).inside(height - 1, width - 1)
-        inside = image[part.top : max(part.bottom, 0), part.left : max(part.right, 0)]
-        pixels[part.top - top :, part.left - left :][: inside.shape[0], : inside.shape[1]] = inside
+        first_row, first_column = max(top, 0), max(left, 0)
+        inside = image[first_row : max(min(top + side, height - 1), 0), first_column : max(min(left + side, width - 1), 0)]
+        pixels[first_row - top :, first_column - left :][: inside.shape[0], : inside.shape[1]] = inside
         return cv2.resize(pixels, (self.size, self.size))
 
 

@@ -1,7 +1,6 @@
 """Build a model from an experiment: the one place where `lib.models` meets `lib.config`."""
 
 from pathlib import Path
-from typing import Literal
 
 from lib.config.schema import Experiment
 from lib.models.center import CenterHead
@@ -13,16 +12,13 @@ from lib.models.pretrained import load_from_hub, load_mae, load_stem
 from lib.models.score import ScoreModule
 from lib.models.stem import StemEmbed
 
-Init = Literal["default", "mimetic"]
 
-
-def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init | None = None) -> MMG:
+def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
     """Build encoder, head, and what the experiment switches on of decoder and score module.
 
     Args:
         experiment: sizes and switches.
         pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
-        init: instead of `model.encoder.init`, for a model whose first weights do not matter.
 
     Raises:
         FileNotFoundError, ValueError: the pre-trained weights are missing or do not fit.
@@ -42,7 +38,6 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
         patch_size=model.encoder.patch_size,
         stem=model.encoder.stem,
         stem_strides=model.encoder.stem_strides,
-        init=init or model.encoder.init,
         eliminate_at=model.encoder.eliminate_at,
         keep_ratio=model.encoder.keep_ratio,
         checkpoint_activations=model.encoder.checkpoint_activations,

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lib.models.elimination import Candidates, take
-from lib.models.mimetic import mimetic_attention_
 from lib.models.stem import StemEmbed
 
 PLAIN_VIT_EXAMPLES = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224")
@@ -47,7 +46,6 @@ class JointEncoder(nn.Module):
         token_type: add a learned vector per kind of image.
         dim, depth, num_heads, patch_size: replace the named ViT's own values where given.
         stem, stem_strides: a CNN of timm in place of the patch embedding, and its feature maps; see `StemEmbed`.
-        init: `mimetic` starts every attention close to the identity; see `lib.models.mimetic`.
         eliminate_at: blocks, counted from 0, behind which candidates are eliminated; in evaluation mode only.
         keep_ratio: share of the candidates that each elimination keeps.
         checkpoint_activations: recompute each block in the backward pass instead of storing it.
@@ -75,7 +73,6 @@ class JointEncoder(nn.Module):
         patch_size: int | None = None,
         stem: str | None = None,
         stem_strides: Sequence[int] = (16,),
-        init: Literal["default", "mimetic"] = "default",
         eliminate_at: tuple[int, ...] = (),
         keep_ratio: float = 0.7,
         checkpoint_activations: bool = False,
@@ -109,10 +106,6 @@ class JointEncoder(nn.Module):
         # Not in the paper: one vector for each of template, online template and search, off by default.
         num_images = 3 if online_template else 2
         self.token_type = nn.Parameter(_random_table(num_images, 1, self.dim)) if token_type else None
-
-        if init == "mimetic":
-            for attention in _attentions(self.blocks):
-                mimetic_attention_(attention)
 
     def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> EncoderOutput:
         """Encode normalised images (B, 3, S, S) jointly; three of them exactly when the encoder was built for three."""

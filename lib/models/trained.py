@@ -11,15 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lib.config.load import EXPERIMENTS, experiment_from_dict, experiment_to_dict, flatten, load
+from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, flatten, load
 from lib.config.schema import Experiment
-from lib.models.pretrained import read_own_or_published
+from lib.models.pretrained import read_checkpoint, read_own_or_published
 from lib.models.published import is_ostrack, ostrack_state
 
 RUNS = Path("runs")
 SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
-# A checkpoint may serve a config that differs in these: they say where training started or how it saved memory.
-_FREE_KEYS = ("model.encoder.pretrained", "model.encoder.checkpoint_activations")
 SAFETENSORS = ".safetensors"  # how the name of such a file ends
 _KEY = "mmg"  # of the header's text entries; "format" is what other readers of weights ask for
 _FORMAT = 1
@@ -166,12 +164,7 @@ def file_sha256(path: Path) -> str:
 
 def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
     """Return the dotted keys of `crop` and `model` in which two experiments differ, as far as weights care."""
-    ones, others = flatten(experiment_to_dict(one)), flatten(experiment_to_dict(other))
-    return sorted(
-        key
-        for key in ones.keys() | others.keys()
-        if key.startswith(("crop.", "model.")) and key not in _FREE_KEYS and ones.get(key) != others.get(key)
-    )
+    return [key for key in differing_keys(one, other) if key.startswith(("crop.", "model."))]
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

@@ -97,8 +97,4 @@ def as_tracked(experiment: Experiment, *, score: bool) -> Experiment:
     model = experiment.model
     decoder = dataclasses.replace(model.decoder, self_decoder=False, online_to_search=False, search_to_online=False)
     scored = dataclasses.replace(model.score, enabled=score)
-    # Special starting weights cost time and are overwritten by the checkpoint's.
-    encoder = dataclasses.replace(model.encoder, init="default")
-    return dataclasses.replace(
-        experiment, model=dataclasses.replace(model, encoder=encoder, decoder=decoder, score=scored)
-    )
+    return dataclasses.replace(experiment, model=dataclasses.replace(model, decoder=decoder, score=scored))

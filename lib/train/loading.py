@@ -5,16 +5,16 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.config.schema import Optimization
+from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import sample_id
-from lib.models.device import available_cores
-from lib.train.objectives import BatchT, Samples, SampleT
+from lib.data.samples.training_set import TrainingSet
 
 PREFETCHED = 4  # batches that each loader process holds ready
 
@@ -73,14 +73,14 @@ class StepSampler(Sampler[list[int]]):
 
 
 def open_loader(
-    samples: Samples[SampleT, BatchT], batches: Iterable[list[int]], workers: int, device: torch.device
+    samples: TrainingSet | MaskSet, batches: Iterable[list[int]], workers: int, device: torch.device
 ) -> DataLoader:
     """Return a loader of whole batches, in order, whatever the number of its processes."""
     # Before the workers are forked: OpenCV's own threads do not survive a fork, and a worker that then calls it
     # waits for them for ever. The workers are the parallelism.
     cv2.setNumThreads(0)
     return DataLoader(
-        cast(Dataset[SampleT], samples),
+        cast(Dataset[Any], samples),
         batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
         num_workers=workers,
         collate_fn=samples.collate,
@@ -88,15 +88,6 @@ def open_loader(
         worker_init_fn=leave_signals_to_the_trainer,
         prefetch_factor=PREFETCHED if workers else None,
     )
-
-
-def leave_cores_to_loaders(workers: int) -> None:
-    """Let this process compute with the cores that its loader processes leave, unless OMP_NUM_THREADS says otherwise.
-
-    Threads that wait for one another stall when a loader takes the core of one.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, available_cores() - workers))
 
 
 def leave_signals_to_the_trainer(worker: int) -> None:
