@@ -5,6 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import answer_habits, refuse_options, run
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
 from lib.eval.record import read_record

@@ -4,6 +4,9 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import answer_habits, run
 from lib.config.load import find_experiment
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from lib import __version__
+
 _RAISED = re.compile(r"^\w[\w.]*(?:Error|Exception): ", re.MULTILINE)  # how the last part of a traceback begins
 
 
@@ -20,6 +22,9 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     """
     warnings.showwarning = _show_warning
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
+    if sys.argv[1:] == ["--version"]:
+        print(f"mmg-tracker {__version__}")
+        sys.exit(0)
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -72,6 +77,8 @@ def answer_habits(argv: list[str] | None, habits: Mapping[str, str]) -> None:
 
 def _is_output_closed() -> bool:
     """Tell whether the reader of standard output, such as `head`, has gone; what is still to be written is dropped."""
+    if "poll" not in vars(select):  # on Windows
+        return True
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,9 +1,9 @@
 """One annotated video, the small contract that every data set fulfils, and names that cost little memory."""
 
-import abc
 import time
+from abc import ABC, abstractmethod
+from collections import abc
 from collections.abc import Callable, Iterable
-from collections.abc import Sequence as Indexed
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from lib.data.crop import CropWindow
 
 _ATTEMPTS = 3
-_PAUSE = 0.1  # seconds between attempts: a shared disk may recover
+PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 Read = TypeVar("Read")
 
 
@@ -20,13 +20,13 @@ class UnreadableFrameError(ValueError):
     """A frame cannot be read or decoded, also not when tried again."""
 
 
-class Frames(abc.ABC):
+class Frames(ABC):
     """Random access to the pictures of one video, or to its masks."""
 
-    @abc.abstractmethod
+    @abstractmethod
     def __len__(self) -> int: ...
 
-    @abc.abstractmethod
+    @abstractmethod
     def __getitem__(self, index: int) -> np.ndarray:
         """Return frame `index`: (H, W, 3) uint8 RGB, or for masks (H, W) bool, True on the target."""
 
@@ -60,7 +60,7 @@ def _try_again(read: Callable[[], Read]) -> Read:
             if attempt == _ATTEMPTS:
                 what = str(error) or "out of memory"
                 raise UnreadableFrameError(f"{what} (tried {_ATTEMPTS} times)") from error
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
     raise AssertionError
 
 
@@ -102,7 +102,7 @@ class SequenceDataset(Protocol):
     """A named collection of sequences, opened lazily: listing one must not read its frames."""
 
     @property
-    def names(self) -> Indexed[str]:
+    def names(self) -> abc.Sequence[str]:
         """The names of all sequences, in a fixed order."""
         ...
 
@@ -116,7 +116,7 @@ class SequenceDataset(Protocol):
     def __getitem__(self, index: int) -> Sequence: ...
 
 
-class Names(Indexed[str]):
+class Names(abc.Sequence[str]):
     """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
 
     def __init__(self, names: Iterable[str] | np.ndarray) -> None:

@@ -113,7 +113,7 @@ def test_part_of_a_picture_is_that_of_the_whole(sampling: str, progressive: bool
             part = Rectangle(
                 min(left, width - 1), min(top, height - 1), max(right, left + 1, 1), max(bottom, top + 1, 1)
             )
-            jpeg._MEMORY.buffer = np.empty(rng.choice([10, 10**6]), np.uint8)  # every other does not fit into it
+            jpeg.MEMORY.buffer = np.empty(rng.choice([10, 10**6]), np.uint8)  # every other does not fit into it
             image, x, y = decode_part(data, header, reduction, part)
             top, left = max(part.top, 0), max(part.left, 0)
             expected = whole[top : part.bottom, left : part.right]
@@ -314,7 +314,7 @@ def training_set(dataset: OneVideo, on_bad_frame: str) -> TrainingSet:
 
 
 def test_unreadable_frame_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence, "_PAUSE", 0.0)
+    monkeypatch.setattr(sequence, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     for path in dataset.paths[::2]:
         path.write_bytes(b"")
@@ -325,7 +325,7 @@ def test_unreadable_frame_stops_the_training(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.filterwarnings("ignore:skipped")
 def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence, "_PAUSE", 0.0)
+    monkeypatch.setattr(sequence, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     for path in dataset.paths[::4]:
         path.unlink()
@@ -342,7 +342,7 @@ def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch
 
 
 def test_each_skipped_frame_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequence, "_PAUSE", 0.0)
+    monkeypatch.setattr(sequence, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     dataset.paths[3].unlink()
     samples = training_set(dataset, "skip")

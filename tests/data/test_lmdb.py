@@ -165,7 +165,7 @@ def test_changed_picture_of_the_same_size_is_lmdb_again(
     out, picture = tmp_path / "lmdb", folder / "a" / "3.jpg"
     picture.write_bytes(b"before")
     now = time.time()
-    monkeypatch.setattr(pack, "_SETTLED_NS", 0)
+    monkeypatch.setattr(pack, "SETTLED_NS", 0)
     write_lmdb(folder, out, progress=False)
     reads: list[str] = []
     read = LmdbWriter.read

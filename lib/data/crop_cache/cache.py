@@ -7,8 +7,8 @@ is a fraction of the pixels, for small ones a fraction of the frame.
 
 import json
 import math
+from collections import abc
 from collections.abc import Mapping
-from collections.abc import Sequence as Indexed
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -271,7 +271,7 @@ class Reach:
         return self.template.covers(other.template) and self.search.covers(other.search)
 
 
-def encode_manifest(names: Indexed[str], images_only: bool, reach: Reach) -> bytes:
+def encode_manifest(names: abc.Sequence[str], images_only: bool, reach: Reach) -> bytes:
     """Return the bytes of the manifest of a split."""
     content = {"version": _VERSION, "images_only": images_only, "reach": asdict(reach), "names": list(names)}
     return json.dumps(content).encode()

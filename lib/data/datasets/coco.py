@@ -4,9 +4,8 @@ Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 """
 
 import functools
+from collections import abc
 from collections.abc import Mapping
-from collections.abc import Sequence as Indexed
-from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -53,7 +52,7 @@ class CocoDataset:
         self._boxes_xywh = arrays["boxes_xywh"]
         nested = root / "images" / f"{split}2017"
         self._folder = nested if nested.is_dir() else root / f"{split}2017"
-        self.names: Indexed[str] = _Names(self)
+        self.names: abc.Sequence[str] = _Names(self)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -124,7 +123,7 @@ class _ObjectMask(Frames):
         return mask
 
 
-class _Names(Indexed[str]):
+class _Names(abc.Sequence[str]):
     """Names made when asked for: there are 850,000."""
 
     def __init__(self, dataset: CocoDataset) -> None:
@@ -166,10 +165,10 @@ def _read(file: TreePath) -> tuple[list[_Photograph], list[_Object]]:
     try:
         photographs = []
         for entry in content["images"]:
-            photograph = _Photograph(*(entry[key] for key in ("id", "file_name", "height", "width")))
-            if not (_are_whole(photograph.number, *photograph[2:]) and PurePath(photograph.name).name):
+            size = entry.get("height", 0), entry.get("width", 0)  # which nothing but masks needs
+            photograph = _Photograph(entry["id"], entry["file_name"], *size)
+            if not _are_whole(photograph.number, *size) or not photograph.name.isprintable() or not photograph.name:
                 raise ValueError("its numbers or its name")
-            require_size(*photograph[2:])
             photographs.append(photograph)
         photographs.sort()
         row_of = {photograph.number: row for row, photograph in enumerate(photographs)}
@@ -207,6 +206,7 @@ def _index_masks(file: TreePath) -> dict[str, np.ndarray]:
     codes = []
     for each in objects:
         try:
+            require_size(*photographs[each.row][2:])
             codes.append(_encode_mask(each.segmentation, *photographs[each.row][2:]))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{file}: the segmentation of object {each.number} cannot be meant: {error}") from None

@@ -2,8 +2,8 @@
 
 import re
 import warnings
+from collections import abc
 from collections.abc import Iterable
-from collections.abc import Sequence as Indexed
 from pathlib import PurePath
 
 from lib.data.sequence import Names
@@ -16,7 +16,7 @@ class MissingSequencesWarning(UserWarning):
     """Some of a published split's sequences are not there."""
 
 
-def keep_present(title: str, wanted: Indexed[str], present: Iterable[str], root: TreePath, layout: str) -> Names:
+def keep_present(title: str, wanted: abc.Sequence[str], present: Iterable[str], root: TreePath, layout: str) -> Names:
     """Return the wanted sequences that are present, in the wanted order; warns when some are missing.
 
     Args:

@@ -43,7 +43,7 @@ _SEGMENTS = _FRAME_HEADERS | {0xC4, 0xCC, _START_OF_SCAN, 0xDB, 0xDD, 0xFE, *ran
 # them, and a part has none at its edge.
 _MARGIN = 1
 _BUFFER_BYTES = 4 * 1920 * 1088  # larger pictures do without
-_MEMORY = threading.local()
+MEMORY = threading.local()
 
 
 class Header(NamedTuple):
@@ -318,9 +318,9 @@ def decode_part(data: bytes, header: Header, reduction: int, wanted: Rectangle) 
     Raises:
         ValueError: why it cannot be decoded.
     """
-    if "buffer" not in _MEMORY.__dict__:  # to ask the system for memory each time takes as long as to fill it
-        _MEMORY.buffer = np.empty(_BUFFER_BYTES, np.uint8)
-    buffer: np.ndarray = _MEMORY.buffer
+    if "buffer" not in MEMORY.__dict__:  # to ask the system for memory each time takes as long as to fill it
+        MEMORY.buffer = np.empty(_BUFFER_BYTES, np.uint8)
+    buffer: np.ndarray = MEMORY.buffer
     decoder = region_decoder()
     if decoder is not None and header.from_the_top:
         height, width = -(-header.height // reduction), -(-header.width // reduction)

@@ -1,8 +1,8 @@
 """Where the pictures of a video come from: image files, a video file, or memory."""
 
 import os
+from collections import abc
 from collections.abc import Callable
-from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class NumberedFiles(Indexed[TreePath]):
+class NumberedFiles(abc.Sequence[TreePath]):
     """Files `first`, `first + 1`, ... of a folder, whether or not they exist; nothing is listed.
 
     Attributes:
@@ -48,7 +48,7 @@ class NumberedFiles(Indexed[TreePath]):
 class ImageFiles(Frames):
     """Pictures in files, one per frame. With `keep`, for several crops of one photograph, the last is kept decoded."""
 
-    def __init__(self, paths: Indexed[TreePath], keep: bool = False) -> None:
+    def __init__(self, paths: abc.Sequence[TreePath], keep: bool = False) -> None:
         self.paths = paths
         self._keep = keep
         self._kept: tuple[int, EncodedImage] | None = None
@@ -75,7 +75,7 @@ class ImageFiles(Frames):
 class MaskFiles(Frames):
     """Masks in files, one per frame; any value but zero is the target, and alpha does not count."""
 
-    def __init__(self, paths: Indexed[TreePath], frames: Frames | None = None) -> None:
+    def __init__(self, paths: abc.Sequence[TreePath], frames: Frames | None = None) -> None:
         """Refer to files; with `frames`, a mask must be as large as its frame."""
         self.paths = paths
         self._frames = frames
@@ -102,7 +102,7 @@ def require_same_size(mask: np.ndarray, name: str, frames: Frames, index: int) -
 class ArrayFrames(Frames):
     """Pictures in memory: a list of (H, W, 3) uint8 RGB arrays, or one (N, H, W, 3) array."""
 
-    def __init__(self, images: Indexed[np.ndarray] | np.ndarray) -> None:
+    def __init__(self, images: abc.Sequence[np.ndarray] | np.ndarray) -> None:
         self._images = images
 
     def __len__(self) -> int:

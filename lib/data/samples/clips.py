@@ -1,6 +1,6 @@
 """One video as training sees it: which frames are drawn, with the target in them and without."""
 
-import abc
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +26,18 @@ class View(NamedTuple):
     box_xywh: np.ndarray
 
 
-class Clip(abc.ABC):
+class Clip(ABC):
     """A video of a training data set. Every method may return None: the draw was not usable."""
 
-    @abc.abstractmethod
+    @abstractmethod
     def draw_views(self, rng: np.random.Generator, data: Data) -> list[View] | None:
         """Draw initial template, online template and search frame, all with a visible target."""
 
-    @abc.abstractmethod
+    @abstractmethod
     def draw_view(self, rng: np.random.Generator) -> View | None:
         """Draw one frame with a visible target."""
 
-    @abc.abstractmethod
+    @abstractmethod
     def draw_absent(self, rng: np.random.Generator) -> View | None:
         """Draw a frame in which the target is not, with a box in its middle, an eighth of the picture wide and high."""
 

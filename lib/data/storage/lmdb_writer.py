@@ -31,7 +31,7 @@ _COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at mos
 _FIRST_MAP = 2**30  # bytes of address space; doubled when full
 _MAX_KEY = 510  # bytes; LMDB's limit is 511, and a stamp's key has one more
 _STAMP = b"\0"  # begins the key of what was noted of a file
-_SETTLED_NS = 2 * 10**9  # a file that has changed a moment ago could change again and look the same
+SETTLED_NS = 2 * 10**9  # a file that has changed a moment ago could change again and look the same
 _PAGE = 4096  # bytes; LMDB stores a file in whole pages
 _CHECK_EVERY = 50  # of how many files one is compared in full
 
@@ -278,7 +278,7 @@ def _is_stored(writer: LmdbWriter, root: Path, key: str, file: os.stat_result) -
 
 def _stamp(file: os.stat_result) -> bytes:
     """Return what changes when a file does, whatever the clock says; nothing of one that changed a moment ago."""
-    if abs(time.time_ns() - max(file.st_mtime_ns, file.st_ctime_ns)) < _SETTLED_NS:
+    if abs(time.time_ns() - max(file.st_mtime_ns, file.st_ctime_ns)) < SETTLED_NS:
         return b""
     return f"{file.st_size} {file.st_mtime_ns} {file.st_ctime_ns}".encode()
 

@@ -1,7 +1,7 @@
 """Scenes as a data set: each the record of an annotated video, every frame labelled, pictures drawn when asked for."""
 
-import abc
-from collections.abc import Sequence as Indexed
+from abc import ABC, abstractmethod
+from collections import abc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ SPLITS = {"train": 0, "val": 1, "test": 2}
 _NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
 
 
-class SceneDataset(abc.ABC):
+class SceneDataset(ABC):
     """A data set that computes its videos; a training sample draws three frames and no more."""
 
     images_only = False
@@ -44,7 +44,7 @@ class SceneDataset(abc.ABC):
         self._split = split
         self._num_frames = num_frames
         self._style = style
-        self.names: Indexed[str] = SceneNames(split, count)
+        self.names: abc.Sequence[str] = SceneNames(split, count)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,7 +65,7 @@ class SceneDataset(abc.ABC):
         style = replace(self._style, difficulty=self._style.difficulty * difficulty) if difficulty < 1 else self._style
         return self._open(index, style)
 
-    @abc.abstractmethod
+    @abstractmethod
     def _open(self, index: int, style: SceneStyle) -> Scene:
         """Return sequence `index` in a style."""
 
@@ -117,7 +117,7 @@ class SceneMasks(Frames):
         return self.scene.label(_checked(index, len(self))).mask
 
 
-class SceneNames(Indexed[str]):
+class SceneNames(abc.Sequence[str]):
     """`<split>-<index>`, made when asked for: a training set may have millions."""
 
     def __init__(self, split: str, count: int) -> None:
