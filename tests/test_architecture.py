@@ -15,7 +15,7 @@ ALLOWED = {
     "box": set(),
     "config": set(),
     "files": set(),
-    "draw": set(),
+    "draw": {"files"},
     "mp4": {"data", "draw", "files"},
     "models": {"config", "box"},
     "data": {"config", "box", "files"},

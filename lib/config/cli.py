@@ -6,7 +6,7 @@ import re
 import select
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from lib import __version__
@@ -57,6 +57,22 @@ def refuse_options(
     for name, value in vars(arguments).items():
         if name not in allowed and value != parser.get_default(name):
             raise ValueError(f"--{name.replace('_', '-')} means nothing for {purpose}: leave it out")
+
+
+def answer_habits(argv: list[str] | None, habits: Mapping[str, str]) -> None:
+    """Answer who types the options of other trackers' programs, which are none of this command.
+
+    Args:
+        argv: words of the command line; None for those of this process.
+        habits: what to do instead, by option.
+
+    Raises:
+        ValueError: one was typed; the message teaches its counterpart.
+    """
+    for word in sys.argv[1:] if argv is None else argv:
+        option = word.partition("=")[0]
+        if option in habits:
+            raise ValueError(f"{option} is an option of other programs: here {habits[option]}")
 
 
 def _is_output_closed() -> bool:

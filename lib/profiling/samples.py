@@ -19,15 +19,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from lib.config.schema import Experiment
-from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import Reach
-from lib.data.crop_cache.cut import cut_regions
+from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import open_dataset
 from lib.data.images.decode import describe_decoder
-from lib.data.images.picture import FilePicture, Picture, cut_decoded
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet, collate
-from lib.data.sequence import SceneDataset, SequenceDataset
+from lib.data.sequence import SequenceDataset
+from lib.data.synthetic.record import SceneDataset
 from lib.profiling.videos import QUALITY, draw_videos, piece_videos
 
 STAGES = ("read", "decode", "crop", "augment", "rest")
@@ -72,20 +71,6 @@ class TimedTrainingSet(TrainingSet):
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.bytes_read = 0
         self.files: list[Path] = []
-
-    def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
-        start = time.thread_time()
-        self.bytes_read += picture.read(window)
-        start = self._note("read", start)
-        if isinstance(picture, FilePicture) and isinstance(picture.path, Path):
-            self.files.append(picture.path)
-        decoded = picture.decode(window)
-        start = self._note("decode", start)
-        if decoded is None:
-            return None
-        crop = cut_decoded(*decoded)
-        self._note("crop", start)
-        return crop
 
     def _augment(self, crops: list[np.ndarray], box: np.ndarray, rng: np.random.Generator) -> Sample:
         start = time.thread_time()
@@ -358,7 +343,7 @@ def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | 
                 piece_videos(frames, photographs, (side,) * _NUM_VIDEOS, _NUM_CROP_FRAMES)
             dataset = open_dataset("folder", "train", frames)
             reach = Reach.of(experiment.data, experiment.crop)
-            cut_regions(dataset, "train", regions, reach, "folder", root=frames, progress=False)
+            cut_crops(dataset, "train", regions, reach, "folder", root=frames, progress=False)
             costs[side] = in_new_process(_measure_crops, frames, regions, experiment, num_samples, keep_memory=True)
     return _describe(costs)
 

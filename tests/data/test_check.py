@@ -16,7 +16,7 @@ from lib.config.schema import Experiment
 from lib.data import datasets
 from lib.data.check import Selection, SplitReport, check, describe, parse_selection
 from lib.data.crop_cache.cache import Reach
-from lib.data.crop_cache.cut import cut_regions
+from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import DATASETS, SplitSize, open_dataset, trackingnet
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.folder import FolderDataset
@@ -294,7 +294,7 @@ def test_photographs_that_an_annotation_speaks_of_are_looked_for(
 def test_a_crop_cache_is_checked_by_what_it_holds(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> None:
     make_sequence(tmp_path / "own" / "walk", num_frames=6, boxes="8,6,10,8\n")
     experiment = small_experiment()
-    cut_regions(
+    cut_crops(
         FolderDataset(tmp_path / "own"),
         "train",
         tmp_path / "crops",

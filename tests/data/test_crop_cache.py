@@ -12,19 +12,18 @@ import pytest
 
 from lib.config.load import load
 from lib.data.crop import CropWindow
-from lib.data.crop_cache.cache import Extent, Reach, RegionDataset
-from lib.data.crop_cache.cut import QUALITY, cut_frame, cut_regions
+from lib.data.crop_cache.cache import CropDataset, Extent, Reach
+from lib.data.crop_cache.cut import QUALITY, cut_crops, cut_frame
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
-from lib.data.images.decode import decode_image
+from lib.data.images.decode import EncodedImage, decode_image
 from lib.data.images.frames import ArrayFrames
-from lib.data.images.picture import EncodedImage, cut_decoded, cut_picture, open_picture
 from lib.data.samples.augment import jitter_box
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import Names, Sequence
-from lib.data.storage.lmdb_tree import PackWriter
-from lib.data.storage.tree import open_tree
+from lib.data.storage.lmdb_writer import LmdbWriter
+from lib.data.storage.tree import LmdbPath, open_tree
 from lib.eval.benchmarks import find_benchmark
 
 HEIGHT, WIDTH, NUM_FRAMES = 722, 1283, 21
@@ -61,13 +60,13 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def regions(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("regions")
-    cut_regions(FolderDataset(videos), "train", out, REACH, "videos", progress=False)
+    cut_crops(FolderDataset(videos), "train", out, REACH, "videos", progress=False)
     return out
 
 
-def opened(root: Path) -> RegionDataset:
+def opened(root: Path) -> CropDataset:
     dataset = open_dataset("folder", "train", root)
-    assert isinstance(dataset, RegionDataset)
+    assert isinstance(dataset, CropDataset)
     return dataset
 
 
@@ -99,7 +98,7 @@ def test_names_are_kept_in_the_block_that_processes_share_alone(regions: Path) -
     assert not [kept for kept in vars(cache).values() if isinstance(kept, (list, tuple))]
 
 
-def samples(dataset: FolderDataset | RegionDataset, count: int) -> list[Sample]:
+def samples(dataset: FolderDataset | CropDataset, count: int) -> list[Sample]:
     data = dataclasses.replace(EXPERIMENT.data, brightness=0.0)
     drawn = TrainingSet([MixedSource(dataset, 1.0)], data, EXPERIMENT.crop, seed=3)
     return [drawn[sample_id(0, index)] for index in range(count)]
@@ -131,7 +130,7 @@ def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
         box = np.array((400.0, 200.0, side, side))
         video = Sequence("a", ArrayFrames([whole]), box[None], np.array([True]), np.array([False]))
         cut = cut_frame(video, 0, REACH, QUALITY)
-        region, stored = cut.frame.regions[1], cut.encoded[1]
+        region, stored = cut.frame.crops[1], cut.encoded[1]
         for _ in range(6):
             jittered = jitter_box(box, rng, EXPERIMENT.data.search_center_jitter, EXPERIMENT.data.search_scale_jitter)
             window = CropWindow.around(jittered, 4.0, 256)
@@ -144,9 +143,9 @@ def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
 
 
 def cut_encoded(data: bytes, window: CropWindow) -> np.ndarray:
-    decoded = EncodedImage(data).decode(window)
-    assert decoded is not None
-    return cut_decoded(*decoded).astype(float)
+    crop = EncodedImage(data).cut(window)
+    assert crop is not None
+    return crop.astype(float)
 
 
 def test_crops_lie_where_the_label_says(tmp_path: Path) -> None:
@@ -168,11 +167,11 @@ def test_crops_lie_where_the_label_says(tmp_path: Path) -> None:
             rows.append(f"{left},{top},{side},{side}")
         (folder / "groundtruth.txt").write_text("\n".join(rows))
     dataset = FolderDataset(tmp_path / "videos")
-    cut_regions(dataset, "train", tmp_path / "out", REACH, "squares", progress=False)
+    cut_crops(dataset, "train", tmp_path / "out", REACH, "squares", progress=False)
     for sequence in (opened(tmp_path / "out")[index] for index in range(4)):
         for index, box in enumerate(sequence.boxes_xywh):
             window = CropWindow.around(box + np.array((3.3, -5.7, 0, 0)), 4.0, 256)
-            crop = cut_picture(open_picture(sequence.frames, index), window)
+            crop = sequence.frames.cut(index, window)
             assert crop is not None
             light = (crop[..., 0].astype(float) - 30) / 190
             inside = window.to_crop(box) * 256
@@ -188,10 +187,10 @@ def test_crops_lie_where_the_label_says(tmp_path: Path) -> None:
 
 
 def test_regions_are_smaller_than_the_frames(videos: Path, tmp_path: Path) -> None:
-    report = cut_regions(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
+    report = cut_crops(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
     assert report.frames == 3 * (NUM_FRAMES - 1) and report.kept == 0
     assert report.size < report.source_size / 2
-    again = cut_regions(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
+    again = cut_crops(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
     assert (again.kept, again.frames) == (3, 0)
     largest = sum(len((tmp_tree / "large" / f"{index:08d}-search.jpg").read_bytes()) for index in range(7)
                   for tmp_tree in [open_tree(tmp_path) / "train"])  # fmt: skip
@@ -199,16 +198,20 @@ def test_regions_are_smaller_than_the_frames(videos: Path, tmp_path: Path) -> No
     assert largest < original / 3
 
 
-def test_a_template_is_cut_from_fewer_bytes_than_a_search_region(videos: Path, regions: Path) -> None:
+def test_a_template_is_cut_from_fewer_bytes_than_a_search_region(
+    videos: Path, regions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache, files = opened(regions), FolderDataset(videos)
+    sizes: list[int] = []
+    read_bytes = LmdbPath.read_bytes
+    monkeypatch.setattr(LmdbPath, "read_bytes", lambda path: sizes.append(len(data := read_bytes(path))) or data)
     for index in range(len(cache)):
         box = cache[index].boxes_xywh[10]
         template, search = (CropWindow.around(box, factor, size) for factor, size in ((2.0, 128), (4.0, 256)))
         read, crops = [], []
         for window in (template, search):
-            picture = open_picture(cache[index].frames, 10)
-            read.append(picture.read(window))
-            crops.append((cut_picture(picture, window), cut_picture(open_picture(files[index].frames, 10), window)))
+            crops.append((cache[index].frames.cut(10, window), files[index].frames.cut(10, window)))
+            read.append(sizes.pop())
         assert 0 < 3 * read[0] < read[1]
         for crop, expected in crops:
             assert crop is not None and expected is not None
@@ -217,18 +220,18 @@ def test_a_template_is_cut_from_fewer_bytes_than_a_search_region(videos: Path, r
 
 def test_interrupted_cutting_is_resumed(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = FolderDataset(videos)
-    add = PackWriter.add
+    add = LmdbWriter.add
 
-    def stop_at_the_second(writer: PackWriter, key: str, data: bytes) -> None:
+    def stop_at_the_second(writer: LmdbWriter, key: str, data: bytes) -> None:
         if key.startswith("train/middle/00000003"):
             raise KeyboardInterrupt
         add(writer, key, data)
 
-    monkeypatch.setattr(PackWriter, "add", stop_at_the_second)
+    monkeypatch.setattr(LmdbWriter, "add", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        cut_regions(dataset, "train", tmp_path, REACH, "videos", progress=False)
-    monkeypatch.setattr(PackWriter, "add", add)
-    assert cut_regions(dataset, "train", tmp_path, REACH, "videos", progress=False).kept == 1
+        cut_crops(dataset, "train", tmp_path, REACH, "videos", progress=False)
+    monkeypatch.setattr(LmdbWriter, "add", add)
+    assert cut_crops(dataset, "train", tmp_path, REACH, "videos", progress=False).kept == 1
     assert len(samples(opened(tmp_path), 3)) == 3
 
 
@@ -246,7 +249,7 @@ def own_videos(tmp_path: Path) -> Path:
 
 def recut(videos: Path, out: Path) -> tuple[int, int]:
     """Return how many sequences were kept, and how many regions were written."""
-    report = cut_regions(FolderDataset(videos), "train", out, REACH, "own", root=videos, progress=False)
+    report = cut_crops(FolderDataset(videos), "train", out, REACH, "own", root=videos, progress=False)
     return report.kept, report.frames
 
 
@@ -297,8 +300,8 @@ def test_another_folder_or_one_inside_is_refused(own_videos: Path, tmp_path: Pat
         recut(other, tmp_path / "out")
     with pytest.raises(ValueError, match="choose a folder outside"):
         recut(own_videos, own_videos / "crops")
-    with pytest.raises(ValueError, match="holds regions already"):
-        cut_regions(opened(tmp_path / "out"), "train", tmp_path / "again", REACH, "own", progress=False)
+    with pytest.raises(ValueError, match="holds crops already"):
+        cut_crops(opened(tmp_path / "out"), "train", tmp_path / "again", REACH, "own", progress=False)
 
 
 def test_nothing_can_be_tested_on_regions(own_videos: Path, tmp_path: Path) -> None:
@@ -306,7 +309,7 @@ def test_nothing_can_be_tested_on_regions(own_videos: Path, tmp_path: Path) -> N
     recut(own_videos, out)
     with pytest.raises(FileNotFoundError, match="to test, name the folder of whole frames"):
         find_benchmark("folder").open(out)
-    cut_regions(FolderDataset(own_videos), "test", tmp_path / "test", REACH, "own", progress=False)
+    cut_crops(FolderDataset(own_videos), "test", tmp_path / "test", REACH, "own", progress=False)
     with pytest.raises(ValueError, match="for training only; to test, name the folder of whole frames"):
         find_benchmark("folder").open(tmp_path / "test")
 
@@ -314,14 +317,13 @@ def test_nothing_can_be_tested_on_regions(own_videos: Path, tmp_path: Path) -> N
 def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:
     cache = opened(regions)
     sequence: Sequence = cache[list(cache.names).index("small")]
-    middle = open_picture(sequence.frames, 10)
     x, y, width, _ = sequence.boxes_xywh[10]
     near = CropWindow(x - 100, y - 100, 200 + width, 64)
     far = CropWindow(x - 600, y - 100, 200 + width, 64)
     outside = CropWindow(WIDTH + 10.0, y, 50, 64)
-    assert cut_picture(middle, near) is not None
-    assert cut_picture(middle, far) is None
-    assert cut_picture(middle, outside) is None
+    assert sequence.frames.cut(10, near) is not None
+    assert sequence.frames.cut(10, far) is None
+    assert sequence.frames.cut(10, outside) is None
 
 
 def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
@@ -331,10 +333,10 @@ def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
         TrainingSet([MixedSource(cache, 1.0)], wider, EXPERIMENT.crop, seed=0)
     with pytest.raises(ValueError, match="no whole frames"):
         cache[0].frames[0]
-    with pytest.raises(FileNotFoundError, match="regions of train, not of 'test'; regions are for training only"):
+    with pytest.raises(FileNotFoundError, match="crops of train, not of 'test'; crops are for training only"):
         open_dataset("folder", "test", regions)
     with pytest.raises(ValueError, match="choose another folder"):
-        cut_regions(
+        cut_crops(
             FolderDataset(videos),
             "train",
             regions,
@@ -343,4 +345,4 @@ def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
             progress=False,
         )
     with pytest.raises(ValueError, match="draws its frames"):
-        cut_regions(open_dataset("synthetic", "test"), "test", tmp_path, REACH, "synthetic", progress=False)
+        cut_crops(open_dataset("synthetic", "test"), "test", tmp_path, REACH, "synthetic", progress=False)

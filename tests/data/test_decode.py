@@ -13,15 +13,15 @@ import pytest
 from torch.utils.data import DataLoader
 
 from lib.config.load import load
-from lib.data.crop import CropWindow
+from lib.data import sequence
+from lib.data.crop import CropWindow, Rectangle
 from lib.data.images import decode as jpeg
-from lib.data.images import picture, turbojpeg
-from lib.data.images.decode import Part, decode_jpeg, decode_part, read_header
+from lib.data.images import turbojpeg
+from lib.data.images.decode import EncodedImage, decode_image, decode_part, read_header
 from lib.data.images.frames import ArrayFrames, ImageFiles, read_image
-from lib.data.images.picture import EncodedImage, UnreadableFrameError, cut_decoded, cut_picture, open_picture
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet, collate
-from lib.data.sequence import Sequence
+from lib.data.sequence import Sequence, UnreadableFrameError
 
 HEIGHT, WIDTH = 358, 501  # no multiples of a block
 SAMPLINGS = {
@@ -30,18 +30,18 @@ SAMPLINGS = {
     "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 }
-BLOCKS = {"4:2:0": (16, 16), "4:2:2": (8, 16), "4:4:0": (16, 8), "4:4:4": (8, 8)}  # height, width
+BLOCKS = {"4:2:0": 16, "4:2:2": 16, "4:4:0": 8, "4:4:4": 8}  # their widths
 
 
-@pytest.fixture(params=["parts", "rows", "whole"])
+@pytest.fixture(params=["turbojpeg", "simplejpeg", "opencv"])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test with TurboJPEG 3, without it, and without simplejpeg too."""
-    if request.param == "parts":
+    if request.param == "turbojpeg":
         if turbojpeg.region_decoder() is None:
             pytest.skip("the library TurboJPEG 3 is not installed")
     else:
         monkeypatch.setattr(jpeg, "region_decoder", lambda: None)
-    if request.param == "whole":
+    if request.param == "opencv":
         monkeypatch.setattr(jpeg, "simplejpeg", None)
     return request.param
 
@@ -72,9 +72,9 @@ def by_opencv(data: bytes) -> np.ndarray:
 
 
 def cut(data: bytes, window: CropWindow) -> np.ndarray:
-    decoded = EncodedImage(data).decode(window)
-    assert decoded is not None
-    return cut_decoded(*decoded)
+    crop = EncodedImage(data).cut(window)
+    assert crop is not None
+    return crop
 
 
 def random_windows(rng: np.random.Generator, count: int, scale: tuple[float, float]) -> list[CropWindow]:
@@ -94,8 +94,8 @@ def test_header_states_the_size_and_decoding_matches_opencv(sampling: str, progr
     header = read_header(data)
     assert (header.height, header.width) == (HEIGHT, WIDTH)
     assert header.from_the_top is not progressive
-    assert (header.block_height, header.block_width) == BLOCKS[sampling]
-    np.testing.assert_array_equal(decode_jpeg(data, header), by_opencv(data))
+    assert header.block_width == BLOCKS[sampling]
+    np.testing.assert_array_equal(decode_image(data), by_opencv(data))
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -106,13 +106,15 @@ def test_part_of_a_picture_is_that_of_the_whole(sampling: str, progressive: bool
     header = read_header(data)
     rng = np.random.default_rng(8)
     for reduction in (1, 2, 4, 8):
-        whole = decode_jpeg(data, header, reduction)
+        whole = decode_image(data, reduction)
         height, width = whole.shape[:2]
         corners = np.sort(rng.uniform(-0.2, 1.2, (12, 2, 2)), axis=1)
         for (top, left), (bottom, right) in (corners * (height, width)).astype(int).tolist():
-            part = Part(min(left, width - 1), min(top, height - 1), max(right, left + 1, 1), max(bottom, top + 1, 1))
-            # Every fourth does not fit into the buffer.
-            image, x, y = decode_part(data, header, reduction, part, np.empty(rng.choice([10, 10**6]), np.uint8))
+            part = Rectangle(
+                min(left, width - 1), min(top, height - 1), max(right, left + 1, 1), max(bottom, top + 1, 1)
+            )
+            jpeg.MEMORY.buffer = np.empty(rng.choice([10, 10**6]), np.uint8)  # every other does not fit into it
+            image, x, y = decode_part(data, header, reduction, part)
             top, left = max(part.top, 0), max(part.left, 0)
             expected = whole[top : part.bottom, left : part.right]
             found = image[top - y : part.bottom - y, left - x : part.right - x, :3]
@@ -123,9 +125,8 @@ def test_part_of_a_picture_is_that_of_the_whole(sampling: str, progressive: bool
 def test_what_lies_beside_is_left_out() -> None:
     data = encoded(textured())
     header = read_header(data)
-    buffer = np.empty(4 * HEIGHT * WIDTH, np.uint8)
-    part = Part(200, 150, 300, 200)
-    image, left, top = decode_part(data, header, 1, part, buffer)
+    part = Rectangle(200, 150, 300, 200)
+    image, left, top = decode_part(data, header, 1, part)
     assert (left, top) == (192, 150) and image.shape == (50, 109, 4)
 
 
@@ -137,16 +138,9 @@ def test_window_with_a_sliver_of_the_picture_is_cut(scale: float, decoder: str) 
     for share in (1e-6, 0.2, 0.5):
         for left, top in ((WIDTH - share, 20.0), (share - side, 20.0), (20.0, HEIGHT - share), (20.0, share - side)):
             window = CropWindow(left, top, side, 48)
-            reduced = decode_jpeg(data, read_header(data), window.reduction())
+            reduced = decode_image(data, window.reduction())
             expected = window.in_reduced(window.reduction()).cut(reduced).astype(int)
             assert np.abs(cut(data, window) - expected).max() <= 2
-
-
-def test_without_parts_the_last_rows_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "region_decoder", lambda: None)
-    data = encoded(textured())
-    image, left, top = decode_part(data, read_header(data), 1, Part(200, 50, 300, 100), np.empty(0, np.uint8))
-    assert (left, top) == (0, 0) and 100 <= len(image) < 140
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -159,9 +153,7 @@ def test_crop_not_shrunk_is_that_of_the_whole_picture(sampling: str, decoder: st
         expected = window.cut(whole).astype(int)
         error = np.abs(cut(data, window) - expected)
         assert error.max() <= 2 and error.mean() < 0.02
-        decoded = kept.decode(window)
-        assert decoded is not None
-        np.testing.assert_array_equal(cut_decoded(*decoded), expected)
+        np.testing.assert_array_equal(kept.cut(window), expected)
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8])
@@ -229,9 +221,8 @@ def test_kept_picture_serves_several_crops_alike(decoder: str) -> None:
     data = encoded(textured())
     shared = EncodedImage(data, keep=True)
     for window in random_windows(np.random.default_rng(5), 20, (0.5, 6)):
-        decoded = shared.decode(window)
-        assert decoded is not None
-        assert np.abs(cut_decoded(*decoded).astype(int) - cut(data, window)).max() <= 2
+        crop = shared.cut(window)
+        assert crop is not None and np.abs(crop.astype(int) - cut(data, window)).max() <= 2
 
 
 def test_damaged_middle_is_decoded_as_far_as_possible(decoder: str) -> None:
@@ -258,16 +249,16 @@ def test_other_kinds_are_cut_from_the_whole(tmp_path: Path) -> None:
     image = textured()
     assert cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     for window in random_windows(np.random.default_rng(6), 5, (0.5, 6)):
-        crop = cut_picture(open_picture(ImageFiles([tmp_path / "a.png"]), 0), window)
+        crop = ImageFiles([tmp_path / "a.png"]).cut(0, window)
         np.testing.assert_array_equal(crop, window.cut(image))
-        np.testing.assert_array_equal(cut_picture(open_picture(ArrayFrames([image]), 0), window), crop)
+        np.testing.assert_array_equal(ArrayFrames([image]).cut(0, window), crop)
 
 
 def test_window_beside_the_picture_gives_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(textured()))
     beside = CropWindow(WIDTH + 1.0, 20, 50, 32)
-    assert cut_picture(open_picture(ImageFiles([tmp_path / "a.jpg"]), 0), beside) is None
-    assert cut_picture(open_picture(ArrayFrames([textured()]), 0), beside) is None
+    assert ImageFiles([tmp_path / "a.jpg"]).cut(0, beside) is None
+    assert ArrayFrames([textured()]).cut(0, beside) is None
 
 
 def test_cut_off_file_is_an_error(tmp_path: Path, decoder: str) -> None:
@@ -284,14 +275,14 @@ def test_cut_off_file_is_an_error(tmp_path: Path, decoder: str) -> None:
 def test_unreadable_picture_is_tried_again_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jpg"
     pauses = []
-    monkeypatch.setattr(picture.time, "sleep", pauses.append)
-    frame = ImageFiles([path]).picture(0)
+    monkeypatch.setattr(sequence.time, "sleep", pauses.append)
+    frame = ImageFiles([path])
     with pytest.raises(UnreadableFrameError, match=r"a\.jpg.*tried 3 times"):
-        cut_picture(frame, CropWindow(0, 0, 64, 64))
+        frame.read_crop(0, CropWindow(0, 0, 64, 64))
     assert len(pauses) == 2
     # A disk that recovers while it is waited for.
-    monkeypatch.setattr(picture.time, "sleep", lambda seconds: path.write_bytes(encoded(textured())))
-    assert cut_picture(frame, CropWindow(0, 0, 64, 64)) is not None
+    monkeypatch.setattr(sequence.time, "sleep", lambda seconds: path.write_bytes(encoded(textured())))
+    assert frame.read_crop(0, CropWindow(0, 0, 64, 64)) is not None
 
 
 class OneVideo:
@@ -323,7 +314,7 @@ def training_set(dataset: OneVideo, on_bad_frame: str) -> TrainingSet:
 
 
 def test_unreadable_frame_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "_PAUSE", 0.0)
+    monkeypatch.setattr(sequence, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     for path in dataset.paths[::2]:
         path.write_bytes(b"")
@@ -334,7 +325,7 @@ def test_unreadable_frame_stops_the_training(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.filterwarnings("ignore:skipped")
 def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "_PAUSE", 0.0)
+    monkeypatch.setattr(sequence, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     for path in dataset.paths[::4]:
         path.unlink()
@@ -351,7 +342,7 @@ def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch
 
 
 def test_each_skipped_frame_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "_PAUSE", 0.0)
+    monkeypatch.setattr(sequence, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     dataset.paths[3].unlink()
     samples = training_set(dataset, "skip")

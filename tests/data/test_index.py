@@ -11,7 +11,7 @@ import pytest
 
 from lib.data.datasets import open_dataset, trackingnet
 from lib.data.datasets.index import cache_folder, cached_arrays
-from lib.data.datasets.listing import NumberedFiles
+from lib.data.images.frames import NumberedFiles
 from lib.data.sequence import Names
 
 MONDAY, TUESDAY = (1,), (2,)  # times of change, long ago

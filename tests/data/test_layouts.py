@@ -14,7 +14,7 @@ from lib.data.datasets import DATASETS, open_dataset
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet
 from lib.data.sequence import Sequence
-from lib.data.storage.lmdb_writer import pack_folder
+from lib.data.storage.lmdb_writer import write_lmdb
 from lib.eval.benchmarks import BENCHMARKS
 
 HEIGHT, WIDTH = 24, 32
@@ -324,7 +324,7 @@ def test_packed_data_read_the_same(
     plain, packed = tmp_path / "plain", tmp_path / "packed"
     for place in places:
         make(plain / place)
-    pack_folder(plain, packed, progress=False)
+    write_lmdb(plain, packed, progress=False)
     expected, found = by_name(dataset, split, plain), by_name(dataset, split, packed)
     assert list(found) == list(expected)
     assert len(found) == len(places)

@@ -13,14 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-import lib.data.storage.lmdb_tree as packed
 import lib.data.storage.lmdb_writer as pack
+import lib.data.storage.tree as packed
 from lib.data.check import Selection, check
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
-from lib.data.storage.lmdb_tree import PackedPath, PackWriter
-from lib.data.storage.lmdb_writer import pack_folder
-from lib.data.storage.tree import TreePath, open_tree
+from lib.data.storage.lmdb_writer import LmdbWriter, write_lmdb
+from lib.data.storage.tree import LmdbPath, TreePath, open_tree
 
 FILES = {
     "a/1.txt": b"one",
@@ -43,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(folder: Path, tmp_path: Path) -> TreePath:
-    pack_folder(folder, tmp_path / "lmdb", progress=False)
+    write_lmdb(folder, tmp_path / "lmdb", progress=False)
     return open_tree(tmp_path / "lmdb")
 
 
@@ -61,7 +60,7 @@ def walk(path: TreePath, top: int) -> dict[str, object]:
 
 
 def test_packed_folder_reads_like_the_folder(folder: Path, tree: TreePath) -> None:
-    assert isinstance(tree, PackedPath)
+    assert isinstance(tree, LmdbPath)
     assert walk(tree, len(str(tree))) == walk(open_tree(folder), len(str(folder)))
     deep = tree / "a" / "deep/er" / "3.bin"
     assert deep.parent.parent.name == "deep" and deep.with_name("4.bin").parent == deep.parent
@@ -79,7 +78,7 @@ def test_what_is_not_there_is_an_error_as_in_a_folder(folder: Path, tree: TreePa
                 list(path.iterdir())
 
 
-def _read_in_child(path: PackedPath, answers: "multiprocessing.Queue[bytes]") -> None:
+def _read_in_child(path: LmdbPath, answers: "multiprocessing.Queue[bytes]") -> None:
     answers.put(path.read_bytes())
 
 
@@ -87,7 +86,7 @@ def _read_in_child(path: PackedPath, answers: "multiprocessing.Queue[bytes]") ->
     "context", [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")], ids=["fork", "spawn"]
 )
 def test_processes_read_the_same_database(tree: TreePath, context: ForkContext | SpawnContext) -> None:
-    assert isinstance(tree, PackedPath)
+    assert isinstance(tree, LmdbPath)
     path = tree / "a" / "2.txt"
     assert path.read_bytes() == b"two"
     assert pickle.loads(pickle.dumps(path)) == path
@@ -101,31 +100,31 @@ def test_processes_read_the_same_database(tree: TreePath, context: ForkContext |
 
 def test_interrupted_work_is_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "lmdb"
-    add, added = PackWriter.add, []
+    add, added = LmdbWriter.add, []
 
-    def fail_at_the_fourth(writer: PackWriter, key: str, data: bytes) -> None:
+    def fail_at_the_fourth(writer: LmdbWriter, key: str, data: bytes) -> None:
         if len(added) == 3:
             raise KeyboardInterrupt
         added.append(key)
         add(writer, key, data)
 
-    monkeypatch.setattr(PackWriter, "add", fail_at_the_fourth)
+    monkeypatch.setattr(LmdbWriter, "add", fail_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
-        pack_folder(folder, out, progress=False)
+        write_lmdb(folder, out, progress=False)
     with pytest.raises(ValueError, match="not complete; run again"):
         (open_tree(out) / "ab").read_bytes()
-    monkeypatch.setattr(PackWriter, "add", add)
-    report = pack_folder(folder, out, progress=False)
+    monkeypatch.setattr(LmdbWriter, "add", add)
+    report = write_lmdb(folder, out, progress=False)
     assert (report.files, report.kept) == (len(FILES), 3)
     assert walk(open_tree(out), len(str(out))) == walk(folder, len(str(folder)))
-    assert pack_folder(folder, out, progress=False).kept == len(FILES)
+    assert write_lmdb(folder, out, progress=False).kept == len(FILES)
 
 
 def test_parts_are_added_one_after_the_other(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "lmdb"
-    assert pack_folder(folder, out, only=["a"], progress=False).files == 3
+    assert write_lmdb(folder, out, only=["a"], progress=False).files == 3
     assert sorted(path.name for path in open_tree(out).iterdir()) == ["a"]
-    pack_folder(folder, out, only=["a-b"], progress=False)
+    write_lmdb(folder, out, only=["a-b"], progress=False)
     assert sorted(path.name for path in open_tree(out).iterdir()) == ["a", "a-b"]
 
 
@@ -135,73 +134,96 @@ def test_map_grows_with_what_is_stored(folder: Path, tmp_path: Path, monkeypatch
     rng = np.random.default_rng(0)
     for index in range(20):
         (folder / f"{index}.bin").write_bytes(rng.bytes(20_000))
-    report = pack_folder(folder, tmp_path / "lmdb", compare_all=True, progress=False)
+    report = write_lmdb(folder, tmp_path / "lmdb", compare_all=True, progress=False)
     assert report.compared == report.files == len(FILES) + 20
 
 
 def test_stored_bytes_are_compared_with_the_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = PackWriter.add
-    monkeypatch.setattr(PackWriter, "add", lambda writer, key, data: add(writer, key, data[::-1]))
+    add = LmdbWriter.add
+    monkeypatch.setattr(LmdbWriter, "add", lambda writer, key, data: add(writer, key, data[::-1]))
     with pytest.raises(ValueError, match=r"z\.txt is not what was stored"):
-        pack_folder(folder, tmp_path / "lmdb", compare_all=True, progress=False)
+        write_lmdb(folder, tmp_path / "lmdb", compare_all=True, progress=False)
 
 
-def test_edited_annotation_of_the_same_size_is_packed_again(folder: Path, tmp_path: Path) -> None:
+def test_edited_annotation_of_the_same_size_is_lmdb_again(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "lmdb"
-    pack_folder(folder, out, progress=False)
+    write_lmdb(folder, out, progress=False)
     times = (folder / "a/2.txt").stat()
     (folder / "a/2.txt").write_bytes(b"new")
     os.utime(folder / "a/2.txt", (times.st_atime, times.st_mtime))  # as an editor that hides its traces
-    report = pack_folder(folder, out, progress=False)
+    report = write_lmdb(folder, out, progress=False)
     assert report.kept == len(FILES) - 1
     assert (open_tree(out) / "a/2.txt").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("only", [(), ("a",)])
-def test_changed_picture_of_the_same_size_is_packed_again(
+def test_changed_picture_of_the_same_size_is_lmdb_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: tuple[str, ...]
 ) -> None:
     out, picture = tmp_path / "lmdb", folder / "a" / "3.jpg"
     picture.write_bytes(b"before")
     now = time.time()
-    monkeypatch.setattr(pack.time, "time", lambda: now + 1000)  # the picture is older than the packing
-    pack_folder(folder, out, progress=False)
+    monkeypatch.setattr(pack, "SETTLED_NS", 0)
+    write_lmdb(folder, out, progress=False)
     reads: list[str] = []
-    read = PackWriter.read
-    monkeypatch.setattr(PackWriter, "read", lambda writer, key: reads.append(key) or read(writer, key))
+    read = LmdbWriter.read
+    monkeypatch.setattr(LmdbWriter, "read", lambda writer, key: reads.append(key) or read(writer, key))
     monkeypatch.setattr(pack, "_CHECK_EVERY", 10**9)
-    assert pack_folder(folder, out, only, progress=False).removed == 0
+    assert write_lmdb(folder, out, only, progress=False).removed == 0
     assert "a/3.jpg" not in reads  # believed: not read again
     picture.write_bytes(b"after!")
     os.utime(picture, (now + 2000, now + 2000))
-    pack_folder(folder, out, only, progress=False)
+    write_lmdb(folder, out, only, progress=False)
     assert (open_tree(out) / "a/3.jpg").read_bytes() == b"after!"
 
 
-def test_picture_changed_while_another_part_was_packed_is_noticed(
+def test_a_clock_that_ran_ahead_keeps_no_stale_picture(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The picture was made, and packed, by a clock a day ahead of the one by which it is changed."""
     out, picture = tmp_path / "lmdb", folder / "a" / "3.jpg"
-    now = time.time()
     picture.write_bytes(b"before")
-    pack_folder(folder, out, progress=False)
+    now = time.time()
+    os.utime(picture, (now + 80000, now + 80000))
+    monkeypatch.setattr(pack.time, "time", lambda: now + 86400)
+    write_lmdb(folder, out, progress=False)
+    monkeypatch.undo()
     picture.write_bytes(b"after!")
-    monkeypatch.setattr(pack.time, "time", lambda: now + 1000)
-    pack_folder(folder, out, only=["a-b"], progress=False)
-    pack_folder(folder, out, progress=False)
+    assert write_lmdb(folder, out, only=["a-b"], progress=False).kept
+    write_lmdb(folder, out, progress=False)
     assert (open_tree(out) / "a/3.jpg").read_bytes() == b"after!"
+
+
+@pytest.mark.parametrize("damage", ["page", "bit"])
+def test_a_damaged_database_is_found_before_it_is_opened(tmp_path: Path, damage: str) -> None:
+    """To read a page of zeros would abort this process."""
+    _own_data(tmp_path / "data")
+    out = tmp_path / "lmdb"
+    write_lmdb(tmp_path / "data", out, progress=False)
+    (report,) = check([Selection("folder", root=out)])
+    assert not report.broken
+    data = bytearray((out / "data.mdb").read_bytes())
+    if damage == "page":
+        data[8192:] = bytes(len(data) - 8192)
+    else:
+        data[len(data) // 2] ^= 4
+    copy = tmp_path / "copy"  # under a name that is not open yet
+    shutil.copytree(out, copy)
+    (copy / "data.mdb").write_bytes(data)
+    (report,) = check([Selection("folder", root=copy)])
+    assert report.broken and "copy/data.mdb is damaged" in report.absent
 
 
 def test_what_is_gone_is_removed(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "lmdb"
-    pack_folder(folder, out, progress=False)
+    write_lmdb(folder, out, progress=False)
     for name in ("a/1.txt", "a-b/1.txt"):
         (folder / name).unlink()
-    assert pack_folder(folder, out, only=["a"], progress=False).removed == 1
+    assert write_lmdb(folder, out, only=["a"], progress=False).removed == 1
     assert not (open_tree(out) / "a/1.txt").exists() and (open_tree(out) / "a-b/1.txt").exists()
-    assert pack_folder(folder, out, progress=False).removed == 1
+    assert write_lmdb(folder, out, progress=False).removed == 1
     (folder / "a-b").rmdir()
     assert walk(open_tree(out), len(str(out))) == walk(folder, len(str(folder)))
 
@@ -209,29 +231,29 @@ def test_what_is_gone_is_removed(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["train.tgz", "train.tar.bz2", "a/TRAIN.ZIP", ".hidden"])
 def test_archives_and_hidden_files_are_left_out(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / name).write_bytes(b"much")
-    assert pack_folder(folder, tmp_path / "lmdb", progress=False).files == len(FILES)
+    assert write_lmdb(folder, tmp_path / "lmdb", progress=False).files == len(FILES)
     assert not (open_tree(tmp_path / "lmdb") / name).exists()
 
 
 def test_what_cannot_be_packed_is_refused(folder: Path, tree: TreePath, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is an LMDB already"):
-        pack_folder(tmp_path / "lmdb", tmp_path / "again", progress=False)
+        write_lmdb(tmp_path / "lmdb", tmp_path / "again", progress=False)
     with pytest.raises(FileNotFoundError, match="there is no b in"):
-        pack_folder(folder, tmp_path / "other", only=["b"], progress=False)
+        write_lmdb(folder, tmp_path / "other", only=["b"], progress=False)
     with pytest.raises(ValueError, match="holds the files of"):
-        pack_folder(folder / "a", tmp_path / "lmdb", progress=False)
+        write_lmdb(folder / "a", tmp_path / "lmdb", progress=False)
     (folder / "a" / "v.mp4").write_bytes(b"")
     with pytest.raises(ValueError, match=r"v\.mp4 is a video"):
-        pack_folder(folder, tmp_path / "other", progress=False)
+        write_lmdb(folder, tmp_path / "other", progress=False)
     (folder / "a" / "v.mp4").unlink()
-    with PackWriter(tmp_path / "keys", "keys") as writer, pytest.raises(ValueError, match="too long for LMDB"):
+    with LmdbWriter(tmp_path / "keys", "keys") as writer, pytest.raises(ValueError, match="too long for LMDB"):
         writer.add("x" * 512, b"")
 
 
 def test_a_data_set_is_not_packed_into_itself(folder: Path) -> None:
     for out in (folder, folder / "packed"):
         with pytest.raises(ValueError, match="choose a folder outside"):
-            pack_folder(folder, out, progress=False)
+            write_lmdb(folder, out, progress=False)
 
 
 def test_foreign_database_is_refused(tree: TreePath, tmp_path: Path) -> None:
@@ -256,7 +278,7 @@ def _own_data(root: Path) -> None:
 
 def test_reader_of_files_reads_the_packed_data_set(tmp_path: Path) -> None:
     _own_data(tmp_path / "data")
-    pack_folder(tmp_path / "data", tmp_path / "lmdb", progress=False)
+    write_lmdb(tmp_path / "data", tmp_path / "lmdb", progress=False)
     files = FolderDataset(tmp_path / "data")
     lmdb = open_dataset("folder", "train", tmp_path / "lmdb")
     assert list(lmdb.names) == list(files.names) == ["one", "two"]
@@ -274,7 +296,7 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, no
     root.mkdir()
     for number in range(60):
         (root / f"{number}.bin").write_bytes(bytes([number]) * 5000)
-    pack_folder(root, out, progress=False)
+    write_lmdb(root, out, progress=False)
     note = json.loads((out / "packed.json").read_text())
     file = out / "data.mdb"
     whole = file.stat().st_size
@@ -290,7 +312,7 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, no
         list(open_tree(cut).iterdir())
     before = (cut / "packed.json").read_text()
     with pytest.raises(ValueError, match="is cut off"):
-        pack_folder(root, cut, progress=False)
+        write_lmdb(root, cut, progress=False)
     assert (cut / "packed.json").read_text() == before
     (report,) = check([Selection("folder", root=cut)])
     assert report.broken and "is cut off" in report.absent
@@ -304,7 +326,7 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(folder: Path, tmp_pat
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"out holds other files \(thesis\.txt, 1 in all\) and no LMDB"):
-        pack_folder(folder, out, progress=False)
+        write_lmdb(folder, out, progress=False)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
     (out / "thesis.txt").rename(out / "packed.json")  # as an interruption may leave it
-    assert pack_folder(folder, out, progress=False).files == len(FILES)
+    assert write_lmdb(folder, out, progress=False).files == len(FILES)

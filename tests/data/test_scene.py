@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.crop import Part
+from lib.data.crop import Rectangle
 from lib.data.synthetic import Scene, SceneStyle
 from lib.data.synthetic.actor import Actor
 from lib.data.synthetic.cast import Cast, draw_cast
@@ -16,7 +16,7 @@ from lib.data.synthetic.sprite import SpriteRecipe, draw_sprite
 
 PLAIN = SceneStyle(motion_blur_probability=0, defocus_probability=0, noise=0)
 STILL = replace(PLAIN, difficulty=0)
-WHOLE = Part(0, 0, 256, 192)
+WHOLE = Rectangle(0, 0, 256, 192)
 RECIPE = SpriteRecipe(shape_seed=3, texture_seed=4, palette_seed=5, width=37, height=29)
 
 

@@ -13,16 +13,16 @@ from lib.config.load import load
 from lib.data.datasets import open_dataset
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.images.picture import UnreadableFrameError
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet, collate
-from lib.data.sequence import SceneDataset
-from lib.data.storage.lmdb_writer import pack_folder
+from lib.data.sequence import UnreadableFrameError
+from lib.data.storage.lmdb_writer import write_lmdb
 from lib.data.synthetic import Scene
 from lib.data.synthetic.actor import Actor
 from lib.data.synthetic.album import Album, list_photographs, name_hash
 from lib.data.synthetic.cutout import CutoutRecipe, PhotoLooks
 from lib.data.synthetic.motion import Motion, Oscillation, Straight
+from lib.data.synthetic.record import SceneDataset
 
 STILLS = Path(__file__).resolve().parents[2] / "shared" / "real" / "stills"
 EXPERIMENT = load("mmg_tiny")
@@ -310,7 +310,7 @@ def test_the_registry_opens_it(folder: Path) -> None:
 
 def test_packed_photographs_give_the_same_videos(masked_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     packed = tmp_path_factory.mktemp("packed")
-    pack_folder(masked_folder, packed)
+    write_lmdb(masked_folder, packed)
     from_files, from_pack = open_dataset("stills", "train", masked_folder), open_dataset("stills", "train", packed)
     assert isinstance(from_files, StillsDataset) and isinstance(from_pack, StillsDataset)
     assert from_files.album.names == from_pack.album.names

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
-from lib.data.sequence import SceneDataset, Sequence
+from lib.data.sequence import Sequence
 from lib.data.synthetic import SceneStyle
+from lib.data.synthetic.record import SceneDataset
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from lib.data.images.frames import ArrayFrames
 from lib.data.samples.clips import middle_box, open_clip
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet, collate
-from lib.data.sequence import Sequence
+from lib.data.sequence import Frames, Sequence
 
 EXPERIMENT = load("mmg_tiny")
 
 
-class SquareFrames:
+class SquareFrames(Frames):
     """A white square on black that walks to the right, one frame at a time."""
 
     def __init__(self, boxes_xywh: np.ndarray) -> None:
@@ -224,3 +224,26 @@ def test_drawn_videos_give_negatives_of_both_kinds():
     )
     assert 0 < hidden < 40
     assert not any(samples[sample_id(0, index)].present for index in range(10))
+
+
+def test_a_source_keeps_its_share_though_half_of_its_videos_are_too_short():
+    class HalfShort(Squares):
+        short = Squares(num_frames=5).sequence
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> Sequence:
+            return self.short if index else self.sequence
+
+    class Grey(SquareFrames):
+        def __getitem__(self, index: int) -> np.ndarray:
+            return np.full((240, 320, 3), 128, dtype=np.uint8)
+
+    whole = Squares()
+    whole.sequence = dataclasses.replace(whole.sequence, frames=Grey(whole.sequence.boxes_xywh))
+    sources = [MixedSource(whole, 1.0), MixedSource(HalfShort(), 1.0)]
+    data = dataclasses.replace(EXPERIMENT.data, brightness=0.0)
+    samples = TrainingSet(sources, data, EXPERIMENT.crop, 0)
+    share = np.mean([(samples[sample_id(0, index)].search == 128).any() for index in range(400)])
+    assert abs(share - 0.5) < 0.08  # three standard deviations; drawn anew over all sources, it was 0.67

@@ -9,7 +9,7 @@ import pytest
 from lib.data.datasets import open_dataset
 from lib.data.images.frames import ImageFiles
 from lib.data.sequence import Sequence
-from lib.data.storage.lmdb_writer import pack_folder
+from lib.data.storage.lmdb_writer import write_lmdb
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +227,7 @@ def test_packed_variants_read_the_same(tmp_path: Path) -> None:
     write(plain / "otb100" / "Jogging-2" / "groundtruth_rect.txt", "1\t2\t3\t4\n" * 307)
     write(plain / "uav123" / "UAV123" / "anno" / "UAV123" / "bird1_2.txt", "1,2,3,4\n" * 703)
     for name, split in (("lasot", "test"), ("nfs", "test"), ("tnl2k", "train"), ("otb100", "test"), ("uav123", "test")):
-        pack_folder(plain / name, tmp_path / "packed" / name, progress=False)
+        write_lmdb(plain / name, tmp_path / "packed" / name, progress=False)
         expected, found = first(name, split, plain / name), first(name, split, tmp_path / "packed" / name)
         assert found.name == expected.name
         np.testing.assert_array_equal(found.boxes_xywh, expected.boxes_xywh)

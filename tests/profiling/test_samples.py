@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.config.load import load
-from lib.data.crop_cache.cache import RegionDataset
+from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
@@ -141,7 +141,7 @@ def test_command_cuts_a_training_set(videos: Path, tmp_path: Path, capsys: pytes
     arguments = ("crops", "folder:train", "--root", videos, "--out", out, "--config", "mmg_tiny")
     assert prepare(*arguments) == 0
     assert f"regions of {2 * NUM_FRAMES} frames written" in capsys.readouterr().out
-    assert isinstance(open_dataset("folder", "train", out), RegionDataset)
+    assert isinstance(open_dataset("folder", "train", out), CropDataset)
     assert prepare(*arguments) == 0
     assert "2 of them were there already; regions of 0 frames written" in capsys.readouterr().out
 

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.crop import CropWindow, Part
+from lib.data.crop import CropWindow, Rectangle
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.images.picture import DrawnPicture, cut_picture
-from lib.data.sequence import SceneDataset
 from lib.data.synthetic import Scene, SceneStyle
+from lib.data.synthetic.record import SceneDataset, SceneFrames
 
 EVERYTHING = {
     "distractor_probability": 1.0,
@@ -48,7 +47,7 @@ def test_crops_are_those_of_the_whole_frame(dataset: SceneDataset) -> None:
                 # The middle lies in the frame, anywhere.
                 left, top = rng.uniform(0, width) - side / 2, rng.uniform(0, height) - side / 2
                 window = CropWindow(left, top, side, size)
-                crop = cut_picture(DrawnPicture(parts, frame), window)
+                crop = SceneFrames(parts).cut(frame, window)
                 assert crop is not None and crop.shape == (size, size, 3)
                 differences.append(np.abs(crop.astype(int) - window.cut(image)).ravel())
                 outside += window.covers_frame_share(height, width) < 1
@@ -60,19 +59,17 @@ def test_crops_are_those_of_the_whole_frame(dataset: SceneDataset) -> None:
 def test_a_part_that_is_the_whole_frame_is_the_frame(dataset: SceneDataset) -> None:
     scene = dataset.scene(5)
     height, width = scene.frame_size
-    whole = scene.draw(7, Part(0, 0, width, height))
+    whole = scene.draw(7, Rectangle(0, 0, width, height))
     np.testing.assert_array_equal(whole[..., :3], scene.render(7).image)
 
 
-def test_no_more_is_drawn_than_the_window_needs(dataset: SceneDataset) -> None:
-    picture, window = DrawnPicture(dataset.scene(2), 0), CropWindow(-10.5, 20.5, 64.0, 64)
-    assert picture.read(window) == 0
-    decoded = picture.decode(window)
-    assert decoded is not None
-    image, moved = decoded
-    assert image.shape == (65, 54, 4)  # rows 20 to 84, columns up to 53
-    assert (moved.left, moved.top, moved.side, moved.size) == (-10.5, 0.5, 64.0, 64)
-    assert picture.decode(CropWindow(-64.0, 0.0, 64.0, 64)) is None
+def test_no_more_is_drawn_than_the_window_needs(dataset: SceneDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, drawn = SceneFrames(dataset.scene(2)), []
+    draw = Scene.draw
+    monkeypatch.setattr(Scene, "draw", lambda scene, index, part: drawn.append(part) or draw(scene, index, part))
+    assert frames.cut(0, CropWindow(-10.5, 20.5, 64.0, 64)) is not None
+    assert drawn == [Rectangle(0, 20, 54, 85)]
+    assert frames.cut(0, CropWindow(-64.0, 0.0, 64.0, 64)) is None
 
 
 def test_an_object_out_of_sight_is_not_made() -> None:
@@ -81,9 +78,9 @@ def test_an_object_out_of_sight_is_not_made() -> None:
     pose = scene._cast.target.pose(0)
     height, width = scene.frame_size
     corner = (0 if pose.x > width / 2 else width - 8, 0 if pose.y > height / 2 else height - 8)
-    scene.draw(0, Part(*corner, corner[0] + 8, corner[1] + 8))
+    scene.draw(0, Rectangle(*corner, corner[0] + 8, corner[1] + 8))
     assert "_sprite" not in scene._cast.target.__dict__
-    scene.draw(0, Part(0, 0, width, height))
+    scene.draw(0, Rectangle(0, 0, width, height))
     assert "_sprite" in scene._cast.target.__dict__
 
 
