@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 EPILOG = """examples:
   python tracking/measure.py model --config mmg_vitb            parameters, operations, a frame's time stage by stage
   python tracking/measure.py model --config mmg_vitb --no-speed    parameters by part and operations alone

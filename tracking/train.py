@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import refuse_options, run
 from lib.config.load import describe, load_any
 from lib.config.schema import Experiment

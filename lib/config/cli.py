@@ -6,8 +6,10 @@ import re
 import select
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
+
+from lib import __version__
 
 _RAISED = re.compile(r"^\w[\w.]*(?:Error|Exception): ", re.MULTILINE)  # how the last part of a traceback begins
 
@@ -20,6 +22,9 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     """
     warnings.showwarning = _show_warning
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
+    if sys.argv[1:] == ["--version"]:
+        print(f"mmg-tracker {__version__}")
+        sys.exit(0)
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -54,8 +59,26 @@ def refuse_options(
             raise ValueError(f"--{name.replace('_', '-')} means nothing for {purpose}: leave it out")
 
 
+def answer_habits(argv: list[str] | None, habits: Mapping[str, str]) -> None:
+    """Answer who types the options of other trackers' programs, which are none of this command.
+
+    Args:
+        argv: words of the command line; None for those of this process.
+        habits: what to do instead, by option.
+
+    Raises:
+        ValueError: one was typed; the message teaches its counterpart.
+    """
+    for word in sys.argv[1:] if argv is None else argv:
+        option = word.partition("=")[0]
+        if option in habits:
+            raise ValueError(f"{option} is an option of other programs: here {habits[option]}")
+
+
 def _is_output_closed() -> bool:
     """Tell whether the reader of standard output, such as `head`, has gone; what is still to be written is dropped."""
+    if "poll" not in vars(select):  # on Windows
+        return True
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))

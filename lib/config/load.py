@@ -15,7 +15,9 @@ from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.config.text import read_text, suggest
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+_ROOT = Path(__file__).resolve().parents[2]
+_INSTALLED = _ROOT / "mmg_tracker" / "experiments"  # where a wheel puts them; in a copy of the repository: at the top
+EXPERIMENTS = _INSTALLED if _INSTALLED.is_dir() else _ROOT / "experiments"
 
 # What `kind:` may be at the top of an experiment; a tracker's has none.
 KINDS = {"refine": RefineExperiment}

@@ -69,10 +69,11 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """Return a benchmark by name, or raise ValueError with a suggestion."""
-    if name not in BENCHMARKS:
-        raise ValueError(f"unknown benchmark {name!r}{suggest(name, BENCHMARKS)}; known: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]
+    """Return a benchmark by name, in any case, or raise ValueError with a suggestion."""
+    key = name.lower()
+    if key not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {name!r}{suggest(key, BENCHMARKS)}; known: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[key]
 
 
 def check_update_intervals(intervals: Mapping[str, int], place: str) -> None:

@@ -3,9 +3,11 @@
 import pickle
 import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import timm
 import torch
@@ -21,9 +23,9 @@ MAE_SOURCE = (
     "(https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth)"
 )
 
-# What torch.load raises on bytes that are no checkpoint: the format has no checksum, so any step of it may fail.
+# What torch.load and zipfile raise on bytes that are no checkpoint.
 _DAMAGED = (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, AssertionError, OSError,
-            struct.error)  # fmt: skip
+            ArithmeticError, struct.error, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 _MAX_LISTED = 8
 
@@ -41,6 +43,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of an odd file torch warns first; the errors below say more.
         try:
+            _check_sums(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ValueError(
@@ -53,6 +56,18 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"the checkpoint {path} holds a {type(content).__name__}, not a dictionary of weights")
     return content
+
+
+def _check_sums(file: BinaryIO) -> None:
+    """Compare the checksums of all entries, which PyTorch writes and does not read; files before 1.6 have none."""
+    is_archive = file.read(4) == b"PK\x03\x04"
+    file.seek(0)
+    if is_archive:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of its entry {damaged} is wrong")
+        file.seek(0)
 
 
 def load_mae(encoder: JointEncoder, path: Path | str) -> None:

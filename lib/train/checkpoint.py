@@ -1,21 +1,26 @@
 """Checkpoints: tensors and plain values, complete where the file exists, and what lets a run go on from one."""
 
+import errno
 import os
+import platform
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from lib.config.load import experiment_from_dict, experiment_to_dict, flatten, refine_from_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
+from lib.files import whole_file
 from lib.models.pretrained import read_checkpoint
 
 LATEST = "latest.pth"
+LOCK = ".lock"  # the file by which a training keeps others out of its run folder
 # A run may be continued with other values of these: they do not change what is computed. For accumulate_to the samples
 # of a step are compared instead, since other numbers of processes may make the same step.
 _FREE_KEYS = (
@@ -53,15 +58,15 @@ def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, k
         OSError: the folder cannot be written or the disk is full.
     """
     path = run / f"step_{step:08d}.pth"
-    temporary = _write_aside(path, state)
-    try:
+    with whole_file(path) as aside:
+        _save(state, aside)
         # First, so that a process killed in between leaves a `latest.pth` that is ahead, never one that stays behind.
-        _replace_latest(run, temporary)
-        temporary.replace(path)
-        _flush_folder(run)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+        with whole_file(run / LATEST) as latest:
+            latest.unlink(missing_ok=True)
+            try:
+                os.link(aside, latest)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(aside, latest)
     for old in checkpoints(run)[keep:]:
         if not keep_every or _step(old) % keep_every:
             old.unlink()
@@ -76,87 +81,101 @@ def remove_remains(run: Path) -> None:
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """Return the run's checkpoints, newest first."""
-    return sorted(run.glob("step_*.pth"), reverse=True)
+    """Return the run's numbered checkpoints, newest first; a user's `step_best.pth` is none of them."""
+    numbered = [path for path in run.glob("step_*.pth") if re.fullmatch(r"step_[0-9]{1,18}", path.stem)]
+    return sorted(numbered, key=_step, reverse=True)
+
+
+def is_begun(run: Path) -> bool:
+    """Tell whether a run folder holds a checkpoint, be it `latest.pth` alone."""
+    return (run / LATEST).is_file() or bool(checkpoints(run))
+
+
+def is_finished(run: Path) -> bool:
+    """Tell whether the last epoch of a run is saved."""
+    state = read_checkpoint(run / LATEST) if (run / LATEST).is_file() else {}
+    return "epochs" in state and state["epochs"] >= state["config"]["train"]["epochs"]
 
 
 def load_newest(run: Path) -> dict[str, Any] | None:
     """Read the newest checkpoint of a run that is whole, or return None when there is none.
 
-    One that cannot be read (a machine that lost power, a copy that broke off) is named in a warning and the one
-    before it is used.
+    That is `latest.pth`, unless a numbered one is ahead of it. One that cannot be read (a machine that lost power, a
+    copy that broke off) is named in a warning and the one before it is used.
 
     Raises:
         ValueError: there are checkpoints and none of them can be read.
     """
-    files = checkpoints(run)
+    numbered, latest = checkpoints(run), run / LATEST
+    files = [latest, *numbered] if latest.is_file() else numbered
     for path in files:
         try:
-            return read_checkpoint(path)
+            state = read_checkpoint(path)
         except ValueError as error:
             warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
+            continue
+        step = state.get("step")
+        if path == latest and numbered and not (isinstance(step, int) and step >= _step(numbered[0])):
+            continue
+        return state
     if files:
         raise ValueError(f"none of the {len(files)} checkpoints in {run} can be read; move them away to start anew")
     return None
 
 
-def write_atomically(path: Path, state: Mapping[str, Any]) -> None:
-    """Save to a temporary file beside `path`, flush it to the disk, rename it, and flush the folder.
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a file that is complete where it exists.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing at `path` has changed.
     """
-    _write_aside(path, state).replace(path)
-    _flush_folder(path.parent)
+    with whole_file(path) as aside:
+        _save(state, aside)
 
 
-def _write_aside(path: Path, state: Mapping[str, Any]) -> Path:
-    """Save to a temporary file beside `path` and flush it to the disk; nothing is left of it when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    """Save and flush to the disk."""
     try:
-        with temporary.open("wb") as file:
+        with path.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        # A failed write reaches us as the RuntimeError that torch raises when it then closes its archive.
-        cause = error.__context__
-        if isinstance(error, RuntimeError) and isinstance(cause, OSError):
-            raise OSError(cause.errno, f"{cause.strerror}, while saving", str(path)) from error
-        raise
-    return temporary
-
-
-def _replace_latest(run: Path, whole: Path) -> None:
-    """Let `latest.pth` be the same file as `whole`, or a copy of it."""
-    temporary = run / f".{LATEST}.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(whole, temporary)
-    except OSError:  # a file system without hard links
-        _copy(whole, temporary)
-    temporary.replace(run / LATEST)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file to the disk; nothing is left of it when that fails."""
-    try:
-        shutil.copyfile(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
-    except OSError:
-        target.unlink(missing_ok=True)
+    except RuntimeError as error:
+        # A failed write reaches us as what torch raises when it then closes its archive.
+        if isinstance(cause := error.__context__, OSError):
+            raise OSError(cause.errno, cause.strerror) from error
         raise
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a loss of power; a file's own flush does not cover its name."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def lock_run(run: Path) -> TextIO:
+    """Keep a run folder from other trainings until the returned file is closed or this process ends, however it does.
+
+    The lock is the operating system's, so one that a dead process has left in the file does not count.
+
+    Raises:
+        ValueError: another process trains there; it is named.
+    """
+    file = (run / LOCK).open("a+", encoding="utf-8")
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        import fcntl  # not on Windows, where nothing is locked
+
+        # Not flock, which the loader processes would inherit and hold for a while after the trainer is killed.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            warnings.warn(f"{run} is not locked against a second training there: {error}", stacklevel=2)
+        else:
+            file.seek(0)
+            holder = file.read().strip() or "an unknown process"
+            file.close()
+            raise ValueError(f"{run} is in use: {holder} trains there. Wait for it, end it, or choose another "
+                             "--run folder") from error  # fmt: skip
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
+    file.flush()
+    return file
 
 
 def _step(path: Path) -> int:
@@ -195,6 +214,12 @@ def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int)
     missing = {"config", "model", "optimizer", "step", "samples"} - state.keys()
     if missing:
         raise ValueError(f"{run} holds a checkpoint that is none of this trainer's: it lacks {sorted(missing)}")
+    wrong = [name for name in ("step", "samples", "epochs", "left_out", "total") if name in state
+             and not (isinstance(state[name], int) and state[name] >= 0)]  # fmt: skip
+    wrong += [name for name in ("config", "model", "optimizer", "average") if name in state
+              and not isinstance(state[name], dict)]  # fmt: skip
+    if wrong:
+        raise ValueError(f"{run} holds a damaged checkpoint: its {', '.join(wrong)} cannot be what a trainer wrote")
     # Read as an experiment, a config that was stored before a key existed gets the key's default.
     read = refine_from_dict if isinstance(experiment, RefineExperiment) else experiment_from_dict
     stored = experiment_to_dict(read(state["config"], str(run)))

@@ -16,7 +16,9 @@ import torch
 
 from lib.data.sequence import SequenceDataset
 from lib.data.synthetic.record import SceneDataset
+from lib.files import whole_file
 from lib.train import distributed
+from lib.train.log import set_aside
 
 FILE = "environment.json"
 _PACKAGES = ("torch", "timm", "numpy", "simplejpeg")
@@ -48,8 +50,15 @@ def record_environment(run: Path, step: int, found: Mapping[str, str]) -> list[s
         One line for each thing that is not as it was when the run last started; none when all is.
     """
     path = run / FILE
-    starts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    before: dict[str, str] = starts[-1]["environment"] if starts else dict(found)
+    starts: list[dict[str, Any]] = []
+    before = dict(found)
+    if path.is_file():
+        try:
+            starts = list(json.loads(path.read_text(encoding="utf-8")))
+            before = dict(starts[-1]["environment"])
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            set_aside(path, f"it is no record of an environment ({type(error).__name__})")
+            starts, before = [], dict(found)
     changes = [
         f"{name} was {before.get(name, 'absent')}, and is {found.get(name, 'absent')} now"
         for name in sorted(before.keys() | found.keys())
@@ -57,9 +66,8 @@ def record_environment(run: Path, step: int, found: Mapping[str, str]) -> list[s
     ]
     if changes or not starts:
         starts.append({"from_step": step, "environment": dict(found)})
-        temporary = path.with_name(f".{FILE}")
-        temporary.write_text(json.dumps(starts, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as aside:
+            aside.write_text(json.dumps(starts, indent=1) + "\n", encoding="utf-8")
     return changes
 
 

@@ -1,10 +1,9 @@
 """The record of a run: what happened since the last line, to the terminal, JSON lines, and TensorBoard."""
 
 import json
-import os
-import resource
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from lib.files import whole_file
 from lib.train import distributed
 
 
@@ -85,17 +85,25 @@ def _drop_lines_after(path: Path, step: int) -> None:
     """Remove log lines of steps that will be computed again, and a last line that was cut off."""
     if not path.is_file():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    *lines, _ = path.read_bytes().split(b"\n")
+    kept, damaged = [], 0
+    for line in lines:
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if record["step"] <= step:
-            kept.append(line + "\n")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+            if int(json.loads(line)["step"]) <= step:
+                kept.append(line + b"\n")
+        except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
+            damaged += 1
+    if damaged:
+        set_aside(path, f"{damaged} of its lines are damaged")
+    with whole_file(path) as aside:
+        aside.write_bytes(b"".join(kept))
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a record that cannot be read, which no run needs to go on, and say so."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    warnings.warn(f"{path} is begun anew, the old file is {aside.name}: {why}", stacklevel=2)
 
 
 class Meter:
@@ -141,6 +149,8 @@ def memory_gb(device: torch.device) -> float:
     """Return the most memory used so far, in 10^9 bytes: of tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lib.config.schema import Optimization
-from lib.train.checkpoint import write_atomically
+from lib.train.checkpoint import write_checkpoint
 from lib.train.losses import Losses
 from lib.train.objectives import AnyBatch
 
@@ -114,7 +114,7 @@ def dump_step(
         "batches": [{name: tensor.cpu() for name, tensor in batch.items()} for batch in batches],
     }
     try:
-        write_atomically(path, content)
+        write_checkpoint(path, content)
     except OSError as error:
         print(f"warning: the batch of the non-finite step could not be kept: {error}", file=sys.stderr)
         return None

@@ -13,13 +13,14 @@ from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import MixedSource, open_sources
 from lib.data.samples.training_set import TrainingSet
+from lib.files import whole_file
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 from lib.models.refine.network import build_refine_model
 from lib.models.trained import RUNS, differing_model_keys, read_trained_model
 from lib.train import distributed
-from lib.train.checkpoint import LATEST, checkpoints
+from lib.train.checkpoint import LATEST, checkpoints, is_begun
 from lib.train.environment import describe_environment, record_environment
 from lib.train.loading import leave_cores_to_loaders
 from lib.train.objectives import RefineObjective, build_objective
@@ -79,8 +80,8 @@ def open_trainer(
     else:
         trainer = _open_tracking(experiment, sources, validation, run, torch_device)
     if distributed.is_main():
-        text = yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False)
-        (run / "config.yaml").write_text(text, encoding="utf-8")
+        with whole_file(run / "config.yaml") as aside:
+            aside.write_text(yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False), encoding="utf-8")
         used = [source for source in (*data.sources, *(data.validation if validation else ())) if source.ratio > 0]
         datasets = {
             f"{source.dataset}:{source.split}": mixed.dataset
@@ -125,7 +126,7 @@ def check_start(experiment: Experiment, run: Path) -> None:
         FileNotFoundError: there are no weights to start from, and `run` has none of its own.
     """
     check_stage(experiment)
-    if experiment.train.start_from is not None and not checkpoints(run):
+    if experiment.train.start_from is not None and not is_begun(run):
         find_start(experiment.train.start_from)
 
 
@@ -140,7 +141,7 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
         ValueError: they are of another model, or the file is damaged.
     """
     start_from = experiment.train.start_from
-    if checkpoints(run):
+    if is_begun(run):
         return build_model(experiment, pretrained=False)
     if start_from is None:
         return build_model(experiment)

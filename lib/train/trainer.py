@@ -20,7 +20,7 @@ from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
 from lib.models.noise import StepNoise
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
-from lib.train.checkpoint import Progress, read_state, remove_remains, save_checkpoint
+from lib.train.checkpoint import Progress, lock_run, read_state, remove_remains, save_checkpoint
 from lib.train.distributed import Interrupted, StopSignals
 from lib.train.loading import StepSampler, advice, learning_rate_scale, open_loader, plan_batching
 from lib.train.log import Meter, RunLog, describe
@@ -64,7 +64,8 @@ class Trainer(Generic[SampleT, BatchT]):
             device: of the network.
 
         Raises:
-            ValueError: the folder holds another experiment, or a checkpoint that cannot be read.
+            ValueError: the folder holds another experiment, or a checkpoint that cannot be read, or another process
+                trains there.
         """
         train = experiment.train
         self.experiment = experiment
@@ -86,6 +87,7 @@ class Trainer(Generic[SampleT, BatchT]):
         self.optimizer = build_optimizer(self.model, train)
         self.average = WeightAverage(self.model, train.ema_decay) if train.ema_decay else None
         self.progress = Progress()
+        self._lock = lock_run(run) if distributed.is_main() else None
         self._resume()
 
         prepare_network(self.model, device, compiled=train.compile)
@@ -122,6 +124,8 @@ class Trainer(Generic[SampleT, BatchT]):
             raise
         finally:
             self.log.close()
+            if self._lock is not None:
+                self._lock.close()
 
     def _train_epoch(self, epoch: int, batches: Iterator[BatchT]) -> None:
         """Run the steps that are left of an epoch."""
@@ -277,12 +281,15 @@ class Trainer(Generic[SampleT, BatchT]):
     def _resume(self) -> None:
         state = read_state(self.run, self.experiment, self.batching.total)
         if state is not None:
-            load_model_state(self.model, state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.scaler.is_enabled():
-                self.scaler.load_state_dict(state["scaler"])
-            if self.average is not None:
-                self.average.load(state["average"])
+            load_model_state(self.model, state["model"], source=str(self.run))
+            try:
+                self.optimizer.load_state_dict(state["optimizer"])
+                if self.scaler.is_enabled():
+                    self.scaler.load_state_dict(state["scaler"])
+                if self.average is not None:
+                    self.average.load(state["average"])
+            except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+                raise ValueError(f"{self.run} holds a checkpoint that this trainer cannot continue: {error}") from error
             step = state["step"]
             self.progress = Progress(step, state.get("epochs", step // self.steps_per_epoch), state.get("left_out", 0))
         own = torch.tensor([self.progress.step, -self.progress.step], device=self.device)

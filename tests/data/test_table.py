@@ -61,3 +61,25 @@ def test_empty_and_missing_files(tmp_path: Path) -> None:
         read_table(tmp_path / "empty.txt", 4)
     with pytest.raises(FileNotFoundError, match=r"gone\.txt"):
         read_table(tmp_path / "gone.txt", 4)
+
+
+def test_plain_decimals_are_the_nearest_floats(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "boxes.txt"
+    formats = ("%d", "%.1f", "%.4f", "%.6f", "%.10f", "-%d", "-%.3f", "%.3f", "00%d", "%d.")
+    for scale in (1.0, 60.0, 3e3, 1e7):
+        words = [str(rng.choice(formats)) % value for value in rng.uniform(0, scale, 4000)]
+        words += ["0", "-0", "-0.0", ".5", "-.25", "999999999999999", "0.00000000000001", "1234567.12345678"]
+        path.write_text("".join(",".join(words[at : at + 4]) + "\n" for at in range(0, len(words), 4)))
+        expected = np.array([float(word) for word in words]).reshape(-1, 4)
+        assert read_table(path, 4).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    "line", ["1,2,3-,4", "1,2,-,4", "1,2,.,4", "1,2,1.2.3,4", "1,2,--3,4", "1,2,.-3,4", "1,2,3 4,5"]
+)
+def test_what_looks_like_a_decimal_and_is_none_names_its_row(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "boxes.txt"
+    path.write_text(f"1,2,3,4\n{line}\n5,6,7,8\n")
+    with pytest.raises(ValueError, match=r"boxes\.txt, row 2"):
+        read_table(path, 4)

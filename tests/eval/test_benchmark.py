@@ -187,7 +187,7 @@ def test_overwriting_refreshes_the_record(
     run()
     versions = {**package_versions(), "numpy": "99.1", "torch": "99.0.0"}
     monkeypatch.setattr("lib.eval.run.benchmark.package_versions", lambda: versions)
-    with pytest.raises(ValueError, match=r"release of torch .*, now 99\.0.*--overwrite"):
+    with pytest.raises(ValueError, match=r"release of torch .*, now 99\.0.*--accept-changes"):
         run()
     run(overwrite=True)
     record = read_record(folder_of(tmp_path))
@@ -209,6 +209,20 @@ def test_another_checkpoint_under_the_same_name_is_refused(
     assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() == boxes
     assert run(spec, overwrite=True) == 0
     assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() != boxes
+
+
+def test_a_tracker_that_cannot_be_built_leaves_no_folder_behind(
+    tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
+) -> None:
+    untrained = save_random_model(tmp_path / "x.pth", small_experiment(config="mmg_tiny_score"))
+    spec = TrackerSpec("mmg", checkpoint=untrained, device="cpu", benchmark="folder")
+    with pytest.raises(ValueError, match="is not trained"):
+        run(spec)
+    assert not (tmp_path / "results").exists()
+    assert run() == 0  # another tracker's results stay
+    with pytest.raises(ValueError, match="is not trained"):
+        run(spec)
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["static"]
 
 
 def test_weights_or_code_that_change_under_the_test_are_noticed(
@@ -254,6 +268,8 @@ def test_code_is_what_runs_not_what_is_said_about_it() -> None:
     plain = bare("def f(x):\n    return x + 1\n")
     assert bare('"""About."""\n\n\ndef f(x):  # comment\n    """Return more."""\n    return (x + 1)\n') == plain
     assert bare("def f(x):\n    return x + 2\n") != plain
+    assert bare("def f():\n    raise ValueError('no')\n") == bare("def f():\n    raise ValueError(f'{1}')\n")
+    assert bare("def f():\n    raise ValueError('no')\n") != bare("def f():\n    raise TypeError('no')\n")
     assert bare('class A:\n    """Empty."""\n') == bare("class A:\n    pass\n")
 
 

@@ -113,8 +113,52 @@ def test_published_numbers_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "published, not measured here" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no numbers on 'otb100'"):
         command("analyze")(["otb100", "--published"])
-    with pytest.raises(ValueError, match="name at least one result"):
-        command("analyze")(["folder"])
+
+
+def test_without_results_all_there_are_that_can_be_scored_together(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["FOLDER", "--root", str(videos), "--no-plots"]
+    with pytest.raises(FileNotFoundError, match=r"no complete results on folder in results; run tracking/test\.py"):
+        command("analyze")(where)
+    for name in ("a/one", "a/two", "b/one", "b/other"):
+        write_results(Path("results") / name / "folder", len(name))
+    Path("results/b/one/folder/left.txt").unlink()
+    Path("results/b/other/folder/left.txt").rename("results/b/other/folder/up.txt")
+    Path("results/b/other/folder/right.txt").unlink()
+    assert command("analyze")(where) == 0
+    shown = capsys.readouterr()
+    assert "scored 2 sequences of 2 results" in shown.out and "a/one" in shown.out and "a/two" in shown.out
+    assert "note: b/one lacks 1 sequences: left; left out, unless --allow-missing" in shown.err
+    assert "note: b/other lacks 2 sequences" in shown.err
+    assert command("analyze")([*where, "--allow-missing"]) == 0
+    assert "scored 1 sequences of 3 results" in capsys.readouterr().out
+    assert command("analyze")([*where, "A/One"]) == 0
+    assert "scored 2 sequences of 1 results" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "lesson"),
+    [
+        ("test", "mmg mmg_vitb lasot", "python tracking/test.py mmg lasot --config mmg_vitb"),
+        ("test", "mmg mmg_vitb", "python tracking/test.py mmg lasot --config mmg_vitb"),
+        ("test", "mmg mmg_vitb --dataset_name lasot", "the benchmark is the second word"),
+        ("test", "mmg --tracker_param=mmg_vitb lasot", "it is --config NAME"),
+        ("test", "mmg lasot --threads 4 --num_gpus 2", "--workers N"),
+        ("test", "mmg lasot got10k_val", "'got10k_val' has no place here"),
+        ("analyze", "mmg mmg_vitb lasot", "python tracking/analyze.py lasot mmg/mmg_vitb"),
+        ("analyze", "--tracker_param mmg_vitb --dataset_name lasot", "analyze.py lasot mmg/mmg_vitb"),
+    ],
+)
+def test_habits_of_other_programs_are_taught_ours(name: str, line: str, lesson: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        command(name)(line.split())
+    assert lesson in str(caught.value)
+
+
+def test_the_case_of_names_does_not_matter(videos: Path) -> None:
+    assert command("test")(["Static", "Folder", "--root", str(videos)]) == 0
+    assert [str(path) for path in Path("results").glob("*/*/*")] == ["results/static/default/folder"]
 
 
 def test_ablations_that_were_never_run_show_the_papers_tables(
@@ -173,7 +217,6 @@ def test_mistakes_are_found_before_anything_is_scored(videos: Path, options: lis
     [
         (["lasot", "--published", "--csv", "a.csv"], "--csv is about results: name at least one"),
         (["lasot", "--ablations", "--report", "r"], "--report is about results"),
-        (["lasot", "--csv", "a.csv"], "name at least one result"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(arguments: list[str], message: str) -> None:

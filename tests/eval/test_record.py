@@ -11,6 +11,7 @@ import pytest
 
 from lib.eval.record import RunRecord, claim_folder, read_record
 from lib.eval.results import FOLDER, ResultFiles, forget_replaced, set_aside
+from lib.files import PARTIAL
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 3.0, 4.0]])
 SECONDS = np.array([0.5, 0.25])
@@ -52,10 +53,7 @@ def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path: Path) -> N
         ({"settings": None}, "settings.update score, now None"),
         ({"config": "x"}, "config mmg_tiny, now x"),
         ({"tracker": "y"}, "tracker mmg, now y"),
-        ({"code": "cd" * 32}, "code efef"),
-        ({"versions": changed(torch="2.16.0+cpu")}, "release of torch 2.15, now 2.16"),
-        ({"versions": changed(opencv="4.12.0")}, "release of opencv 5.0, now 4.12"),
-        ({"versions": changed(timm="1.1.0")}, "release of timm 1.0, now 1.1"),
+        ({"code": "cd" * 32, "config": "x"}, "config mmg_tiny, now x"),
     ],
 )
 def test_results_of_another_run_are_refused_or_set_aside(tmp_path: Path, change: dict[str, Any], named: str) -> None:
@@ -72,6 +70,38 @@ def test_results_of_another_run_are_refused_or_set_aside(tmp_path: Path, change:
     assert names(tmp_path) == [FOLDER, "run.json"] and read_record(tmp_path) == other
     assert ResultFiles(tmp_path / FOLDER, "video").is_complete(2, BOXES[0])
     assert read_record(tmp_path / FOLDER) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"code": "cd" * 32}, "code efefefefefef, now cdcdcdcdcdcd"),
+        ({"versions": changed(torch="2.16.0+cpu")}, "release of torch 2.15, now 2.16"),
+        ({"versions": changed(opencv="4.12.0")}, "release of opencv 5.0, now 4.12"),
+        ({"versions": changed(timm="1.1.0")}, "release of timm 1.0, now 1.1"),
+    ],
+)
+def test_results_of_changed_code_go_on_by_the_one_flag_that_the_message_names(
+    tmp_path: Path, change: dict[str, Any], named: str
+) -> None:
+    claim_folder(tmp_path, RECORD, overwrite=False)
+    files = write(tmp_path)
+    other = dataclasses.replace(RECORD, **change)
+    with pytest.raises(ValueError) as caught:
+        claim_folder(tmp_path, other, overwrite=False)
+    assert named in str(caught.value)
+    assert [word for word in str(caught.value).split() if word.startswith("--")] == ["--accept-changes"]
+    remark = claim_folder(tmp_path, other, overwrite=False, accept_changes=True)
+    assert remark and named in remark and files.is_complete(2, BOXES[0])
+    assert read_record(tmp_path) == dataclasses.replace(other, earlier=(named,))
+    # From then on it is this run's, and says at each turn that it was not always.
+    assert claim_folder(tmp_path, other, overwrite=False) == remark
+    with pytest.raises(ValueError, match="another run"):  # but never another's
+        claim_folder(tmp_path, dataclasses.replace(other, checkpoint_sha256=None), overwrite=False, accept_changes=True)
+    # Tracked anew, all of them are of one kind again.
+    claim_folder(tmp_path, RECORD, overwrite=True)
+    record = read_record(tmp_path)
+    assert record is not None and record.code == RECORD.code and record.earlier == ()
 
 
 def test_patches_of_packages_are_remarked_on_while_earlier_results_stay(tmp_path: Path) -> None:
@@ -179,12 +209,12 @@ def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(
 
 
 def test_unfinished_files_are_swept_away_when_they_are_old(tmp_path: Path) -> None:
-    old, new = tmp_path / "video.txt.1.tmp", tmp_path / "video.txt.2.tmp"
+    old, new = tmp_path / f".video.txt.1{PARTIAL}", tmp_path / f".video.txt.2{PARTIAL}"
     for path in (old, new):
         path.write_text("1,2")
     os.utime(old, (0, 0))
     claim_folder(tmp_path, RECORD, overwrite=False)
-    assert names(tmp_path) == ["run.json", new.name]
+    assert names(tmp_path) == [new.name, "run.json"]
 
 
 @pytest.mark.parametrize("text", ["{", '{"tracker": "mmg"}', '{"videos": 1}'])

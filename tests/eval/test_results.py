@@ -70,7 +70,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     path = tmp_path / "video.txt"
     path.write_text("old\n")
     with pytest.raises(UnicodeEncodeError):
-        write_whole({path: "new\udcff"})  # a lone surrogate cannot be encoded: the write breaks off
+        write_whole(path, "new\udcff")  # a lone surrogate cannot be encoded: the write breaks off
     assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
 
 
@@ -133,3 +133,21 @@ def test_an_empty_file_is_an_error(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match="is empty"):
         read_boxes(path)
+
+
+def test_scores_lie_beside_the_boxes_and_are_no_result_of_their_own(tmp_path: Path) -> None:
+    files = ResultFiles(tmp_path, "video")
+    files.write(BOXES, SECONDS, 0, np.array([1, 0.25, 0.5]))
+    assert files.scores == tmp_path / "video_score.txt"
+    assert files.scores.read_text() == "1.000000\n0.250000\n0.500000\n"
+    assert result_names(tmp_path) == {"video"} and files.is_complete(3, BOXES[0])
+    files.write(BOXES, SECONDS, 0)  # by a tracker that gives none
+    assert not files.scores.exists()
+    with pytest.raises(ValueError, match="would share result files"):
+        check_names({"video", "video_score"})
+
+
+@pytest.mark.parametrize("name", ["../video", "a/b", "a\\b", ".hidden", "two\nlines", ""])
+def test_a_name_that_leads_elsewhere_names_no_result(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a result file"):
+        ResultFiles(tmp_path, name)

@@ -12,7 +12,7 @@ from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
 from lib.models.mmg import TrackOutput
 from lib.tracker.base import Prediction
-from lib.tracker.batch import LockstepTracker, check_memory
+from lib.tracker.batch import CudaMemory, LockstepTracker, check_memory
 from lib.tracker.classical import StaticBox
 from lib.tracker.mmg import MMGTracker, Target, TrackingModel
 from lib.tracker.template_update import TemplateUpdate
@@ -144,18 +144,17 @@ def test_a_tracker_without_a_network_is_refused() -> None:
         LockstepTracker(make_tracker(Brightness()), 0)
 
 
-class FakeMemory:
-    """Memory of `room` bytes, of which each target takes `each`; it refuses, or the process would have ended."""
+class FakeMemory(CudaMemory):
+    """Memory of `room` bytes, of which each target takes `each`."""
 
-    def __init__(self, room: int, each: int, refuses: bool) -> None:
-        self.refuses = refuses
+    def __init__(self, room: int, each: int) -> None:
+        super().__init__(torch.device("cuda"))
         self._room, self._each = room, each
         self.sizes: list[int] = []
 
     def run(self, size: int) -> None:
         self.sizes.append(size)
         if size * self._each > self._room:
-            assert self.refuses, "the system has ended the process"
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     def free(self) -> int:
@@ -166,22 +165,9 @@ class FakeMemory:
         return self.sizes[-1] * self._each
 
 
-@pytest.mark.parametrize("refuses", [True, False])
-def test_a_batch_that_does_not_fit_is_refused_with_what_is_missing_and_what_fits(refuses: bool) -> None:
-    memory = FakeMemory(room=10_000_000_000, each=700_000_000, refuses=refuses)
+def test_a_batch_that_does_not_fit_is_refused_with_what_is_missing_and_what_fits() -> None:
+    memory = FakeMemory(room=10_000_000_000, each=700_000_000)
     message = r"a batch of 16 .* needs about 11\.2 GB, and 10\.0 GB are free, 1\.2 GB too little; 12 would fit"
     with pytest.raises(ValueError, match=message):
         check_memory(memory.run, 16, memory)
     check_memory(memory.run, 12, memory)
-
-
-def test_where_memory_cannot_be_measured_nothing_is_run() -> None:
-    check_memory(lambda size: pytest.fail("run"), 1000, None)
-
-
-def test_a_lockstep_tracker_asks_for_its_memory_at_once() -> None:
-    tiny = FakeMemory(room=3, each=1, refuses=False)
-    tracker = make_tracker(Brightness())
-    tiny.taken_by = lambda work: 8  # two bytes for each of the four of the small batch
-    with pytest.raises(ValueError, match=r"; 1 would fit"):
-        LockstepTracker(tracker, 6, tiny)

@@ -1,6 +1,6 @@
 """The update rule on scripted scores, with every expected replacement worked out by hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,14 +17,11 @@ def replacements(update: TemplateUpdate, scores: Sequence[float | None]) -> dict
     """
     found = {}
     for frame, score in enumerate(scores, start=1):
-        crop = update.offer(score or 0.0, None if score is None else crop_of(frame))
+        wanted = score is not None and update.wants(score)
+        crop = update.offer(score or 0.0, np.array([frame]) if wanted else None)
         if crop is not None:
             found[frame] = int(crop[0])
     return found
-
-
-def crop_of(frame: int) -> Callable[[], np.ndarray]:
-    return lambda: np.array([frame])
 
 
 def test_the_best_score_of_each_interval_replaces_at_its_end() -> None:
@@ -72,22 +69,15 @@ def test_reset_starts_a_new_video() -> None:
 
 
 def test_no_crop_is_cut_needlessly() -> None:
-    cut: list[int] = []
-
-    def cutting(frame: int) -> Callable[[], np.ndarray]:
-        def cut_crop() -> np.ndarray:
-            cut.append(frame)
-            return np.array([frame])
-
-        return cut_crop
-
     cases: list[tuple[UpdateMode, list[int]]] = [("score", [2, 4]), ("fixed", [5]), ("none", [])]
     for mode, expected in cases:
-        cut.clear()
+        wanted = []
         update = TemplateUpdate(mode, 5, 0.5)
         for frame, score in enumerate([0.2, 0.6, 0.5, 0.8, 0.7], start=1):
-            update.offer(score, cutting(frame))
-        assert cut == expected, mode
+            if update.wants(score):
+                wanted.append(frame)
+            update.offer(score, np.array([frame]) if update.wants(score) else None)
+        assert wanted == expected, mode
 
 
 def test_an_unknown_mode_and_an_empty_interval_are_refused() -> None:

@@ -70,7 +70,6 @@ def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: p
         (["--box", "40,30,20,16", "--box", "40,30,20,16.0", "--tracker", "static"], "two --box are the same"),
         (["--box", "40,30,20,16", "--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
         (["--box", "10,10,20,20", "--tracker", "sttic"], r"did you mean 'static'"),
-        (["--box", "10,10,20,20"], "--config NAME"),
         (["--box", "10,10,20,20", "--checkpoint", "nowhere.pth"], r"nowhere\.pth"),
         (["--box", "10,10,20,20", "--tracker", "static", "--config", "mmg_tiny"], "leave out --config"),
     ],
@@ -139,7 +138,20 @@ def test_a_box_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as stop:
         demo(str(folder))
     assert stop.value.code == 2
-    assert "one of the arguments --box --select is required" in capsys.readouterr().err
+    assert "one of the arguments --box --select --first-frame --page is required" in capsys.readouterr().err
+
+
+def test_the_first_frame_is_saved_to_choose_a_box_on(folder: Path, tmp_path: Path) -> None:
+    assert demo(str(folder), "--first-frame", str(tmp_path / "first.png")) == 0
+    saved, shown = cv2.imread(str(tmp_path / "first.png")), cv2.imread(str(folder / "0.png"))
+    assert saved is not None and shown is not None
+    np.testing.assert_array_equal(saved, shown)
+
+
+def test_a_box_of_four_words_is_understood(folder: Path, tmp_path: Path) -> None:
+    words = ("--box", "40", "30", "20", "16", "--tracker", "static", "--out", str(tmp_path / "out"))
+    assert demo(*words, str(folder)) == 0
+    assert (tmp_path / "out" / "pictures_static.txt").read_text().startswith("40.0000,30.0000,20.0000,16.0000\n")
 
 
 def test_the_command_ends_with_a_line_and_a_code(tmp_path: Path) -> None:

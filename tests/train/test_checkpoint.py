@@ -1,13 +1,27 @@
 """A checkpoint that exists is complete, and what went wrong later does not touch it."""
 
+import os
+import random
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from lib.models.pretrained import read_checkpoint
-from lib.train.checkpoint import checkpoints, load_newest, remove_remains, save_checkpoint, write_atomically
+from lib.train.checkpoint import (
+    checkpoints,
+    is_begun,
+    load_newest,
+    lock_run,
+    remove_remains,
+    save_checkpoint,
+    write_checkpoint,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def state(step: int, size: int = 10) -> dict:
@@ -89,9 +103,10 @@ def test_a_process_killed_while_saving_leaves_latest_no_older_than_what_is_conti
     with pytest.raises(Killed):
         save_checkpoint(tmp_path, 2, state(2), keep=1)
     monkeypatch.undo()
+    reached = 1 if dies_at == "os.link" else 2
+    assert read_checkpoint(tmp_path / "latest.pth")["step"] == reached
     newest = load_newest(tmp_path)
-    assert newest is not None and newest["step"] == 1
-    assert read_checkpoint(tmp_path / "latest.pth")["step"] == (1 if dies_at == "os.link" else 2)
+    assert newest is not None and newest["step"] == reached
     remove_remains(tmp_path)
     save_checkpoint(tmp_path, 2, state(2), keep=1)
     assert read_checkpoint(tmp_path / "latest.pth")["step"] == 2
@@ -109,7 +124,7 @@ def test_remains_of_a_killed_save_are_removed_and_nothing_else(tmp_path):
 
 def test_a_folder_without_permission_is_reported(tmp_path):
     with pytest.raises(OSError):
-        write_atomically(tmp_path / "missing" / "latest.pth", state(1))
+        write_checkpoint(tmp_path / "missing" / "latest.pth", state(1))
 
 
 def test_a_truncated_newest_checkpoint_falls_back_with_a_warning(tmp_path):
@@ -118,9 +133,75 @@ def test_a_truncated_newest_checkpoint_falls_back_with_a_warning(tmp_path):
     newest = checkpoints(tmp_path)[0]
     newest.unlink()
     newest.write_bytes((tmp_path / "latest.pth").read_bytes()[:500])
+    (tmp_path / "latest.pth").unlink()
+    os.link(newest, tmp_path / "latest.pth")
     with pytest.warns(UserWarning, match="step_00000002.*trying the checkpoint before it"):
         found = load_newest(tmp_path)
     assert found is not None and found["step"] == 1
+
+
+def test_latest_alone_is_continued(tmp_path):
+    """A download, or numbered files that were removed to save space, must not be trained anew and replaced."""
+    save_checkpoint(tmp_path, 7, state(7), keep=1)
+    checkpoints(tmp_path)[0].unlink()
+    assert is_begun(tmp_path)
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest["step"] == 7
+
+
+def test_the_newest_is_that_of_the_highest_number(tmp_path):
+    for step in (99_999_999, 100_000_000):
+        save_checkpoint(tmp_path, step, state(step), keep=2)
+    (tmp_path / "latest.pth").unlink()
+    (tmp_path / "step_best.pth").write_bytes(b"a user's")
+    assert [path.stem for path in checkpoints(tmp_path)] == ["step_100000000", "step_99999999"]
+    newest = load_newest(tmp_path)
+    assert newest is not None and newest["step"] == 100_000_000
+    save_checkpoint(tmp_path, 100_000_001, state(100_000_001), keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_100000001.pth", "step_best.pth"]
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    whole = {"config": {"name": "a"}, "model": {f"{n}": torch.full((9,), n / 3) for n in range(5)}, "step": 5}
+    path = tmp_path / "latest.pth"
+    write_checkpoint(path, whole)
+    good, rng = path.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(200):
+        bad = bytearray(good)
+        bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bad)
+        try:
+            found = read_checkpoint(path)
+        except ValueError:
+            refused += 1
+        else:
+            assert found["step"] == 5 and found["config"] == {"name": "a"}
+            assert all(torch.equal(found["model"][name], value) for name, value in whole["model"].items())
+    assert refused > 100
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from lib.train.checkpoint import lock_run
+held = lock_run(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_run_folder_has_one_training_at_a_time(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match=f"in use: process {holder.pid} on .* trains there"):
+        lock_run(tmp_path)
+    holder.kill()  # which leaves its name in the file
+    holder.wait()
+    assert str(holder.pid) in (tmp_path / ".lock").read_text(encoding="utf-8")
+    lock_run(tmp_path).close()
 
 
 def test_only_broken_checkpoints_are_an_error_not_a_fresh_start(tmp_path):

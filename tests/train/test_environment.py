@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import numpy as np
+import pytest
 import torch
 
 from lib.data.images.frames import ArrayFrames
@@ -59,6 +60,16 @@ def test_an_environment_is_recorded_once_and_each_change_said(tmp_path):
     assert [start["from_step"] for start in starts] == [0, 20]
     assert starts[0]["environment"]["code"] == code_version()
     assert record_environment(tmp_path, 30, changed) == []
+
+
+@pytest.mark.parametrize("damaged", [b"\xff", b"[", b"{}", b"[]", b"[1]", b'[{"environment": 3}]'])
+def test_a_damaged_record_is_set_aside(tmp_path, damaged):
+    path = tmp_path / "environment.json"
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match="begun anew"):
+        assert record_environment(tmp_path, 3, {"code": "a"}) == []
+    assert json.loads(path.read_text(encoding="utf-8")) == [{"from_step": 3, "environment": {"code": "a"}}]
+    assert (tmp_path / "environment.json.damaged").read_bytes() == damaged
 
 
 def test_the_code_version_names_the_commit_and_says_when_files_differ(tmp_path, monkeypatch):

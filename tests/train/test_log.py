@@ -44,3 +44,14 @@ def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, capsys):
     assert said.count("the log of this run cannot be written, training goes on") == 1
     lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1]
+
+
+def test_a_damaged_log_is_set_aside_and_what_is_whole_stays(tmp_path):
+    """Found: a line without a step ended a resume by KeyError, and one that is no UTF-8 by UnicodeDecodeError."""
+    path = tmp_path / "log.jsonl"
+    damaged = b'{"kind": "train", "step": 1}\n{"kind": "train"}\n\xff\xfe\n[1]\n{"kind": "train", "step": 2}\n{"st'
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match="3 of its lines are damaged"):
+        RunLog(tmp_path, start_step=1, enabled=True).close()
+    assert path.read_text(encoding="utf-8") == '{"kind": "train", "step": 1}\n'
+    assert (tmp_path / "log.jsonl.damaged").read_bytes() == damaged
