@@ -34,7 +34,7 @@ class Mp4Writer:
         self._padding = height % 2, width % 2
         try:
             _append_zeros(self._partial, path)
-            self._writer = _open_writer(self._partial, height + height % 2, width + width % 2, rate)
+            self._writer = open_writer(self._partial, height + height % 2, width + width % 2, rate)
         except OSError:
             self._partial.unlink(missing_ok=True)
             raise
@@ -91,7 +91,7 @@ def _append_zeros(partial: Path, path: Path) -> None:
         raise OSError(error.errno, f"{error.strerror}; could not write", str(path)) from error
 
 
-def _open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoWriter:
+def open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoWriter:
     """Prefer H.264, which browsers play; few builds of OpenCV can write it, all can write MPEG-4."""
     level = _set_log_level(0)  # A codec that is not there would be reported as an error.
     try:

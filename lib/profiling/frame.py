@@ -25,7 +25,7 @@ from lib.tracker.mmg import TrackingModel, clip_to_frame, to_batch
 
 Mode = Literal["eager", "compiled", "graph"]
 # On GPUs the field's protocol; a CPU is slow and has no clock to settle.
-_WARM_UP = {"cpu": 5, "cuda": 500}
+WARM_UP = {"cpu": 5, "cuda": 500}
 _TIMED = {"cpu": 40, "cuda": 1000}
 _ROUNDS = 8  # of the peak and of the products alone, spread over the frames
 _FRAME = (720, 1280)
@@ -224,7 +224,7 @@ def measure_frames(
 
     formats = dict.fromkeys([torch.float32, torch.bfloat16, *(variant.dtype for variant in variants)])
     for variant in variants:
-        for _ in range(_WARM_UP[device.type]):
+        for _ in range(WARM_UP[device.type]):
             variant.time()
     peaks = {each: PeakMeter(device, each) for each in formats}
     count = frames or _TIMED[device.type]

@@ -41,10 +41,10 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_"
 Result = TypeVar("Result")
 # sqrt(width * height) in pixels, and its share of the mean: a guess at GOT-10k's mixture, in which most targets are
 # large. Not from the paper; the table shows every size.
-_SHARES = {60.0: 0.05, 100.0: 0.15, 150.0: 0.25, 200.0: 0.25, 250.0: 0.15, 300.0: 0.15}
-_NUM_VIDEOS, _NUM_CROP_FRAMES = 3, 20  # of each size; shorter videos are not drawn from
+SHARES = {60.0: 0.05, 100.0: 0.15, 150.0: 0.25, 200.0: 0.25, 250.0: 0.15, 300.0: 0.15}
+NUM_VIDEOS, _NUM_CROP_FRAMES = 3, 20  # of each size; shorter videos are not drawn from
 _NUM_MEMORY_FRAMES = 24
-_SAMPLES_PER_WORKER = 100
+SAMPLES_PER_WORKER = 100
 
 
 class TimedTrainingSet(TrainingSet):
@@ -349,13 +349,13 @@ def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | 
     if num_samples < 1:
         raise ValueError(f"{num_samples} samples: there must be at least one")
     costs = {}
-    for side in _SHARES:
+    for side in SHARES:
         with tempfile.TemporaryDirectory() as folder:
             frames, regions = Path(folder) / "frames", Path(folder) / "regions"
             if photographs is None:
-                draw_videos(frames, (side,) * _NUM_VIDEOS, _NUM_CROP_FRAMES)
+                draw_videos(frames, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES)
             else:
-                piece_videos(frames, photographs, (side,) * _NUM_VIDEOS, _NUM_CROP_FRAMES)
+                piece_videos(frames, photographs, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES)
             dataset = open_dataset("folder", "train", frames)
             reach = Reach.of(experiment.data, experiment.crop)
             cut_regions(dataset, "train", regions, reach, "folder", root=frames, progress=False)
@@ -388,7 +388,7 @@ def _describe(costs: dict[float, CropsCost]) -> str:
         "per triplet, one core        kB                  read + decode, ms        all, ms           difference",
         "target   share      frames regions ratio   frames regions ratio   frames regions ratio   grey levels",
     ]
-    shares = np.array(list(_SHARES.values()))
+    shares = np.array(list(SHARES.values()))
     rows = np.array([_row(cost) for cost in costs.values()])
     for side, share, row in zip(costs, shares, rows, strict=True):
         lines.append(f"{side:4.0f} px {100 * share:5.0f} %   " + _columns(row))
@@ -456,7 +456,7 @@ def measure_memory(root: Path, experiment: Experiment, workers: int) -> list[Wor
     """
     dataset = open_dataset("trackingnet", "train_0", root)
     samples = TrainingSet([MixedSource(dataset, 1.0)], experiment.data, experiment.crop, seed=0)
-    ids = [sample_id(0, index) for index in range(workers * _SAMPLES_PER_WORKER)]
+    ids = [sample_id(0, index) for index in range(workers * SAMPLES_PER_WORKER)]
     loader = DataLoader(_MemoryOfSamples(samples), batch_size=None, sampler=ids, num_workers=workers)
     last: dict[int, WorkerMemory] = {}
     for worker, private, resident in loader:

@@ -132,7 +132,7 @@ def measure_training(
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(train.seed)
     step = TimedStep(experiment, device)
-    next_batch = _real_batches(experiment, device, paths_file) if loader else _one_batch(experiment, device)
+    next_batch = real_batches(experiment, device, paths_file) if loader else _one_batch(experiment, device)
     # What the loader has drawn ahead while the step was being built must be used up, or nothing seems to wait.
     ahead = PREFETCHED * experiment.data.workers if loader else 0
     for _ in range(_WARM_UP[device.type] + ahead):
@@ -204,7 +204,7 @@ def _one_batch(experiment: Experiment, device: torch.device) -> Callable[[], Bat
     return lambda: batch
 
 
-def _real_batches(experiment: Experiment, device: torch.device, paths_file: Path | None) -> Callable[[], Batch]:
+def real_batches(experiment: Experiment, device: torch.device, paths_file: Path | None) -> Callable[[], Batch]:
     """Return what gives the batches of a training run's first epoch and on, in order."""
     data, size = experiment.data, experiment.train.batch_size
     training_set = TrainingSet(open_sources(data.sources, paths_file), data, experiment.crop, experiment.train.seed)

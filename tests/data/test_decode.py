@@ -221,8 +221,8 @@ def test_missing_decoders_are_named_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_library_without_partial_decoding_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     older = ctypes.util.find_library("c")  # a library that has none of the functions
-    monkeypatch.setattr(turbojpeg, "_candidates", lambda: iter(["/nowhere/libturbojpeg.so.0", older]))
-    assert turbojpeg._library.__wrapped__() is None
+    monkeypatch.setattr(turbojpeg, "candidates", lambda: iter(["/nowhere/libturbojpeg.so.0", older]))
+    assert turbojpeg.find_library.__wrapped__() is None
 
 
 def test_kept_picture_serves_several_crops_alike(decoder: str) -> None:
@@ -323,7 +323,7 @@ def training_set(dataset: OneVideo, on_bad_frame: str) -> TrainingSet:
 
 
 def test_unreadable_frame_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "_PAUSE", 0.0)
+    monkeypatch.setattr(picture, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     for path in dataset.paths[::2]:
         path.write_bytes(b"")
@@ -334,7 +334,7 @@ def test_unreadable_frame_stops_the_training(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.filterwarnings("ignore:skipped")
 def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "_PAUSE", 0.0)
+    monkeypatch.setattr(picture, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     for path in dataset.paths[::4]:
         path.unlink()
@@ -351,7 +351,7 @@ def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch
 
 
 def test_each_skipped_frame_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture, "_PAUSE", 0.0)
+    monkeypatch.setattr(picture, "PAUSE", 0.0)
     dataset = OneVideo(tmp_path)
     dataset.paths[3].unlink()
     samples = training_set(dataset, "skip")

@@ -17,7 +17,7 @@ STAGES = ["crop", "upload", "patch embedding", "blocks", "head", "back to the im
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
-    monkeypatch.setattr(peak, "_SIDES", {"cpu": (64, 128)})
+    monkeypatch.setattr(peak, "SIDES", {"cpu": (64, 128)})
 
 
 def test_stages_are_complete_and_in_order(small_experiment):
@@ -109,7 +109,7 @@ def test_what_cannot_be_measured_is_refused(small_experiment):
 @pytest.mark.gpu
 def test_a_frame_on_a_gpu_compiled_and_not(small_experiment, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(frame_cost, "_WARM_UP", {"cuda": 20})
+    monkeypatch.setattr(frame_cost, "WARM_UP", {"cuda": 20})
     eager, compiled, graph = measure_frames(
         small_experiment("track.precision=bf16"), "cuda", frames=50, modes=["eager", "compiled", "graph"]
     )

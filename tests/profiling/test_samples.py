@@ -117,8 +117,8 @@ def test_frames_to_measure_with_have_the_size_and_the_targets(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_report_on_crops_compares_frames_with_their_regions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_crops, "_SHARES", {250.0: 1.0})
-    monkeypatch.setattr(benchmark_crops, "_NUM_VIDEOS", 1)
+    monkeypatch.setattr(benchmark_crops, "SHARES", {250.0: 1.0})
+    monkeypatch.setattr(benchmark_crops, "NUM_VIDEOS", 1)
     report = benchmark_crops.profile_crops(EXPERIMENT, num_samples=3).splitlines()
     row, mean = report[2].split()[4:], report[3].split()[3:]
     assert row == mean and len(row) == 10  # of one size, the mean is that size
@@ -148,7 +148,7 @@ def test_command_cuts_a_training_set(videos: Path, tmp_path: Path, capsys: pytes
 
 def test_memory_is_measured_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("lib.profiling.samples._SAMPLES_PER_WORKER", 3)
+    monkeypatch.setattr("lib.profiling.samples.SAMPLES_PER_WORKER", 3)
     make_tree(tmp_path, 5)
     memories = measure_memory(tmp_path / "tree", EXPERIMENT, workers=2)
     assert len(memories) == 2

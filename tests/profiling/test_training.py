@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
-    monkeypatch.setattr(peak, "_SIDES", {"cpu": (64, 128)})
+    monkeypatch.setattr(peak, "SIDES", {"cpu": (64, 128)})
 
 
 @cache
@@ -124,7 +124,7 @@ def test_a_loader_s_batches_are_those_of_training(small_experiment, tmp_path):
     experiment = small_experiment()
     trainer = open_trainer(experiment, tmp_path / "run", device="cpu")
     expected = trainer._training_set.collate([trainer._training_set[sample_id(0, index)] for index in range(4, 8)])
-    next_batch = cost_module._real_batches(experiment, CPU, None)
+    next_batch = cost_module.real_batches(experiment, CPU, None)
     next_batch()
     for one, other in zip(next_batch(), expected, strict=True):
         assert torch.equal(one, other)

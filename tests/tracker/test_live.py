@@ -71,7 +71,7 @@ def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
     # OpenCV drops frames and says nothing.
-    open_writer = mp4._open_writer
+    open_writer = mp4.open_writer
 
     class Dropping:
         def __init__(self, *arguments: object) -> None:
@@ -86,7 +86,7 @@ def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         def release(self) -> None:
             self._writer.release()
 
-    monkeypatch.setattr(mp4, "_open_writer", Dropping)
+    monkeypatch.setattr(mp4, "open_writer", Dropping)
     complaint = pytest.raises(OSError, match=r"video\.mp4: 1 of its 2 frames can be read back")
     with complaint, Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
         writer.write(smooth(0, 96, 128))

@@ -16,7 +16,7 @@ from lib.data.storage.tree import TreePath
 _ATTEMPTS = 3
 _BUFFER_BYTES = 4 * 1920 * 1088  # larger pictures do without
 _MEMORY = threading.local()
-_PAUSE = 0.1  # seconds between attempts: a shared disk may recover
+PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 
 
 class UnreadableFrameError(ValueError):
@@ -98,7 +98,7 @@ def cut_picture(picture: Picture, window: CropWindow) -> np.ndarray | None:
             if attempt == _ATTEMPTS:
                 raise UnreadableFrameError(f"{error} (tried {_ATTEMPTS} times)") from error
             picture.forget()
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
         else:
             if decoded is None:
                 return None

@@ -13,8 +13,8 @@ import lmdb
 
 _DATA_FILE = "data.mdb"
 _NOTE = "packed.json"  # beside it: what was packed, and whether all of it was
-_COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
-_FIRST_MAP = 2**30  # bytes of address space; doubled when full
+COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
+FIRST_MAP = 2**30  # bytes of address space; doubled when full
 _UNWRITTEN = 16  # pages; only single ones were seen
 _MAX_KEY = 511  # bytes, a limit of LMDB
 _AFTER_SLASH = chr(ord("/") + 1)  # sorts directly after everything below a folder
@@ -143,7 +143,7 @@ class PackWriter:
         self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         self._write_note(complete=False)
-        self._environment = lmdb.open(str(database), map_size=_FIRST_MAP, lock=True, metasync=False)
+        self._environment = lmdb.open(str(database), map_size=FIRST_MAP, lock=True, metasync=False)
 
     def __enter__(self) -> "PackWriter":
         return self
@@ -199,7 +199,7 @@ class PackWriter:
             raise ValueError(f"the path {key!r} is too long for LMDB: {len(key.encode())} bytes, at most {_MAX_KEY}")
         self._pending[key.encode()] = data
         self._pending_bytes += len(data)
-        if self._pending_bytes >= _COMMIT_BYTES:
+        if self._pending_bytes >= COMMIT_BYTES:
             self.flush()
 
     def finish(self) -> None:

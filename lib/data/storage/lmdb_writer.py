@@ -15,7 +15,7 @@ from lib.data.storage.tree import ARCHIVES, PICTURES, VIDEOS
 
 _CLOCKS = 120.0  # seconds by which the clock of a file server may differ
 _PAGE = 4096  # bytes; LMDB stores a file in whole pages
-_CHECK_EVERY = 50  # of how many files one is compared in full
+CHECK_EVERY = 50  # of how many files one is compared in full
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def pack_folder(
         writer.flush()
         compared = 0
         for number, (key, file) in enumerate(tqdm(files.items(), desc="verifying", unit="file", disable=not progress)):
-            if compare_all or number % _CHECK_EVERY == 0:
+            if compare_all or number % CHECK_EVERY == 0:
                 same = writer.read(key) == (root / key).read_bytes()
                 compared += 1
             else:
