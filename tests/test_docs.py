@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lib import __version__
 from lib.config.load import load_any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,3 +129,8 @@ def check_config(namespace: argparse.Namespace) -> None:
 
 def test_the_readme_can_be_read_at_one_sitting() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_changes_and_citation_are_of_this_version() -> None:
+    assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
