@@ -274,8 +274,8 @@ def test_the_example_is_short_and_needs_three_packages() -> None:
     assert sorted(names) == ["cv2", "json", "numpy", "onnxruntime", "sys"] and "from " not in text.split('"""')[2]
 
 
-def test_the_readme_shows_the_example_as_it_is() -> None:
-    assert f"```python\n{EXAMPLE.read_text()}```" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_export_shows_the_example_as_it_is() -> None:
+    assert f"```python\n{EXAMPLE.read_text()}```" in (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 
 
 def test_a_benchmark_has_its_own_interval(exported: Export) -> None:
