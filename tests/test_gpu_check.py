@@ -89,7 +89,7 @@ def test_a_pack_is_read_by_the_data_sets_and_one_that_is_too_large_is_not_writte
     with pytest.raises(ValueError, match=r"more than --limit 0\.01 MiB"):
         pack.main([str(out), *options, "--limit", "0.01"])
     assert not list(tmp_path.glob("*.zip"))
-    limit = 0.35
+    limit = 0.2
     pack.main([str(out), *options, "--limit", str(limit)])
     assert 0.9 * limit * 2**20 < out.stat().st_size <= limit * 2**20, "photographs fill what is left"
     assert "photographs" in capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_a_pack_is_read_by_the_data_sets_and_one_that_is_too_large_is_not_writte
     assert album[0].objects_xywh.shape[0] >= 1, "its outline is there"
     for split in ("train", "val"):
         videos = FolderDataset(open_tree(packed / "videos" / split))
-        assert len(videos[0]) == 8
+        assert len(videos[0]) == FolderDataset(open_tree(data / "videos" / split))[0].visible[::3].sum() > 4
         assert np.isfinite(videos[0].boxes_xywh).all()
     assert len(FolderDataset(open_tree(packed / "excerpts"))[0]) == 24
 
@@ -111,7 +111,7 @@ def test_the_whole_check_rehearses_on_a_cpu_without_optional_packages(tmp_path):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is hidden')\n", encoding="utf-8")
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     out = tmp_path / "out"
-    command = ["bash", str(GPU / "check.sh"), str(out), "12", "--tiny", "--device", "cpu"]
+    command = ["bash", str(GPU / "check.sh"), str(out), "60", "--tiny", "--device", "cpu"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     summary = (out / "summary.md").read_text(encoding="utf-8")
     assert done.returncode == 0, summary + done.stdout + done.stderr
