@@ -133,7 +133,9 @@ class WholePixelWindow(CropWindow):
         height, width = image.shape[:2]
         pixels = np.zeros((side, side, *image.shape[2:]), image.dtype)
         first_row, first_column = max(top, 0), max(left, 0)
-        inside = image[first_row : max(min(top + side, height - 1), 0), first_column : max(min(left + side, width - 1), 0)]
+        inside = image[
+            first_row : max(min(top + side, height - 1), 0), first_column : max(min(left + side, width - 1), 0)
+        ]
         pixels[first_row - top :, first_column - left :][: inside.shape[0], : inside.shape[1]] = inside
         return cv2.resize(pixels, (self.size, self.size))
 

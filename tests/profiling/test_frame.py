@@ -9,8 +9,12 @@ from matplotlib.patches import Rectangle
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
 from lib.profiling import clock as peak
+<<<<<<< HEAD
 from lib.profiling import frame as frame_cost
 from lib.profiling.frame import WatchedFrame, count_flops, describe_frames, measure_frames
+=======
+from lib.profiling.frame import TimedFrame, describe_frames, measure_frames, record_products
+>>>>>>> refs/heads/gpu
 from lib.profiling.frame_plot import draw_frames
 from lib.profiling.report import profile_model
 
@@ -122,14 +126,3 @@ def test_what_cannot_be_measured_is_refused(small_experiment):
         measure_frames(small_experiment("track.precision=fp16"), "cpu", frames=1)
     with pytest.raises(ValueError, match="--mode graph captures a CUDA graph, and the device is cpu"):
         measure_frames(small_experiment(), "cpu", modes=["graph"])
-
-
-@pytest.mark.gpu
-def test_a_frame_on_a_gpu_compiled_and_not(small_experiment, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(frame_cost, "_WARM_UP", {"cuda": 20})
-    eager, compiled, graph = measure_frames(
-        small_experiment("track.precision=bf16"), "cuda", frames=50, modes=["eager", "compiled", "graph"]
-    )
-    assert list(graph.stages) == ["crop", "upload", "network", "back to the image"]
-    assert graph.frame.median < min(eager.frame.median, compiled.frame.median)
