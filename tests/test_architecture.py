@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "lib").rglob("*.py"))
 COMMANDS = sorted((ROOT / "tracking").glob("[!_]*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 # Each room and the rooms it may import from, besides itself. None may import profiling, which imports what it measures;
 # models and data do not know each other, and neither do train and eval.

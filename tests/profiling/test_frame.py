@@ -9,12 +9,8 @@ from matplotlib.patches import Rectangle
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
 from lib.profiling import clock as peak
-<<<<<<< HEAD
 from lib.profiling import frame as frame_cost
 from lib.profiling.frame import WatchedFrame, count_flops, describe_frames, measure_frames
-=======
-from lib.profiling.frame import TimedFrame, describe_frames, measure_frames, record_products
->>>>>>> refs/heads/gpu
 from lib.profiling.frame_plot import draw_frames
 from lib.profiling.report import profile_model
 
