@@ -1,6 +1,7 @@
 """Run a tracker on a benchmark and write its results."""
 
 import argparse
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -172,8 +173,8 @@ def _check_words(arguments: argparse.Namespace) -> None:
     for word in others:
         with suppress(FileNotFoundError):
             find_experiment(word)
-            raise ValueError(f"{word} is a config, which is an option here: "
-                             f"python tracking/test.py {arguments.tracker} {benchmark} --config {word}")  # fmt: skip
+            line = shlex.join(["python", "tracking/test.py", arguments.tracker, benchmark, "--config", word])
+            raise ValueError(f"{word} is a config, which is an option here: {line}")
     if arguments.more:
         raise ValueError(f"{arguments.more[0]!r} has no place here: name one tracker and one benchmark, and sequences "
                          "by --sequences")  # fmt: skip

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import yaml
+
 T = TypeVar("T")
 _NAME = re.compile(r"\w[\w.-]*")
 
@@ -24,6 +26,23 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+
+
+def read_yaml_mapping(path: Path) -> dict[Any, Any]:
+    """Return what a YAML file says whose top is a mapping.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text, no YAML or no mapping, or holds a date or number that there is not.
+    """
+    text = read_text(path)
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: expected a mapping, lines of `key: value`")
+    return document
 
 
 def suggest(name: str, options: Iterable[str]) -> str:

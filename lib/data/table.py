@@ -67,26 +67,29 @@ def _read_plain(data: bytes, num_columns: int) -> np.ndarray | None:
         return None
     ends = places.take(order)
     lengths = np.diff(ends, prepend=-1) - 1
-    inner = (
-        np.diff(order, prepend=-1) - 1
-    )  # signs within each number, of which the first may be a minus, the last a dot
-    minus, dot = signs.take(order - inner) == _MINUS, signs.take(order - 1) == _DOT
-    if (inner != minus.astype(np.int64) + dot).any() or (minus & (places.take(order - inner) != ends - lengths)).any():
-        return None
-    lengths -= minus
-    scale = np.ones(1)
-    if dot.any():
-        scale = _POWERS.take(np.where(dot, ends - places.take(order - 1) - 1, 0), mode="clip")
-        lengths -= dot
+    minus = scale = None
+    if len(places) > len(order):
+        inner = np.diff(order, prepend=-1) - 1  # signs in each number: the first may be a minus, the last a dot
+        minus, dot = signs.take(order - inner) == _MINUS, signs.take(order - 1) == _DOT
+        if (inner != minus.astype(np.int64) + dot).any():
+            return None
+        if (minus & (places.take(order - inner) != ends - lengths)).any():
+            return None
+        lengths -= inner
+        scale = _POWERS.take((ends - places.take(order - 1) - 1) * dot, mode="clip")
         ends = ends - np.cumsum(dot)
         text = np.frombuffer(data.translate(None, b"."), np.uint8)
-    if lengths.min() < 1 or lengths.max() > len(_POWERS) - 1:
+    longest = lengths.max()
+    if lengths.min() < 1 or longest > len(_POWERS) - 1:
         return None
     padded = np.concatenate((np.zeros(16, np.uint8), text))
     numbers = _last_digits(padded, ends + 16, np.minimum(lengths, 8))
-    if lengths.max() > 8:
+    if longest > 8:
         numbers += np.uint64(10**8) * _last_digits(padded, ends + 8, np.maximum(lengths - 8, 0))
-    return np.where(minus, -1.0, 1.0).reshape(-1, num_columns) * (numbers / scale).reshape(-1, num_columns)
+    table = numbers.astype(np.float64) if scale is None else numbers / scale
+    if minus is not None:
+        np.negative(table, out=table, where=minus)
+    return table.reshape(-1, num_columns)
 
 
 def _last_digits(text: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -5,12 +5,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lib.config.text import check_name, record_from_json
 from lib.models.mmg import TrackOutput
 from lib.tracker.build import choose_device
 from lib.tracker.mmg import MMGTracker
@@ -231,35 +232,12 @@ class TrackingRecipe:
             ValueError: the text, from the file `source`, is of another format, or no recipe.
         """
         try:
-            content = json.loads(text)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise ValueError(f"{source}: its metadata entry {KEY!r} is not what tracking/export.py writes")
-        if content.get("format") != FORMAT:
-            raise ValueError(f"{source} has format {content.get('format')!r}, and this code reads {FORMAT}: export it "
-                             "again from its checkpoint")  # fmt: skip
-        content = {"size_smoothing": 1.0, "whole_pixels": False, **content}
-        differing = content.keys() ^ {field.name for field in dataclasses.fields(cls)}
-        if differing:
-            raise ValueError(f"{source}: its metadata lack, or have besides, {', '.join(sorted(differing))}: export it "
-                             "again from its checkpoint")  # fmt: skip
-        wrong = [field.name for field in dataclasses.fields(cls) if not _is_a(content[field.name], field.type)]
-        if wrong:
-            raise ValueError(f"{source}: its metadata have no sensible {', '.join(wrong)}: export it again from its "
-                             "checkpoint")  # fmt: skip
-        return cls(**content)
-
-
-def _is_a(value: object, kind: Any) -> bool:
-    """Tell whether a value read from JSON is of a field's type."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return value in arguments
-    if isinstance(value, list):
-        return origin is list and all(_is_a(item, arguments[0]) for item in value)
-    if isinstance(value, dict):
-        return origin is dict and all(_is_a(item, arguments[1]) for item in value.values())
-    if isinstance(value, bool) or origin is not None:
-        return False
-    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+            recipe = record_from_json(cls, text)
+        except ValueError as error:
+            raise ValueError(f"{source}: its metadata entry {KEY!r} is not what tracking/export.py writes ({error}): "
+                             "export it again from its checkpoint") from error  # fmt: skip
+        if recipe.format != FORMAT:
+            raise ValueError(f"{source} has format {recipe.format!r}, and this code reads {FORMAT}: export it again "
+                             "from its checkpoint")  # fmt: skip
+        check_name(recipe.config, source)
+        return recipe

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from lib.config.load import experiment_to_dict, flatten, load
+from lib.config.text import read_yaml_mapping
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.benchmarks import BENCHMARKS, Benchmark
@@ -25,7 +26,7 @@ from lib.eval.report.ablations import (
 )
 from lib.eval.results import ResultFiles
 from lib.eval.score.ablations import Ablations, summarize_ablations
-from lib.eval.score.published import MARK, PAPER, read_document
+from lib.eval.score.published import MARK, PAPER
 from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
 from lib.eval.score.seeds import Spread, average_runs, config_of, group_runs
 
@@ -35,7 +36,7 @@ PERFECT, THIRD, LOST = 40 / 42, 27 / 42, 20 / 42
 
 
 def test_every_ablation_row_is_an_experiment_and_the_whole_method_is_the_base() -> None:
-    document = read_document(PAPER)
+    document = read_yaml_mapping(PAPER)
     for family in document["families"]:
         base = flatten(experiment_to_dict(load(family["base"])))
         for table in document["ablations"]:

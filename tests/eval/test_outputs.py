@@ -16,7 +16,7 @@ from lib.eval.benchmarks import Benchmark
 from lib.eval.report.files import to_csv, to_latex
 from lib.eval.report.outputs import Outputs, write_outputs
 from lib.eval.report.plots import draw_comparison, draw_radar, draw_speed
-from lib.eval.report.table import escape
+from lib.eval.report.table import Table, escape
 from lib.eval.report.tables import (
     describe_with_names,
     format_attributes,
@@ -325,3 +325,14 @@ def test_comparison_plot_leaves_out_ties() -> None:
     assert "99 sequences on which both are equal" in figure.get_suptitle()
     figure = draw_comparison(compare(analysis(first, dataclasses.replace(first, name="z")), "x", "z"), "Toys")
     assert not figure.axes[0].patches and "equal on every sequence" in figure.axes[0].texts[0].get_text()
+
+
+def test_no_name_is_a_command_in_a_table() -> None:
+    names = ["=HYPERLINK(1)", "+1", "-1+2", "@SUM(A1)", "two\nlines", "\x1b[2Jred"]
+    table = Table(("name", "AUC"), {"": [(name, math.nan) for name in names], "a\nmark": [("-", -0.5)]})
+    cells = [row[0] for row in csv.reader(io.StringIO(table.csv()))]
+    assert cells == ["name", *(f"'{name}" for name in names[:4]), *names[4:], "'-"]
+    assert table.csv().splitlines()[-1] == "'-,-0.5"  # a number stays one
+    assert len(table.lines()) == len(names) + 4 and "\x1b" not in "".join(table.lines())
+    latex = table.latex("a\ncaption", "tab:a\nb")
+    assert latex.count("\n") == 14 + len(names) and r"two lines & nan \\" in latex

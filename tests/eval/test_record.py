@@ -217,7 +217,14 @@ def test_unfinished_files_are_swept_away_when_they_are_old(tmp_path: Path) -> No
     assert names(tmp_path) == [new.name, "run.json"]
 
 
-@pytest.mark.parametrize("text", ["{", '{"tracker": "mmg"}', '{"videos": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"tracker": "mmg"}', '{"videos": 1}', "[" * 100_000]
+    + [
+        json.dumps({**dataclasses.asdict(RECORD), **change})
+        for change in ({"batch": "2"}, {"videos": {"a": 1}}, {"x": 0})
+    ],
+)
 def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"run\.json: .*; tracking/test\.py --overwrite .*remove this file"):

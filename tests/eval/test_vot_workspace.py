@@ -239,6 +239,11 @@ def test_names_that_the_toolkit_would_pass_over_are_refused(name: str) -> None:
         VotEntry(name, ("run",))
 
 
+def test_a_path_cannot_write_a_section_of_its_own() -> None:
+    with pytest.raises(ValueError, match="cannot stand in the toolkit's list of trackers"):
+        VotEntry("a", ("run", "--checkpoint", "x\n[b]\ncommand = y"))
+
+
 def test_the_command_adds_trackers_to_what_is_there(
     tmp_path: Path, prepare: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -357,7 +357,7 @@ def test_an_onnx_file_of_another_model_is_refused(exported: Export, tmp_path: Pa
     with pytest.raises(ValueError, match="has format 2, and this code reads 1: export it again"):
         OnnxNetwork(path)
     with_entry(exported, path, colour="red")
-    with pytest.raises(ValueError, match="lack, or have besides, colour"):
+    with pytest.raises(ValueError, match="lacks, or has besides, colour"):
         OnnxNetwork(path)
     for name, value in (
         ("update_interval", "soon"),
@@ -366,7 +366,11 @@ def test_an_onnx_file_of_another_model_is_refused(exported: Export, tmp_path: Pa
         ("pixel_mean", [True]),
     ):
         with_entry(exported, path, **{name: value})
-        with pytest.raises(ValueError, match=f"have no sensible {name}: export it again"):
+        with pytest.raises(ValueError, match=f"no sensible {name}.*: export it again"):
+            OnnxNetwork(path)
+    for name in ("/etc/cron.d", "../..", "two\nlines", ".hidden", "a b"):  # it names the folder of the results
+        with_entry(exported, path, config=name)
+        with pytest.raises(ValueError, match="cannot be a name"):
             OnnxNetwork(path)
     with pytest.raises(ValueError, match="'mmg' is not what"):
         TrackingRecipe.from_json("[", "f.onnx")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lib.config.load import experiment_to_dict, flatten, load
+from lib.config.text import read_yaml_mapping
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import Benchmark, find_benchmark
 from lib.eval.score.analysis import Analysis, Result, analyze
 from lib.eval.score.bootstrap import Interval, ao_interval, auc_interval
 from lib.eval.score.metrics import Protocol
-from lib.eval.score.published import MARK, PAPER, read_document
+from lib.eval.score.published import MARK, PAPER
 from lib.eval.score.scores import BenchmarkScores
 from lib.eval.score.seeds import Spread, average_runs, group_runs
 
@@ -112,7 +113,7 @@ def summarize_ablations(
         A summary for each family and benchmark with results; when nothing was found on the benchmark that was asked
         for, one without any measurement for it, first.
     """
-    document = read_document(PAPER)
+    document = read_yaml_mapping(PAPER)
     families = document["families"]
     summaries: list[Ablations] = []
     for family in families:
@@ -142,7 +143,7 @@ def summarize_ablations(
 
 def published_source() -> str:
     """Return the line that stands over the paper's columns wherever they are shown."""
-    return f"LaSOT and GOT-10k columns: {MARK}: {read_document(PAPER)['source']}"
+    return f"LaSOT and GOT-10k columns: {MARK}: {read_yaml_mapping(PAPER)['source']}"
 
 
 def how_to_run(summary: Ablations) -> str:

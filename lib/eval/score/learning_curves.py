@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
-from lib.config.text import suggest
+from lib.config.text import is_a, read_text, read_yaml_mapping, suggest
 from lib.eval.score.seeds import Spread, group_runs
 
 Axis = Literal["samples", "step"]
@@ -100,18 +98,20 @@ def _place(record: dict[str, Any], axis: Axis, samples_per_step: float) -> float
 
 
 def _read_records(log: Path) -> list[dict[str, Any]]:
-    lines = log.read_text(encoding="utf-8").split("\n")
+    lines = read_text(log).split("\n")
     records = []
     for row, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if row == len(lines):  # a run in progress is writing it
                 break
             raise ValueError(f"{log}, row {row}: not JSON: {line[:80]!r}") from error
-        if not isinstance(record, dict) or not {"kind", "step", "epoch"} <= record.keys():
+        if not isinstance(record, dict) or not all(
+            is_a(record.get(key), kind) for key, kind in (("kind", str), ("step", int), ("epoch", int))
+        ):
             raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {line[:80]!r}")
         records.append(record)
     return records
@@ -131,11 +131,11 @@ def _samples_per_step(log: Path) -> float:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, which says how many samples an epoch has: {cure}")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        samples_per_epoch, batch_size = config["data"]["samples_per_epoch"], config["train"]["batch_size"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        config = read_yaml_mapping(path)
+        samples_per_epoch, batch_size = int(config["data"]["samples_per_epoch"]), int(config["train"]["batch_size"])
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not say how many samples an epoch has: {cure}") from error
-    first_epoch = [record["step"] for record in records if record["epoch"] == 1]
+    first_epoch = [record["step"] for record in records if record["epoch"] == 1 and record["step"] > 0]
     if any(record["epoch"] > 1 or record["kind"] == "validation" for record in records) and first_epoch:
         return samples_per_epoch / max(first_epoch)
     return batch_size  # within its first epoch; of several processes each takes as many

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lib.config.text import read_text, suggest
+from lib.config.text import read_yaml_mapping, suggest
 from lib.eval.score.scores import MEASURES
 
 PAPER = Path(__file__).with_name("published") / "mmg_paper.yaml"
@@ -84,7 +82,7 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
         FileNotFoundError: no such file.
         ValueError: the file has another layout, or says nothing about the benchmark.
     """
-    document = read_document(path)
+    document = read_yaml_mapping(path)
     source = document.get("source")
     entries = document.get("tables")
     if not isinstance(source, str) or not isinstance(entries, list):
@@ -100,17 +98,6 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
             f"{path} has no numbers on {benchmark!r}{suggest(benchmark, known)}; it has: {', '.join(known)}"
         )
     return found
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top is a mapping."""
-    try:
-        document = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{path}: {_LAYOUT}")
-    return document
 
 
 def _table(entry: Any, source: str, speeds: dict[str, Any], path: Path) -> PublishedTable:

@@ -1,15 +1,16 @@
 """What `vot analysis` found in a workspace, beside the numbers that others published: as text and as plots."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 
+from lib.config.text import check_name, read_yaml_mapping
 from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write_head
 from lib.eval.report.table import Table
 from lib.eval.score.published import PublishedTable
@@ -87,22 +88,23 @@ def read_vot_analysis(workspace: Path) -> VotAnalysis:
         raise ValueError(f"{config_file} is no config of a workspace of the VOT toolkit")
     files = sorted((workspace / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
     if not files:
-        raise FileNotFoundError(f"{workspace} was not analysed yet: vot evaluate --workspace {workspace} TRACKER, then "
-                                f"vot analysis --workspace {workspace} --format json")  # fmt: skip
+        quoted = shlex.quote(str(workspace))
+        raise FileNotFoundError(f"{workspace} was not analysed yet: vot evaluate --workspace {quoted} TRACKER, then "
+                                f"vot analysis --workspace {quoted} --format json")  # fmt: skip
     try:
         document = json.loads(files[-1].read_text(encoding="utf-8"))
         trackers = list(document["trackers"])
         experiments = tuple(
-            _read_experiment(name, entry, trackers)
+            _read_experiment(check_name(name, str(files[-1])), entry, trackers)
             for name, entry in document["results"].items()
             if _EAO in _types(entry)
         )
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{files[-1]} is not an analysis of the VOT toolkit 0.7.4: {error!r}") from error
     if not experiments:
         raise ValueError(f"{files[-1]} has no experiment with an expected average overlap")
     local = workspace / stack
-    title = yaml.safe_load(local.read_text(encoding="utf-8")).get("title", stack) if local.is_file() else stack
+    title = read_yaml_mapping(local).get("title", stack) if local.is_file() else stack
     return VotAnalysis(files[-1], str(title), stack == VOT2020, experiments)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 from tqdm import tqdm
 
+from lib.config.text import read_yaml_mapping
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.sequence import Sequence
 from lib.eval.results import write_whole
@@ -77,10 +77,10 @@ def is_workspace(folder: Path) -> bool:
 def read_workspace_stack(folder: Path) -> str | None:
     """Return the stack that the `config.yaml` of a folder names; None when it is not a workspace's."""
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        config = read_yaml_mapping(folder / "config.yaml")
+    except ValueError:
         return None
-    if not isinstance(config, dict) or not {"stack", "registry"} <= config.keys():
+    if not {"stack", "registry"} <= config.keys():
         return None
     return str(config["stack"])
 
