@@ -21,7 +21,7 @@ SHORT := --set data.samples_per_epoch=1280 --set data.validation_samples=128 --s
 FIRST := --run runs/demo --set train.epochs=4 --set data.curriculum_epochs=2 --set train.warmup_epochs=0.5
 SECOND := --run runs/demo_score --set train.epochs=1 --set train.start_from=runs/demo/latest.pth --set train.warmup_epochs=0
 
-.PHONY: demo demo-shipped demo-train demo-compare test format clean classical
+.PHONY: demo demo-shipped demo-train demo-compare test fuzz format clean classical
 
 demo: $(READY)
 	$(MAKE) --no-print-directory demo-shipped
@@ -71,6 +71,10 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/pytest
+
+# Damaged and hostile files of every kind, each read in a child process with limits; SEED=2 makes others.
+fuzz: $(READY)
+	PYTHONPATH=. $(BIN)/python tests/fuzz/test_fuzz.py $(or $(COUNT),50000) $(or $(SEED),1)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -38,7 +38,7 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
         raise FileNotFoundError(f"the paths file {file} does not exist; copy experiments/paths.example.yaml to it")
     try:
         paths = yaml.safe_load(read_text(file)) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, KeyError, ValueError, OverflowError, RecursionError) as error:  # of odd tags, too
         raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(paths, dict):
         raise ValueError(f"{file}: write one `dataset: folder` a line, got {paths!r}")
@@ -55,4 +55,7 @@ def _expand(folder: str, place: str) -> Path:
     expanded = os.path.expandvars(folder)
     if "$" in expanded:
         raise ValueError(f"{place}: the folder {folder!r} names an environment variable that is not set")
-    return Path(expanded).expanduser()
+    try:
+        return Path(expanded).expanduser()
+    except RuntimeError:  # of a user without a home, or unknown
+        raise ValueError(f"{place}: there is no home folder for {folder!r}; write it out") from None

@@ -54,7 +54,7 @@ def _read_plain(data: bytes, num_columns: int) -> np.ndarray | None:
     """Read rows of decimals such as -12.5, each ended by a comma, a tab or the line's end; None for anything else.
 
     A decimal of up to 15 digits is a whole number over a power of ten. Both are exact as float64, so that their
-    quotient is rounded as any correct reader rounds it. All numbers are computed at once, in a fraction of numpy's time.
+    quotient is rounded as any correct reader rounds it. All are computed at once, in a fraction of numpy's time.
     """
     text = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(text - _ZERO > 9)  # of all that is no digit

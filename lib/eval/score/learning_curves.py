@@ -100,14 +100,14 @@ def _place(record: dict[str, Any], axis: Axis, samples_per_step: float) -> float
 
 
 def _read_records(log: Path) -> list[dict[str, Any]]:
-    lines = log.read_text(encoding="utf-8").split("\n")
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     records = []
     for row, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if row == len(lines):  # a run in progress is writing it
                 break
             raise ValueError(f"{log}, row {row}: not JSON: {line[:80]!r}") from error
