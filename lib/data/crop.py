@@ -115,7 +115,7 @@ def sample_rectangle(image: np.ndarray, left: float, top: float, width: float, h
     """Sample a rectangle of an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3]); black outside.
 
     OpenCV 5 interpolates exactly, but for rounding. Before, it rounds places to 1/32 pixel: of noise, pixels are up to
-    7 grey levels off and .8 on average (.5 and .23 on 5). Exact interpolation by other means would not be worth its time.
+    7 grey levels off and .8 on average (.5 and .23 on 5). To interpolate exactly by other means costs more than a crop.
     """
     scale_x, scale_y = width / size, height / size
     # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
