@@ -354,3 +354,14 @@ def test_a_killed_loader_process_names_the_databases(tree: TreePath) -> None:
     loader = open_loader(KilledByDamage(tree / "a" / "2.txt"), [[0]], 1, torch.device("cpu"))
     with pytest.raises(OSError, match=r"may have been reading a damaged LMDB, so check .*lmdb with prepare\.py check"):
         list(loader)
+
+
+def test_a_file_cut_off_within_its_first_pages_is_not_opened(tree: TreePath, tmp_path: Path) -> None:
+    """To open it would kill this process, as a bus error."""
+    shutil.copytree(tmp_path / "lmdb", tmp_path / "cut")
+    for length in (0, 50, 4096, 5000):
+        os.truncate(tmp_path / "cut" / "data.mdb", length)
+        with pytest.raises(ValueError, match=rf"cut/data\.mdb is cut off: it has {length:,} bytes"):
+            (open_tree(tmp_path / "cut") / "ab").read_bytes()
+        (report,) = check([Selection("folder", root=tmp_path / "cut")])
+        assert report.broken and "cut off" in report.absent

@@ -111,7 +111,8 @@ def _read_records(log: Path) -> list[dict[str, Any]]:
             if row == len(lines):  # a run in progress is writing it
                 break
             raise ValueError(f"{log}, row {row}: not JSON: {line[:80]!r}") from error
-        if not isinstance(record, dict) or not {"kind", "step", "epoch"} <= record.keys():
+        places = ("step", "epoch", *({"samples"} & record.keys())) if isinstance(record, dict) else ()
+        if not places or "kind" not in record or not all(_is_number(record.get(place)) for place in places):
             raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {line[:80]!r}")
         records.append(record)
     return records
