@@ -80,6 +80,7 @@ setup(
         "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0", TURBOJPEG, VIDEO, *ONNX],
         "turbojpeg": [TURBOJPEG],
         "onnx": ONNX,
+        "wandb": ["wandb>=0.17"],
         # To test the report page; Chromium and its driver come from the system.
         "browser": ["selenium>=4.20"],
         # One of these: with windows, without, or with the contributed modules, CSRT and KCF. `make classical` changes

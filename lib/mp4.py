@@ -67,6 +67,7 @@ class Mp4Writer:
 
 
 def _open_video(path: Path, height: int, width: int, rate: float) -> "_H264 | _Mpeg4":
+    path.write_bytes(b"")  # says why where that cannot be done; PyAV would at the first frame, OpenCV never
     try:
         import av
     except ImportError:
@@ -104,7 +105,6 @@ class _Mpeg4:
     def __init__(self, path: Path, height: int, width: int, rate: float) -> None:
         self._path = path
         self._written = 0
-        path.write_bytes(b"")  # says why where that cannot be done; OpenCV would not
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
         if not self._writer.isOpened():
             raise OSError(f"this build of OpenCV writes no mp4 of {width} x {height} pixels")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 import cv2
@@ -21,6 +21,7 @@ PAGE = Path(__file__).with_name("page.html")
 KINDS = (".mp4", ".mov", ".avi", ".mkv", ".webm")  # of videos that may be uploaded
 LARGEST = 1 << 30  # bytes of an upload
 _MOST_BOXES = 16
+_BLOCK = 1 << 20  # bytes that are read at once
 
 
 class RequestError(Exception):
@@ -45,6 +46,7 @@ class Studio:
         self._lock = threading.Lock()
         self._uploads = tempfile.TemporaryDirectory()
         self._running = False
+        self._received = 0
         self.open(video, video.stem)
 
     def open(self, video: Path, name: str) -> None:
@@ -59,18 +61,22 @@ class Studio:
             self._files: dict[str, Path] = {}
             self._done, self._error = 0, ""
 
-    def receive(self, name: str, content: bytes) -> None:
+    def receive(self, name: str, content: BinaryIO, length: int) -> None:
         """Open an uploaded video. Its name is a label alone: the file is called otherwise."""
         suffix = Path(name).suffix.lower()
         if suffix not in KINDS:
             raise RequestError(f"a video's name ends in {', '.join(KINDS)}")
-        file = Path(self._uploads.name) / f"upload{suffix}"
-        if self._running:
-            raise RequestError("wait until the run is over")
-        file.write_bytes(content)
+        self._received += 1
+        file = Path(self._uploads.name) / f"{self._received}{suffix}"
+        with file.open("wb") as copy:
+            while length > 0 and (block := content.read(min(length, _BLOCK))):
+                length -= copy.write(block)
         try:
             self.open(file, re.sub(r"[^\w-]+", "_", Path(name).stem)[:60] or "upload")
-        except ValueError as error:
+        except (ValueError, RequestError) as error:
+            file.unlink()
+            if isinstance(error, RequestError):
+                raise
             raise RequestError(f"{Path(name).name} is no video that can be decoded") from error
 
     def start(self, boxes: object) -> None:
@@ -147,13 +153,11 @@ def _handler(studio: Studio, loopback: bool) -> type[BaseHTTPRequestHandler]:
         def _post(self) -> tuple[bytes, str]:
             length = self.headers.get("Content-Length", "")
             if not length.isdecimal() or int(length) > LARGEST:
-                self.close_connection = True
                 raise RequestError(f"an upload has at most {LARGEST >> 20} MB")
-            content = self.rfile.read(int(length))
             if self.path == "/start":
-                studio.start(json.loads(content))
+                studio.start(json.loads(self.rfile.read(min(int(length), _BLOCK))))
             elif self.path == "/upload":
-                studio.receive(unquote(self.headers.get("X-Name", "")), content)
+                studio.receive(unquote(self.headers.get("X-Name", "")), self.rfile, int(length))
             else:
                 raise RequestError(f"there is no {self.path}")
             return b"{}", "application/json"

@@ -1,5 +1,6 @@
-"""What all tests share: one thread, and experiments small enough to train in a second."""
+"""What all tests share: one thread, experiments small enough to train in a second, and the device of `gpu` tests."""
 
+import os
 from collections.abc import Callable, Iterable
 
 import cv2
@@ -39,5 +40,29 @@ def small_experiment() -> Callable[..., Experiment]:
 
     def build(*settings: str, config: str = "mmg_tiny") -> Experiment:
         return load(config, (*SMALL, *settings))
+
+    return build
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """Return where `gpu` tests run: MMG_TEST_DEVICE=cpu tries their bodies at toy size on a CPU."""
+    return torch.device(os.environ.get("MMG_TEST_DEVICE", "cuda"))
+
+
+@pytest.fixture
+def only_cuda(device: torch.device, request: pytest.FixtureRequest) -> None:
+    """Skip a test that needs what a CPU has nothing like, which its docstring names."""
+    if device.type != "cuda":
+        pytest.skip(f"needs {request.function.__doc__.rstrip('.')}")
+
+
+@pytest.fixture
+def gpu_experiment(device: torch.device, small_experiment: Callable[..., Experiment]) -> Callable[..., Experiment]:
+    """Return a function that loads `mmg_vitb` with random weights: at its own size on a GPU, at toy size on a CPU."""
+
+    def build(*settings: str) -> Experiment:
+        usual = ("model.encoder.pretrained=null", "train.precision=fp32", "model.encoder.drop_path=0")
+        return load("mmg_vitb", (*usual, *settings)) if device.type == "cuda" else small_experiment(*usual, *settings)
 
     return build

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "lib").rglob("*.py"))
 COMMANDS = sorted((ROOT / "tracking").glob("[!_]*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 # Each room and the rooms it may import from, besides itself. None may import profiling, which imports what it measures;
 # models and data do not know each other, and neither do train and eval.
@@ -29,7 +30,7 @@ READERS = {"lib.eval.score", "lib.eval.report"}
 RUNNERS = ("torch", "timm", "lib.models", "lib.tracker", "lib.eval.run", "lib.eval.vot")
 # Inside lib.models, only these meet the config.
 CONFIG_IN_MODELS = {"build.py", "trained.py", "network.py"}
-OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools"}
+OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools", "wandb"}
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -128,3 +129,38 @@ def test_forbidden_names_and_calls(path):
             if owner == "torch":
                 assert "weights_only" in keywords, f"{path}:{node.lineno}: torch.load without weights_only"
             assert owner not in {"pickle", "yaml"}, f"{path}:{node.lineno}: {owner}.load can run code"
+
+
+def module_names(tree: ast.AST) -> dict[str, str]:
+    """Return, by what a file calls them, the modules of this project that it imports."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    places = {name: ROOT.joinpath(*module.split(".")) for name, module in names.items()}
+    return {name: names[name] for name, at in places.items() if at.is_dir() or at.with_suffix(".py").is_file()}
+
+
+def is_private(name: object) -> bool:
+    return str(name).startswith("_") and not str(name).startswith("__")
+
+
+@pytest.mark.parametrize("path", FILES + COMMANDS + TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_private_names_stay_in_their_file(path):
+    """None is imported, and none of a module is read or, by monkeypatch, set."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = module_names(tree)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"lib", "conftest"}:
+            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names if is_private(alias.name)]
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            found += [(node.lineno, f"{modules[node.value.id]}.{node.attr}")] if is_private(node.attr) else []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            target = [arg.value if isinstance(arg, ast.Constant) else ast.unparse(arg) for arg in node.args[:2]]
+            module, _, name = ".".join(map(str, target)).rpartition(".")
+            if is_private(name) and (module in modules or module.startswith("lib.")):
+                found.append((node.lineno, f"{module}.{name}"))
+    assert not found, f"{path}: private names of other files: {found}"

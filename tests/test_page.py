@@ -1,6 +1,7 @@
 """The page to try a tracker: what it takes and refuses, and a box drawn in a real browser."""
 
 import http.client
+import io
 import json
 import shutil
 import threading
@@ -127,7 +128,10 @@ def test_one_run_at_a_time(video: Path, tmp_path: Path) -> None:
 
     studio = Studio(video, build, tmp_path / "out", "static")
     studio.start([[1, 2, 30, 16]])
-    for refused in (lambda: studio.start([[1, 2, 30, 16]]), lambda: studio.receive("a.mp4", video.read_bytes())):
+    for refused in (
+        lambda: studio.start([[1, 2, 30, 16]]),
+        lambda: studio.receive("a.mp4", io.BytesIO(video.read_bytes()), 10**6),
+    ):
         with pytest.raises(RequestError, match="wait until"):
             refused()
     may_go_on.set()

@@ -23,11 +23,11 @@ from lib.eval.score.trackingnet import score_as_server
 
 _PICTURES = 8
 _HABITS = {
-    "--tracker_name": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
-    "--tracker_param": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
-    "--script": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
-    "--dataset_name": "the benchmark is the first word: analyze.py lasot mmg/mmg_vitb",
-    "--dataset": "the benchmark is the first word: analyze.py lasot mmg/mmg_vitb",
+    "tracker_name": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
+    "tracker_param": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
+    "script": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
+    "dataset_name": "the benchmark is the first word: analyze.py lasot mmg/mmg_vitb",
+    "dataset": "the benchmark is the first word: analyze.py lasot mmg/mmg_vitb",
 }
 _EXAMPLES = """examples:
   python tracking/analyze.py lasot                     every result on LaSOT that lies in the results folder

@@ -66,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
     )
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", default=[], metavar="FILE", help="ONNX files of vit (one) or nano (two)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
@@ -79,7 +82,14 @@ def main(argv: list[str] | None = None) -> int:
     boxes_xywh = [parse_box(text) for text in arguments.box or []]
     if len({tuple(box_xywh) for box_xywh in boxes_xywh}) < len(boxes_xywh):
         raise ValueError("two --box are the same: each has to be another target")
-    spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx)
+    spec = TrackerSpec(
+        arguments.tracker,
+        arguments.config,
+        arguments.checkpoint,
+        arguments.device,
+        onnx=arguments.onnx,
+        weights=tuple(arguments.weights),
+    )
     if arguments.page:
         return _serve(arguments, spec.with_weights())
     frames, rate = open_any(arguments.video)

@@ -8,6 +8,8 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
+from lib.config.cli import count, count_or_0, refuse_options, run
+
 EPILOG = """examples:
   python tracking/measure.py model --config mmg_vitb            parameters, operations, a frame's time stage by stage
   python tracking/measure.py model --config mmg_vitb --no-speed    parameters by part and operations alone
@@ -25,7 +27,6 @@ EPILOG = """examples:
   python tracking/measure.py data --dataset got10k:train --config mmg_vitb --workers 8
   python tracking/measure.py data --photographs DIR             the same, from frames pieced together from photographs
   python tracking/measure.py data --crops                       frames against the cache of `prepare.py crops`, by size
-  python tracking/measure.py data --memory 30000 --workers 8    opening so many sequences, and memory of the loaders
 
 Compare figures of one run with each other; machines differ, and one machine differs from hour to hour."""
 
@@ -34,7 +35,6 @@ _OPTIONS = {
     "model --no-speed": {"config", "overrides", "speed", "json"},
     "train --memory": {"config", "overrides", "batch_size", "precision", "device", "memory", "json"},
     "train without --loader": {"config", "overrides", "batch_size", "precision", "device", "steps", "json"},
-    "data --memory": {"config", "memory", "workers"},
     "data --crops": {"config", "crops", "samples", "photographs"},
     "data --dataset": {"config", "dataset", "root", "samples", "workers"},
     "data without --dataset": {"config", "samples", "workers", "photographs", "quality"},
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         "--mode", choices=["eager", "compiled", "graph"], nargs="+",
         help="instead of track.compile; several of both are timed in turn, each with each",
     )  # fmt: skip
-    model.add_argument("--frames", type=int, metavar="N", help="frames to time (default: 1000 on a GPU, 40 on a CPU)")
+    model.add_argument("--frames", type=count, metavar="N", help="default: 1000 or on a CPU 40, or a minute's")
     model.add_argument("--baseline", metavar="NAME", help="a config whose plain float32 network is timed in turn")
     model.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     model.add_argument("--plot", type=Path, metavar="FILE", help="also draw a frame's stages beside the limit there")
@@ -75,45 +75,44 @@ def main(argv: list[str]) -> int:
         "--precision", choices=["fp32", "bf16", "fp16", "auto"], default="auto", help="default: auto"
     )
     agreement.add_argument("--compile", action="store_true", help="as track.compile does")
-    agreement.add_argument("--frames", type=int, default=20, metavar="N", help="of each video (default: 20)")
+    agreement.add_argument("--frames", type=count, default=20, metavar="N", help="of each video (default: 20)")
     track = commands.add_parser("track", help="where the time goes while a video is tracked; batches of videos")
     track.add_argument("video", type=Path, nargs="?", metavar="VIDEO_OR_FOLDER", help="default: drawn 1280 x 720 JPEG")
     track.add_argument("--config", help="name or path of an experiment")
     track.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights (default: random ones of --config)")
     track.add_argument("--box", metavar="X,Y,W,H", help="the target on the first frame of VIDEO")
-    track.add_argument("--batch", type=int, nargs="+", default=[1], metavar="N", help="copies at once (default: 1)")
-    track.add_argument("--frames", type=int, metavar="N", help="of the video (default: all; of a drawn one 60)")
-    track.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of the tracker (default: 1)")
+    track.add_argument("--batch", type=count, nargs="+", default=[1], metavar="N", help="copies at once (default: 1)")
+    track.add_argument("--frames", type=count, metavar="N", help="of the video (default: all; of a drawn one 60)")
+    track.add_argument("--threads", type=count, default=1, metavar="N", help="CPU threads of the tracker (default: 1)")
     track.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     track.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     train = commands.add_parser("train", help="time, operations and memory of a training step")
     train.add_argument("--config", required=True, help="name or path of an experiment")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    train.add_argument("--batch-size", type=int, metavar="N", help="instead of the config's train.batch_size")
+    train.add_argument("--batch-size", type=count, metavar="N", help="instead of the config's train.batch_size")
     train.add_argument("--precision", choices=["fp32", "bf16", "fp16", "auto"], help="instead of train.precision")
-    train.add_argument("--steps", type=int, default=30, metavar="N", help="steps to time (default: 30)")
+    train.add_argument("--steps", type=count, default=30, metavar="N", help="steps to time (default: 30)")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     train.add_argument("--loader", action="store_true", help="draw real samples instead of one synthetic batch")
     train.add_argument("--paths", type=Path, metavar="FILE", help="where data sets lie, with --loader")
     train.add_argument("--memory", action="store_true", help="instead: a table of what takes memory; measured on CUDA")
     train.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     analysis = commands.add_parser("analysis", help="time and memory of scoring results on a benchmark of LaSOT's size")
-    analysis.add_argument("--results", type=int, default=4, metavar="N", help="trackers scored (default: 4)")
-    data = commands.add_parser("data", help="time, bytes and memory of training samples")
+    analysis.add_argument("--results", type=count, default=4, metavar="N", help="trackers scored (default: 4)")
+    data = commands.add_parser("data", help="time and bytes of training samples")
     data.add_argument("--config", default="mmg_vitb", help="whose crops, jitter and sampler (default: mmg_vitb)")
     data.add_argument("--dataset", metavar="NAME[:SPLIT]", help="default: frames drawn for the purpose")
     data.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
-    data.add_argument("--samples", type=int, default=60, metavar="N", help="triplets to draw (default: 60)")
-    data.add_argument("--workers", type=int, default=2, metavar="N", help="loader processes; 0 for none (default: 2)")
+    data.add_argument("--samples", type=count, default=60, metavar="N", help="triplets to draw (default: 60)")
+    data.add_argument(
+        "--workers", type=count_or_0, default=2, metavar="N", help="loader processes; 0 for none (default: 2)"
+    )
     data.add_argument("--photographs", type=Path, metavar="DIR", help="instead of drawing frames, make them of these")
     data.add_argument("--crops", action="store_true", help="instead: before and after `prepare.py crops`")
-    data.add_argument("--quality", type=int, default=82, metavar="N", help="of the JPEG frames drawn (default: 82)")
-    data.add_argument("--memory", type=int, metavar="N", help="instead: memory over N sequences, on Linux")
+    data.add_argument("--quality", type=count, default=82, metavar="N", help="of the JPEG frames drawn (default: 82)")
     arguments = parser.parse_args(argv)
     purpose = _purpose(arguments)
     if purpose in _OPTIONS:
-        from lib.config.cli import refuse_options
-
         refuse_options(commands.choices[arguments.command], arguments, {"command", *_OPTIONS[purpose]}, purpose)
     # Each measurement loads only what it needs, so that one does not weigh on the other.
     if arguments.command == "analysis":
@@ -141,12 +140,10 @@ def main(argv: list[str]) -> int:
     from lib.config.load import load
 
     if arguments.command == "data":
-        from lib.profiling.samples import StoredSet, profile_crops, profile_data, profile_memory
+        from lib.profiling.samples import StoredSet, profile_crops, profile_data
 
         experiment = load(arguments.config)
-        if arguments.memory is not None:
-            print(profile_memory(experiment, arguments.memory, arguments.workers))
-        elif arguments.crops:
+        if arguments.crops:
             print(profile_crops(experiment, arguments.samples, arguments.photographs))
         else:
             name, _, split = (arguments.dataset or "").partition(":")
@@ -218,14 +215,10 @@ def _purpose(arguments: argparse.Namespace) -> str:
         return "train without --loader"
     if arguments.command != "data":
         return arguments.command
-    if arguments.memory is not None:
-        return "data --memory"
     if arguments.crops:
         return "data --crops"
     return "data --dataset" if arguments.dataset else "data without --dataset"
 
 
 if __name__ == "__main__":
-    from lib.config.cli import run
-
     run(main)

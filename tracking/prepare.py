@@ -7,7 +7,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import count, run
 from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
 from lib.data.crop_cache.cache import Reach
@@ -129,7 +129,7 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the one data set that is named")
     parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
     parser.add_argument("--full", action="store_true", help="read every frame; takes hours on the large sets")
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes; default: 4")
+    parser.add_argument("--workers", type=count, default=4, metavar="N", help="processes; default: 4")
     parser.set_defaults(execute=_check)
 
 
@@ -157,8 +157,10 @@ def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("dataset", choices=DRAWN, help="the data set to write")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that receives the sequences")
     parser.add_argument("--split", choices=SPLITS, default="test", help="default: test")
-    parser.add_argument("--sequences", type=int, default=40, metavar="N", help="the first N of the split; default: 40")
-    parser.add_argument("--frames", type=int, default=100, metavar="N", help="frames per sequence; default: 100")
+    parser.add_argument(
+        "--sequences", type=count, default=40, metavar="N", help="the first N of the split; default: 40"
+    )
+    parser.add_argument("--frames", type=count, default=100, metavar="N", help="frames per sequence; default: 100")
     parser.add_argument(
         "--difficulty", type=float, default=1.0, metavar="X", help="0 (slow, unoccluded, alone) to 1; default: 1"
     )
@@ -209,9 +211,9 @@ def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
     parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
     parser.add_argument("--config", default="mmg_vitb", help="whose crops and jitter; default: mmg_vitb")
-    parser.add_argument("--quality", type=int, default=QUALITY, metavar="N",
+    parser.add_argument("--quality", type=count, default=QUALITY, metavar="N",
                         help=f"of the JPEG written; default: {QUALITY}")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads; default: 2")
+    parser.add_argument("--workers", type=count, default=2, metavar="N", help="threads; default: 2")
     parser.set_defaults(execute=_crops)
 
 
@@ -247,9 +249,9 @@ def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--name", help="the toolkit's name for the tracker; default: its own or its config's")
     parser.add_argument("--stack", choices=("drawn", VOT2020), help="default: what is there, else drawn: a few videos")
-    parser.add_argument("--sequences", type=int, metavar="N", help=f"drawn videos; default: {local.sequences}")
-    parser.add_argument("--frames", type=int, metavar="N", help=f"length of a drawn video; default: {local.frames}")
-    parser.add_argument("--anchors", type=int, metavar="N",
+    parser.add_argument("--sequences", type=count, metavar="N", help=f"drawn videos; default: {local.sequences}")
+    parser.add_argument("--frames", type=count, metavar="N", help=f"length of a drawn video; default: {local.frames}")
+    parser.add_argument("--anchors", type=count, metavar="N",
                         help=f"frames between the runs' starts in a drawn video; default: {local.spacing}")  # fmt: skip
     parser.add_argument("--sequences-dir", type=Path, metavar="DIR", help=f"folder of the videos of {VOT2020}")
     parser.set_defaults(execute=_vot_workspace)

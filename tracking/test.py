@@ -17,22 +17,23 @@ from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.masks import MASK_BACKENDS, MaskSpec
 
 _HABITS = {
-    "--tracker_name": "the tracker is the first word: python tracking/test.py mmg lasot",
-    "--script": "the tracker is the first word: python tracking/test.py mmg lasot",
-    "--tracker_param": "it is --config NAME: python tracking/test.py mmg lasot --config mmg_vitb",
-    "--dataset_name": "the benchmark is the second word: python tracking/test.py mmg lasot",
-    "--dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
-    "--sequence": "it is --sequences, of one or more names",
-    "--runid": "the weights are named by --checkpoint FILE",
-    "--num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
-    "--nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",
-    "--debug": "pictures are drawn afterwards: python tracking/visualize.py track lasot SEQUENCE mmg/mmg_vitb",
+    "tracker_name": "the tracker is the first word: python tracking/test.py mmg lasot",
+    "script": "the tracker is the first word: python tracking/test.py mmg lasot",
+    "tracker_param": "it is --config NAME: python tracking/test.py mmg lasot --config mmg_vitb",
+    "dataset_name": "the benchmark is the second word: python tracking/test.py mmg lasot",
+    "dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
+    "sequence": "it is --sequences, of one or more names",
+    "runid": "the weights are named by --checkpoint FILE",
+    "num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
+    "nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",
+    "debug": "pictures are drawn afterwards: python tracking/visualize.py track lasot SEQUENCE mmg/mmg_vitb",
 }
 _EXAMPLES = """examples:
   python tracking/test.py mmg lasot                                    the best weights that are there, and says which
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
+  python tracking/test.py nano lasot --weights nanotrack_backbone_sim.onnx nanotrack_head_sim.onnx
   python tracking/test.py mmg lasot --config mmg_vitb --batch 16       16 sequences at once, as one batch
   python tracking/test.py mmg lasot --onnx model.onnx                  to results/mmg/<config>_onnx
   python tracking/test.py mmg folder --root DIR --config mmg_tiny --masks alpha_refine \\
@@ -58,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
+    )
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", default=[], metavar="FILE", help="ONNX files of vit (one) or nano (two)"
     )
     parser.add_argument(
         "--sequences", nargs="+", default=[], metavar="NAME", help="names, indices from 0, or ranges such as 0-9"
@@ -125,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.device,
         find_benchmark(arguments.benchmark).name,
         arguments.onnx,
+        tuple(arguments.weights),
     ).with_weights()
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold

@@ -7,6 +7,7 @@ import select
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from lib import __version__
@@ -25,6 +26,8 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         print(f"mmg-tracker {__version__}")
         sys.exit(0)
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -38,6 +41,20 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 on, for argparse's `type`."""
+    if (number := count_or_0(text)) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1, got 0")
+    return number
+
+
+def count_or_0(text: str) -> int:
+    """Read a whole number from 0 on, for argparse's `type`."""
+    if not text.strip().isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text!r}")
+    return int(text)
 
 
 def refuse_options(
@@ -64,15 +81,16 @@ def answer_habits(argv: list[str] | None, habits: Mapping[str, str]) -> None:
 
     Args:
         argv: words of the command line; None for those of this process.
-        habits: what to do instead, by option.
+        habits: what to do instead, by option, without dashes in front and with underscores.
 
     Raises:
         ValueError: one was typed; the message teaches its counterpart.
     """
     for word in sys.argv[1:] if argv is None else argv:
         option = word.partition("=")[0]
-        if option in habits:
-            raise ValueError(f"{option} is an option of other programs: here {habits[option]}")
+        name = option[2:].replace("-", "_")
+        if option.startswith("--") and name in habits:
+            raise ValueError(f"{option} is an option of other programs: here {habits[name]}")
 
 
 def _is_output_closed() -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -18,6 +18,12 @@ from lib.config.text import read_text, suggest
 _ROOT = Path(__file__).resolve().parents[2]
 _INSTALLED = _ROOT / "mmg_tracker" / "experiments"  # where a wheel puts them; in a copy of the repository: at the top
 EXPERIMENTS = _INSTALLED if _INSTALLED.is_dir() else _ROOT / "experiments"
+# Knobs of earlier versions, which stored configs have, with their defaults; only those can still be used.
+_GONE = {"model.encoder.init": "default"}
+
+_MOST_VALUES = 10_000  # of a section; the largest experiment has about a hundred
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 # What `kind:` may be at the top of an experiment; a tracker's has none.
 KINDS = {"refine": RefineExperiment}
@@ -80,6 +86,19 @@ def find_experiment(name_or_path: str | Path) -> Path:
     raise FileNotFoundError(f"no experiment named {str(path)!r} under {EXPERIMENTS}{suggest(str(path), known)}")
 
 
+def read_flat(path: Path) -> Flat:
+    """Read a YAML file into dotted keys, each with its value and place.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no mapping of plain values; the message names the line and the key.
+    """
+    flat = _flatten(_parse(read_text(path), str(path)), "", str(path))
+    if "" in flat:
+        raise ValueError(f"{flat[''].place}: needs a mapping, one `key: value` a line, got {flat[''].plain!r}")
+    return flat
+
+
 def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
     """Rebuild an experiment from `experiment_to_dict`, with all checks; `place` names its origin in errors."""
     experiment = _from_dict(plain, place)
@@ -102,9 +121,12 @@ def _from_dict(plain: Mapping[str, Any], place: str) -> Experiment | RefineExper
     if not isinstance(plain.get("name"), str):
         raise ValueError(f"{place}: the stored config has no name")
     flat: Flat = {}
-    for key, value in plain.items():
-        if key != "name":
-            _flatten_plain(value, key, place, flat)
+    try:
+        for key, value in plain.items():
+            if key != "name":
+                _flatten_plain(value, str(key), place, flat)
+    except RecursionError as error:
+        raise ValueError(f"{place}: the stored config is nested without end") from error
     return _build_experiment(flat, plain["name"], place)
 
 
@@ -121,17 +143,30 @@ def flatten(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.plain for key, value in flat.items()}
 
 
-def describe(cls: type = Experiment, prefix: str = "") -> list[str]:
+def differing_keys(one: Experiment | RefineExperiment, other: Experiment | RefineExperiment) -> list[str]:
+    """Return the dotted keys in which two experiments differ, but for the name and for knobs that are free."""
+    ones, others = flatten(experiment_to_dict(one)), flatten(experiment_to_dict(other))
+    free = ("name", *(key for key, _, about in _knobs(type(one)) if about["free"]))
+    return sorted(
+        key
+        for key in ones.keys() | others.keys()
+        if ones.get(key) != others.get(key) and not any(f"{key}.".startswith(f"{each}.") for each in free)
+    )
+
+
+def describe(cls: type = Experiment) -> list[str]:
     """Return one line per knob: dotted key, type and what it is."""
-    lines = []
+    return [f"{key}: {_type_name(kind)}. {about['about']}" for key, kind, about in _knobs(cls)]
+
+
+def _knobs(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Yield the dotted key of each knob, its type, and what it was declared with."""
     hints = get_type_hints(cls)
     for item in dataclasses.fields(cls):
-        key = f"{prefix}{item.name}"
         if dataclasses.is_dataclass(hints[item.name]):
-            lines += describe(hints[item.name], f"{key}.")
+            yield from _knobs(hints[item.name], f"{prefix}{item.name}.")
         elif item.metadata:
-            lines.append(f"{key}: {_type_name(hints[item.name])}. {item.metadata['about']}")
-    return lines
+            yield f"{prefix}{item.name}", hints[item.name], item.metadata
 
 
 # --- YAML -------------------------------------------------------------------------------------------------------------
@@ -152,18 +187,29 @@ _StrictLoader.add_implicit_resolver(
 
 def _parse(text: str, place: str) -> yaml.Node | None:
     try:
-        return yaml.compose(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+        root = yaml.compose(text, Loader=_StrictLoader)
+    except RecursionError as error:
+        raise ValueError(f"{place}: not valid YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from error
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else [(root, root)]:
+        # An alias stands for all that its anchor holds, which may be itself.
+        values, left = [value], _MOST_VALUES
+        while values and left:
+            node, left = values.pop(), left - 1
+            if isinstance(node, yaml.CollectionNode):
+                values += [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        if values:
+            raise ValueError(f"{place}: {key.value if isinstance(key, yaml.ScalarNode) else 'the text'} holds more "
+                             f"than {_MOST_VALUES} values, its aliases written out, or refers to itself")  # fmt: skip
+    return root
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> Flat:
     """Read one file over its `base:`, nearest file last."""
     if path.resolve() in seen:
         raise ValueError(f"{path}: `base:` leads back to itself through {[str(p) for p in seen]}")
-    flat = _flatten(_parse(read_text(path), str(path)), "", str(path))
-    if "" in flat:
-        raise ValueError(f"{path}: an experiment is a mapping of sections, got {flat[''].plain!r}")
+    flat = read_flat(path)
     base = flat.pop("base", None)
     if base is None:
         return flat
@@ -195,8 +241,10 @@ def _flatten(node: yaml.Node | None, prefix: str, place: str) -> Flat:
         loader = _StrictLoader("")
         try:
             return {prefix: Value(loader.construct_document(node), here)}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{here}: {prefix}: {' '.join(str(error).split())}") from error
+        # PyYAML lets through what Python's own types raise on a date, a truth value or a number.
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"{here}: {prefix or 'the text'} has no value that can be read: {said}") from error
     flat: Flat = {}
     for key_node, value_node in node.value:
         line = here if place.startswith("--set") else f"{place}:{key_node.start_mark.line + 1}"
@@ -245,10 +293,16 @@ def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineEx
             raise ValueError(f"{kind.place}: kind must be {', '.join(KINDS)}, or be left out for a tracker, got "
                              f"{kind.plain!r}{suggest(str(kind.plain), KINDS)}")  # fmt: skip
         schema = KINDS[kind.plain]
+    for key, was in _GONE.items():
+        if (value := flat.pop(key, None)) is not None and value.plain != was:
+            raise ValueError(f"{value.place}: {key} is gone, and {value.plain!r} is not what was its default, {was!r}")
     unknown = [key for key in flat if not _is_known(key, schema)]
     if unknown:
         options = [line.split(":")[0] for line in describe(schema)]
-        raise ValueError(f"{flat[unknown[0]].place}: unknown key {unknown[0]}{suggest(unknown[0], options)}")
+        last = unknown[0].rpartition(".")[2]
+        same = [option for option in options if option.rpartition(".")[2] == last]
+        hint = f" (did you mean {' or '.join(map(repr, same))}?)" if same else suggest(unknown[0], options)
+        raise ValueError(f"{flat[unknown[0]].place}: unknown key {unknown[0]}{hint}")
     experiment = _build(schema, flat, "", file)
     check_together(experiment, file)
     return experiment
@@ -312,8 +366,10 @@ def _checked(value: Value, key: str, kind: Any, metadata: Mapping[str, Any]) -> 
         if not dataclasses.is_dataclass(element):
             return tuple(_checked(item, name, element, metadata) for item, name in items)
         return tuple(_checked_item(item, name, element) for item, name in items)
-    if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
+    if kind is float and isinstance(plain, int) and not isinstance(plain, bool) and abs(plain) < 2**1000:
         plain = float(plain)
+    if isinstance(plain, int) and plain.bit_length() > 64:
+        raise ValueError(f"{value.place}: {key} is a number of {plain.bit_length()} bits: too large")
     if not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool):
         raise ValueError(f"{value.place}: {key} must be {_type_name(kind)}, got {plain!r}")
     if isinstance(plain, int | float) and not isinstance(plain, bool):

@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-import yaml
-
-from lib.config.load import EXPERIMENTS
-from lib.config.text import read_text, suggest
+from lib.config.load import EXPERIMENTS, read_flat
+from lib.config.text import suggest
 
 PATHS_FILE = EXPERIMENTS / "paths.yaml"
 
@@ -36,19 +34,14 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
     file = paths_file or PATHS_FILE
     if not file.is_file():
         raise FileNotFoundError(f"the paths file {file} does not exist; copy experiments/paths.example.yaml to it")
-    try:
-        paths = yaml.safe_load(read_text(file)) or {}
-    except (yaml.YAMLError, KeyError, ValueError, OverflowError, RecursionError) as error:  # of odd tags, too
-        raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(paths, dict):
-        raise ValueError(f"{file}: write one `dataset: folder` a line, got {paths!r}")
+    paths = read_flat(file)
     for key, folder in paths.items():
         if key not in known:
-            raise ValueError(f"{file}: unknown data set {key!r}{suggest(str(key), known)}")
-        if folder is not None and not isinstance(folder, str):
-            raise ValueError(f"{file}: {key}: the folder must be text, got {folder!r}")
+            raise ValueError(f"{folder.place}: unknown data set {key!r}{suggest(key, known)}")
+        if folder.plain is not None and not isinstance(folder.plain, str):
+            raise ValueError(f"{folder.place}: {key}: the folder must be text, got {folder.plain!r}")
     folder = paths.get(name)
-    return _expand(folder, f"{file}: {name}") if folder else None
+    return _expand(folder.plain, f"{folder.place}: {name}") if folder is not None and folder.plain else None
 
 
 def _expand(folder: str, place: str) -> Path:
@@ -57,5 +50,5 @@ def _expand(folder: str, place: str) -> Path:
         raise ValueError(f"{place}: the folder {folder!r} names an environment variable that is not set")
     try:
         return Path(expanded).expanduser()
-    except RuntimeError:  # of a user without a home, or unknown
-        raise ValueError(f"{place}: there is no home folder for {folder!r}; write it out") from None
+    except RuntimeError as error:  # of a user that the system does not know, as in containers
+        raise ValueError(f"{place}: {folder!r} is in the home of a user that this system does not know") from error

@@ -23,9 +23,9 @@ class RefineEncoder:
 
     name: Literal["resnet18", "resnet34", "resnet50"] = knob("the ResNet; published: resnet50")
     pretrained: str | None = knob("weights to start from: a file of torchvision, hub:NAME for timm's hub, or null; "
-                                  "published: ImageNet")  # fmt: skip
+                                  "published: ImageNet", free=True)  # fmt: skip
     channels: tuple[int, ...] | None = knob("widths of the four stages instead of the named ResNet's, for models "
-                                            "without pre-training", low=4, default=None)  # fmt: skip
+                                            "without pre-training", low=8, default=None)  # fmt: skip
     layers: tuple[int, ...] | None = knob("blocks of the four stages instead of the named ResNet's", low=1,
                                           default=None)  # fmt: skip
 
@@ -34,7 +34,7 @@ class RefineEncoder:
 class RefineDecoder:
     """The mask decoder."""
 
-    channels: int = knob("width of the mask decoder; published: 64", low=4)
+    channels: int = knob("width of the mask decoder; published: 64", low=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,12 @@ class RefineData:
     )
     curriculum_epochs: float = knob("epochs in which the synthetic data grow to full difficulty", low=0, default=0.0)
     max_redraws: int = knob("draws of one sample before giving up with an error", low=1, default=50)
-    on_bad_frame: Literal["raise", "skip"] = knob("unreadable frame: stop, or redraw and count", default="raise")
-    workers: int = knob("loader processes per training process; 0 loads in the training process", low=0, default=4)
+    on_bad_frame: Literal["raise", "skip"] = knob(
+        "unreadable frame: stop, or redraw and count", default="raise", free=True
+    )
+    workers: int = knob(
+        "loader processes per training process; 0 loads in the training process", low=0, default=4, free=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,9 @@ class RefineTrain(Optimization):
 class RefineTrack:
     """Behaviour at test time."""
 
-    threshold: float = knob("least probability of a pixel of the mask; published: 0.65 at VOT2020", low=0, high=1)
+    threshold: float = knob(
+        "least probability of a pixel of the mask; published: 0.65 at VOT2020", low=0, high=1, free=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

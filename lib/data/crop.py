@@ -111,6 +111,35 @@ class CropWindow:
         return inside_x * inside_y / self.side**2
 
 
+@dataclass(frozen=True)
+class WholePixelWindow(CropWindow):
+    """A window of whole pixels, as OSTrack cuts them: for weights that were trained on such crops.
+
+    The side is rounded up, and the corner to the nearest pixel in `cut` but not in `to_image`: so a box is read up to
+    half a pixel from where it was seen. Where the window reaches the right or lower border, the frame's last column or
+    row is black, too.
+    """
+
+    @classmethod
+    def around(cls, box_xywh: np.ndarray, factor: float, size: int) -> "WholePixelWindow":
+        """Centre a window of side `factor * sqrt(w * h)`, rounded up, on a box; as `CropWindow.around`."""
+        side = math.ceil(CropWindow.around(box_xywh, factor, size).side)
+        left, top, width, height = box_xywh.tolist()
+        return cls(left + 0.5 * width - side * 0.5, top + 0.5 * height - side * 0.5, side, size)
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Copy whole pixels, black outside the frame, and resize them to (size, size[, 3]) bilinearly."""
+        side, left, top = round(self.side), round(self.left), round(self.top)
+        height, width = image.shape[:2]
+        pixels = np.zeros((side, side, *image.shape[2:]), image.dtype)
+        first_row, first_column = max(top, 0), max(left, 0)
+        inside = image[
+            first_row : max(min(top + side, height - 1), 0), first_column : max(min(left + side, width - 1), 0)
+        ]
+        pixels[first_row - top :, first_column - left :][: inside.shape[0], : inside.shape[1]] = inside
+        return cv2.resize(pixels, (self.size, self.size))
+
+
 def sample_rectangle(image: np.ndarray, left: float, top: float, width: float, height: float, size: int) -> np.ndarray:
     """Sample a rectangle of an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3]); black outside.
 

@@ -1,9 +1,9 @@
 """Build a model from an experiment: the one place where `lib.models` meets `lib.config`."""
 
 from pathlib import Path
-from typing import Literal
 
 from lib.config.schema import Experiment
+from lib.models.center import CenterHead
 from lib.models.decoder import MaskedMutualGuidance
 from lib.models.encoder import JointEncoder
 from lib.models.head import PyramidCornerHead
@@ -12,16 +12,13 @@ from lib.models.pretrained import load_from_hub, load_mae, load_stem
 from lib.models.score import ScoreModule
 from lib.models.stem import StemEmbed
 
-Init = Literal["default", "mimetic"]
 
-
-def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init | None = None) -> MMG:
+def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
     """Build encoder, head, and what the experiment switches on of decoder and score module.
 
     Args:
         experiment: sizes and switches.
         pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
-        init: instead of `model.encoder.init`, for a model whose first weights do not matter.
 
     Raises:
         FileNotFoundError, ValueError: the pre-trained weights are missing or do not fit.
@@ -41,7 +38,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
         patch_size=model.encoder.patch_size,
         stem=model.encoder.stem,
         stem_strides=model.encoder.stem_strides,
-        init=init or model.encoder.init,
+        eliminate_at=model.encoder.eliminate_at,
+        keep_ratio=model.encoder.keep_ratio,
         checkpoint_activations=model.encoder.checkpoint_activations,
     )
     if pretrained and model.encoder.pretrained is not None:
@@ -52,7 +50,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True, init: Init |
             load_stem(encoder.patch_embed, Path(model.encoder.pretrained))
         else:
             load_mae(encoder, Path(model.encoder.pretrained))
-    head = PyramidCornerHead(encoder.dim, encoder.search_grid, model.head.channels)
+    head_kind = CenterHead if model.head.kind == "center" else PyramidCornerHead
+    head = head_kind(encoder.dim, encoder.search_grid, model.head.channels)
     decoder = None
     if model.decoder.active:
         decoder = MaskedMutualGuidance(

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lib.models.mimetic import mimetic_attention_
+from lib.models.elimination import Candidates, take
 from lib.models.stem import StemEmbed
 
 PLAIN_VIT_EXAMPLES = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224")
@@ -46,11 +46,12 @@ class JointEncoder(nn.Module):
         token_type: add a learned vector per kind of image.
         dim, depth, num_heads, patch_size: replace the named ViT's own values where given.
         stem, stem_strides: a CNN of timm in place of the patch embedding, and its feature maps; see `StemEmbed`.
-        init: `mimetic` starts every attention close to the identity; see `lib.models.mimetic`.
+        eliminate_at: blocks, counted from 0, behind which candidates are eliminated; in evaluation mode only.
+        keep_ratio: share of the candidates that each elimination keeps.
         checkpoint_activations: recompute each block in the backward pass instead of storing it.
 
     Raises:
-        ValueError: the name is no plain ViT, or the sizes do not fit together.
+        ValueError: the name is no plain ViT, or sizes or blocks do not fit together.
     """
 
     template_position: Tensor
@@ -72,7 +73,8 @@ class JointEncoder(nn.Module):
         patch_size: int | None = None,
         stem: str | None = None,
         stem_strides: Sequence[int] = (16,),
-        init: Literal["default", "mimetic"] = "default",
+        eliminate_at: tuple[int, ...] = (),
+        keep_ratio: float = 0.7,
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
@@ -84,6 +86,11 @@ class JointEncoder(nn.Module):
         self.template_grid = _grid("template_size", template_size, self.patch_size)
         self.search_grid = _grid("search_size", search_size, self.patch_size)
         self.online_template = online_template
+        if any(not 0 <= index < len(vit.blocks) - 1 for index in eliminate_at):
+            raise ValueError(f"candidates cannot be eliminated behind the blocks {list(eliminate_at)}: those "
+                             f"with another behind them are 0 to {len(vit.blocks) - 2}")  # fmt: skip
+        self.eliminate_at = eliminate_at
+        self.keep_ratio = keep_ratio
         self.checkpoint_activations = checkpoint_activations
 
         self.norm_pre = vit.norm_pre  # The identity, except in CLIP's ViTs.
@@ -100,10 +107,6 @@ class JointEncoder(nn.Module):
         num_images = 3 if online_template else 2
         self.token_type = nn.Parameter(_random_table(num_images, 1, self.dim)) if token_type else None
 
-        if init == "mimetic":
-            for attention in _attentions(self.blocks):
-                mimetic_attention_(attention)
-
     def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> EncoderOutput:
         """Encode normalised images (B, 3, S, S) jointly; three of them exactly when the encoder was built for three."""
         assert (online_template is not None) == self.online_template, "the encoder was built for other inputs"
@@ -112,9 +115,12 @@ class JointEncoder(nn.Module):
             images.append(self.embed(online_template, "online_template"))
         images.append(self.embed(search, "search"))
 
-        lengths = [tokens.shape[1] for tokens in images]
-        encoded = self._transform(torch.cat(images, dim=1)).split(lengths, dim=1)
-        return EncoderOutput(encoded[0], encoded[1] if self.online_template else None, encoded[-1])
+        templates = sum(tokens.shape[1] for tokens in images[:-1])
+        candidates = self.candidates(templates)
+        encoded = self._transform(torch.cat(images, dim=1), candidates)
+        encoded_templates = encoded[:, :templates].split(images[0].shape[1], dim=1)
+        search = candidates.restore(encoded[:, templates:], images[-1].shape[1])
+        return EncoderOutput(encoded_templates[0], encoded_templates[1] if self.online_template else None, search)
 
     def embed(self, image: Tensor, kind: Literal["template", "online_template", "search"]) -> Tensor:
         """Return the tokens (B, L, D) with which one normalised image (B, 3, S, S) enters the first block."""
@@ -124,11 +130,17 @@ class JointEncoder(nn.Module):
             return tokens
         return tokens + self.token_type[{"template": 0, "online_template": 1, "search": -1}[kind]]
 
-    def _transform(self, tokens: Tensor) -> Tensor:
+    def candidates(self, num_templates: int) -> Candidates:
+        """Return the search tokens of one pass, which has so many template tokens."""
+        return Candidates(num_templates, (self.template_grid - 1) // 2 * (self.template_grid + 1), self.keep_ratio)
+
+    def _transform(self, tokens: Tensor, candidates: Candidates) -> Tensor:
         tokens = self.norm_pre(tokens)
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             if self.checkpoint_activations and self.training:
                 tokens = checkpoint(block, tokens, use_reentrant=False)
+            elif index in self.eliminate_at and not self.training:
+                tokens = take(block(tokens), candidates.eliminate(block, tokens))
             else:
                 tokens = block(tokens)
         return self.norm(tokens)

@@ -22,6 +22,11 @@ class CornerOutput(NamedTuple):
     top_left_logits: Tensor
     bottom_right_logits: Tensor
 
+    @property
+    def tracked_boxes_xyxy(self) -> Tensor:
+        """The same boxes: no window, as there is for a map of centres."""
+        return self.crop_boxes_xyxy
+
 
 class PyramidCornerHead(nn.Module):
     """Locate both corners of the target on a map four times finer than the token grid.

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.models.compiling import compile_frame
+from lib.models.elimination import take
 from lib.models.head import CornerBranch, CornerOutput, PyramidCornerHead, read_corners
 from lib.models.mmg import MMG, TrackOutput
 from lib.models.score import ScoreModule
@@ -48,8 +49,10 @@ class TrackingNetwork(nn.Module):
         self.model = model.without_decoder().requires_grad_(False)
         fold_batch_norm(self.model)
         encoder, head = self.model.encoder, self.model.head
-        fewer_products = model.mean.device.type == "cpu" and head.grid % 2 == 0  # GPU libraries have their own ways.
-        self.head = TrackingHead(head) if fewer_products else head
+        self.head = head
+        # GPU libraries have their own ways to fewer products.
+        if isinstance(head, PyramidCornerHead) and model.mean.device.type == "cpu" and head.grid % 2 == 0:
+            self.head = TrackingHead(head)
         self.rate = None if self.model.score is None else TrackingScore(self.model.score)
         if dtype is not None:
             set_products_dtype(encoder.blocks, dtype)
@@ -85,7 +88,7 @@ class TrackingNetwork(nn.Module):
         scores = None
         if self.rate is not None:
             scores = self.rate(encoded_template, encoded_search)
-        return TrackOutput(self.head(encoded_search).crop_boxes_xyxy, scores)
+        return TrackOutput(self.head(encoded_search).tracked_boxes_xyxy, scores)
 
     def encode(self, templates: list[Tensor], searched: Tensor) -> tuple[Tensor | None, Tensor]:
         """Run the blocks over all images' tokens (B, L, D), and return those of the template, and of the search.
@@ -94,17 +97,20 @@ class TrackingNetwork(nn.Module):
         """
         encoder = self.model.encoder
         tokens = encoder.norm_pre(torch.cat((*templates, searched), dim=1))
+        num_templates = tokens.shape[1] - searched.shape[1]
+        candidates = encoder.candidates(num_templates)
         *blocks, last = encoder.blocks.children()
-        for block in blocks:
+        for index, block in enumerate(blocks):
             assert isinstance(block, Block)
-            tokens = run_block(block, tokens)
+            read = take(tokens, candidates.eliminate(block, tokens)) if index in encoder.eliminate_at else None
+            tokens = run_block(block, tokens, read)
         assert isinstance(last, Block)
-        read = tokens[:, -searched.shape[1] :]
+        read = tokens[:, num_templates:]
         if self.rate is None:
-            return None, encoder.norm(run_block(last, tokens, read))
+            return None, candidates.restore(encoder.norm(run_block(last, tokens, read)), searched.shape[1])
         length = templates[0].shape[1]
         read = encoder.norm(run_block(last, tokens, torch.cat((tokens[:, :length], read), dim=1)))
-        return read[:, :length], read[:, length:]
+        return read[:, :length], candidates.restore(read[:, length:], searched.shape[1])
 
 
 def fold_batch_norm(model: nn.Module) -> None:

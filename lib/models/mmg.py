@@ -7,6 +7,7 @@ import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from lib.models.center import CenterHead, CenterOutput
 from lib.models.decoder import MaskedMutualGuidance, MMGReconstruction
 from lib.models.encoder import EncoderOutput, JointEncoder
 from lib.models.head import CornerOutput, PyramidCornerHead
@@ -17,19 +18,19 @@ class MMGOutput(NamedTuple):
     """Everything a training step needs.
 
     Attributes:
-        corners: the boxes (B, 4), in fractions of the search crop, and the maps they were read from.
+        located: the boxes (B, 4), in fractions of the search crop, and the maps they were read from.
         reconstruction: what the decoders rebuilt, or None when they are absent or were not asked.
         score_logits: (B,), or None when the score module is absent or was not asked.
     """
 
-    corners: CornerOutput
+    located: CornerOutput | CenterOutput
     reconstruction: MMGReconstruction | None
     score_logits: Tensor | None
 
     @property
     def crop_boxes_xyxy(self) -> Tensor:
         """(B, 4) float32 corners in fractions of the search crop."""
-        return self.corners.crop_boxes_xyxy
+        return self.located.crop_boxes_xyxy
 
 
 class TrackOutput(NamedTuple):
@@ -72,7 +73,7 @@ class MMG(nn.Module):
     def __init__(
         self,
         encoder: JointEncoder,
-        head: PyramidCornerHead,
+        head: PyramidCornerHead | CenterHead,
         decoder: MaskedMutualGuidance | None = None,
         score: ScoreModule | None = None,
     ) -> None:
@@ -125,7 +126,7 @@ class MMG(nn.Module):
         assert not self.training, "call eval() before tracking: batch statistics of one frame are no statistics"
         output = self(template, search, online_template, reconstruct=False, predict_score=self.score is not None)
         scores = None if output.score_logits is None else output.score_logits.float().sigmoid()
-        return TrackOutput(output.crop_boxes_xyxy, scores)
+        return TrackOutput(output.located.tracked_boxes_xyxy, scores)
 
     def without_decoder(self) -> "MMG":
         """Return the tracker that is left after training: the same modules, sharing their weights, no decoders."""

@@ -11,14 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lib.config.load import EXPERIMENTS, experiment_from_dict, experiment_to_dict, flatten, load
+from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, flatten, load
 from lib.config.schema import Experiment
-from lib.models.pretrained import read_checkpoint
+from lib.models.pretrained import read_checkpoint, read_own_or_published
+from lib.models.published import is_ostrack, ostrack_state
 
 RUNS = Path("runs")
 SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
-# A checkpoint may serve a config that differs in these: they say where training started or how it saved memory.
-_FREE_KEYS = ("model.encoder.pretrained", "model.encoder.checkpoint_activations")
 SAFETENSORS = ".safetensors"  # how the name of such a file ends
 _KEY = "mmg"  # of the header's text entries; "format" is what other readers of weights ask for
 _FORMAT = 1
@@ -121,13 +120,18 @@ def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
 def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
     """Read a checkpoint, or its weights from a safetensors file, and check it against a config, when one is given.
 
+    OSTrack's published files hold no config: the given one says what they are.
+
     Raises:
         FileNotFoundError: no such config or checkpoint.
         ValueError: the checkpoint is damaged, lacks its config or weights, or was trained as another model.
     """
-    if path.suffix == ".onnx":
-        raise ValueError(f"{path} is an ONNX file, which tracking/test.py and tracking/demo.py take by --onnx")
-    content = read_weights(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
+    content = read_weights_file(path)
+    if is_ostrack(content):
+        if config is None:
+            raise ValueError(f"{path} holds OSTrack's published weights, which do not say how they track: add --config "
+                             "ostrack_256_ce, ostrack_256, ostrack_384_ce or ostrack_384")  # fmt: skip
+        return TrainedModel(load(config), ostrack_state(content), score_trained=False)
     stored, state = content.get("config"), content.get("average", content.get("model"))
     if not isinstance(stored, dict) or not isinstance(state, dict):
         raise ValueError(f"{path} is no checkpoint of tracking/train.py: it lacks its config or its weights")
@@ -142,6 +146,13 @@ def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
     return TrainedModel(experiment, state, bool(content.get("score_trained", False)))
 
 
+def read_weights_file(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint of this project, a safetensors file of it, or OSTrack's holds; errors as above."""
+    if path.suffix == ".onnx":
+        raise ValueError(f"{path} is an ONNX file, which tracking/test.py and tracking/demo.py take by --onnx")
+    return read_weights(path) if path.suffix == SAFETENSORS else read_own_or_published(path, is_ostrack)
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, which tells weights from others of the same name."""
     digest = hashlib.sha256()
@@ -153,12 +164,7 @@ def file_sha256(path: Path) -> str:
 
 def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
     """Return the dotted keys of `crop` and `model` in which two experiments differ, as far as weights care."""
-    ones, others = flatten(experiment_to_dict(one)), flatten(experiment_to_dict(other))
-    return sorted(
-        key
-        for key in ones.keys() | others.keys()
-        if key.startswith(("crop.", "model.")) and key not in _FREE_KEYS and ones.get(key) != others.get(key)
-    )
+    return [key for key in differing_keys(one, other) if key.startswith(("crop.", "model."))]
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

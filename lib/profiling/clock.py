@@ -2,12 +2,14 @@
 
 import statistics
 import time
+from collections import defaultdict
 from itertools import pairwise
 
 import torch
 
-_SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
+SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
 _LEAST_SECONDS = 0.02  # of a timed group of products, far above what a clock and a kernel launch take
+_MOST_SECONDS = 0.2  # of one product, beyond which larger ones are not tried
 
 
 class PeakMeter:
@@ -22,10 +24,14 @@ class PeakMeter:
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self._device = device
-        sides = _SIDES["cuda" if device.type == "cuda" else "cpu"]
+        sides = SIDES["cuda" if device.type == "cuda" else "cpu"]
         self._factors = {side: torch.randn(side, side, device=device).to(dtype) for side in sides}
-        self._rates: dict[int, list[float]] = {side: [] for side in sides}
-        self._repeats = {side: self._enough(side) for side in sides}
+        self._rates: dict[int, list[float]] = defaultdict(list)
+        self._repeats: dict[int, int] = {}
+        for side in sides:
+            self._repeats[side] = self._enough(side)
+            if self._seconds(side, 1) > _MOST_SECONDS:
+                break
 
     def round(self) -> None:
         """Time each size once."""

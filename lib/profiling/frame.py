@@ -1,33 +1,35 @@
 """What a tracked frame costs: the time of its stages against what its matrix products need, at the device's best."""
 
+import copy
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Indexed
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from lib.config.schema import Experiment
-from lib.data.crop import CropWindow
 from lib.models.build import build_model
 from lib.models.device import Precision, tracking_dtype
 from lib.models.inference import TrackingNetwork
-from lib.profiling.clock import PeakMeter, Stopwatch, describe_device, synchronize
-from lib.tracker.build import as_tracked, choose_device
-from lib.tracker.mmg import TrackingModel, clip_to_frame, to_batch
+from lib.models.mmg import TrackOutput
+from lib.profiling.clock import PeakMeter, Stopwatch, describe_device
+from lib.tracker.build import as_tracked, build_tracker_of, choose_device
+from lib.tracker.mmg import TrackingModel
 
 Mode = Literal["eager", "compiled", "graph"]
 # On GPUs the field's protocol; a CPU is slow and has no clock to settle.
 _WARM_UP = {"cpu": 5, "cuda": 500}
 _TIMED = {"cpu": 40, "cuda": 1000}
-_ROUNDS = 8  # of the peak and of the products alone, spread over the frames
+_SECONDS = 60.0  # after which no more frames are timed, and a quarter of which warms up
+_ROUNDS = 8  # of the peak, spread over the frames
 _FRAME = (720, 1280)
 _BOX_XYWH = np.array([600.0, 300.0, 90.0, 120.0])
 
@@ -56,7 +58,6 @@ class FrameCost:
         stages: times by stage, in order.
         flops: of the network's matrix products and convolutions by stage; a multiply-add is two. Those of the plain
             network, except that nothing is counted that is not read, and templates are not embedded again.
-        product_seconds: median time of these products alone, each made again with nothing in between, by stage.
         peaks: operations a second of the device's best matrix product, measured between the frames, by format.
         limit_seconds: what all products need at the peak of the blocks' format.
         times_limit: a frame's median over `limit_seconds`.
@@ -70,44 +71,17 @@ class FrameCost:
     frame: Timing
     stages: dict[str, Timing]
     flops: dict[str, int]
-    product_seconds: dict[str, float]
     peaks: dict[str, float]
     limit_seconds: float
     times_limit: float
 
 
-@dataclass
-class Products:
-    """Products by stage of the run that made them.
-
-    Attributes:
-        flops: floating-point operations by stage; a multiply-add is two.
-        calls: what to call for a stage's products, once more.
-    """
-
-    flops: dict[str, int] = field(default_factory=dict)
-    calls: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
-
-    @torch.inference_mode()
-    def seconds(self, device: torch.device) -> dict[str, float]:
-        """Make the products again, on the same numbers and nothing between them, and return the seconds by stage."""
-        seconds = {}
-        for stage, calls in self.calls.items():
-            synchronize(device)
-            start = time.perf_counter()
-            for call in calls:
-                call()
-            synchronize(device)
-            seconds[stage] = time.perf_counter() - start
-        return seconds
-
-
-class TimedFrame:
-    """What `MMGTracker.track` does at a frame, crop to box, batch 1.
+class WatchedFrame:
+    """A frame of `MMGTracker`, crop to box, batch 1; the target stays where it is. Names each stage that has ended.
 
     Args:
         experiment: sizes, and whether there is an online template.
-        model: the network.
+        network: what tracks.
         device: its device.
         parts: stages inside the network by name, each ending with the module, and the name of what comes before it,
             where that is a stage, too; none for a compiled network, which is one stage.
@@ -116,35 +90,47 @@ class TimedFrame:
     def __init__(
         self,
         experiment: Experiment,
-        model: TrackingModel,
+        network: TrackingModel,
         device: torch.device,
         parts: dict[str, tuple[str | None, nn.Module]],
     ) -> None:
-        self._crop = experiment.crop
-        self._model = model
-        self._device = device
+        self.score = network.score
+        self._network = network
         self._parts = parts
+        self._mark: Callable[[str], None] = lambda stage: None
         self._image = np.random.default_rng(0).integers(0, 256, (*_FRAME, 3), dtype=np.uint8)
-        window = CropWindow.around(_BOX_XYWH, self._crop.template_factor, self._crop.template_size)
-        self._template = to_batch([window.cut(self._image)], device)
-        self._online_template = self._template.clone() if experiment.model.online_template else None
+        self._tracker = build_tracker_of(self, experiment, device, benchmark="")
+        self._target = self._tracker.start(self._image, _BOX_XYWH)
 
     def run(self, mark: Callable[[str], None]) -> None:
         """Track the frame, and name each stage to `mark` when it has ended."""
-        window = CropWindow.around(_BOX_XYWH, self._crop.search_factor, self._crop.search_size)
-        crop = window.cut(self._image)
+        self._mark = mark
+        target = copy.copy(self._target)
+        crop = target.prepare(self._image)
         mark("crop")
-        search = to_batch([crop], self._device)
-        mark("upload")
+        (located,) = self._tracker.locate([target], [crop])
+        target.accept(self._image, located)
+        mark("back to the image")
+
+    def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
+        """Be the tracker's network."""
+        self._mark("upload")
         with ExitStack() as hooks:
             for name, (before, part) in self._parts.items():
-                _watch(hooks, part, mark, name, before)
-            output = self._model.track(self._template, search, self._online_template)
+                _watch(hooks, part, self._mark, name, before)
+            output = self._network.track(template, search, online_template)
         if not self._parts:
-            mark("network")
-        crop_boxes_xyxy, _ = output.to_host()
-        clip_to_frame(window.to_image(crop_boxes_xyxy[0]), *_FRAME, margin=10)
-        mark("back to the image")
+            self._mark("network")
+        return output
+
+
+def count_flops(frame: WatchedFrame) -> dict[str, int]:
+    """Return the floating-point operations of a frame by stage, its templates embedded before."""
+    frame.run(lambda stage: None)
+    flops: dict[str, int] = {}
+    with FlopCounterMode(display=False) as counter:
+        frame.run(lambda stage: flops.update({stage: counter.get_total_flops() - sum(flops.values())}))
+    return flops
 
 
 class _Variant:
@@ -155,7 +141,6 @@ class _Variant:
         self.config = experiment.name
         self.mode: str = mode or "plain"
         self.rows: list[dict[str, float]] = []
-        self.product_rows: list[dict[str, float]] = []
         self._device = device
         model = (
             build_model(as_tracked(experiment, score=experiment.track.update == "score"), pretrained=False)
@@ -165,27 +150,21 @@ class _Variant:
         dtype = tracking_dtype(precision, device, model.encoder.dim)
         self.dtype = dtype or torch.float32
         if mode is None:
-            self._frame = TimedFrame(experiment, model, device, {})
-            self.products = self._record(self._frame)
+            self._frame = WatchedFrame(experiment, model, device, {})
+            self.flops = count_flops(self._frame)
             return
         eager = TrackingNetwork(model, dtype)
-        self._frame = TimedFrame(experiment, eager, device, stages_of(eager))
-        self.products = self._record(self._frame)
+        self._frame = WatchedFrame(experiment, eager, device, stages_of(eager))
+        self.flops = count_flops(self._frame)
         if mode != "eager":
             compiled = TrackingNetwork(model, dtype, compiled=True, graph=mode == "graph")
-            self._frame = TimedFrame(experiment, compiled, device, {})
+            self._frame = WatchedFrame(experiment, compiled, device, {})
 
     def time(self) -> dict[str, float]:
         """Track a frame, and return the seconds of its stages."""
         watch = Stopwatch(self._device)
         self._frame.run(watch.mark)
         return watch.stop()
-
-    def _record(self, frame: TimedFrame) -> Products:
-        frame.run(lambda stage: None)  # embeds the templates
-        with record_products() as (products, mark):
-            frame.run(mark)
-        return products
 
 
 def measure_frames(
@@ -204,7 +183,7 @@ def measure_frames(
         device_name: auto, cpu, cuda or cuda:N.
         precisions: of the blocks' products; without any, what `track.precision` says.
         modes: eager, compiled, or captured in a CUDA graph; without any, what `track.compile` says.
-        frames: to time; None for 1000 on a GPU and 40 on a CPU.
+        frames: to time; None for 1000 on a GPU and 40 on a CPU, or as many as take a minute.
         baseline: a second network, measured as it is trained, in float32.
 
     Returns:
@@ -226,27 +205,31 @@ def measure_frames(
     if baseline is not None:
         variants.append(_Variant(baseline, device, "fp32", None))
 
-    formats = dict.fromkeys([torch.float32, torch.bfloat16, *(variant.dtype for variant in variants)])
-    for variant in variants:
-        for _ in range(_WARM_UP[device.type]):
-            variant.time()
-    peaks = {each: PeakMeter(device, each) for each in formats}
     count = frames or _TIMED[device.type]
-    for number in range(count):
+    warm_until = time.monotonic() + _SECONDS / 4
+    for _ in tqdm(range(_WARM_UP[device.type]), desc="warming up", unit="frame", disable=None, leave=False):
+        for variant in variants:
+            variant.time()
+        if time.monotonic() > warm_until:
+            break
+    # Of the formats that are used alone: a CPU without bfloat16 units multiplies it a hundred times slower.
+    peaks = {each: PeakMeter(device, each) for each in dict.fromkeys(variant.dtype for variant in variants)}
+    stop = None if frames else time.monotonic() + _SECONDS
+    for number in tqdm(range(count), desc="timing", unit="frame", disable=None, leave=False):
         if number % max(1, count // _ROUNDS) == 0:
             for peak in peaks.values():
                 peak.round()
-            for variant in variants:
-                variant.product_rows.append(variant.products.seconds(device))
         for variant in variants:
             variant.rows.append(variant.time())
+        if stop is not None and number >= 2 and time.monotonic() > stop:
+            break
     rates = {each: peak.flops for each, peak in peaks.items()}
     return [_summarize(variant, device, rates) for variant in variants]
 
 
 def _summarize(variant: _Variant, device: torch.device, rates: dict[torch.dtype, float]) -> FrameCost:
     frame = _timing(sum(row.values()) for row in variant.rows)
-    limit = sum(variant.products.flops.values()) / rates[variant.dtype]
+    limit = sum(variant.flops.values()) / rates[variant.dtype]
     return FrameCost(
         config=variant.config,
         device=describe_device(device),
@@ -255,10 +238,7 @@ def _summarize(variant: _Variant, device: torch.device, rates: dict[torch.dtype,
         frames=len(variant.rows),
         frame=frame,
         stages={stage: _timing(row[stage] for row in variant.rows) for stage in variant.rows[0]},
-        flops=variant.products.flops,
-        product_seconds={
-            stage: statistics.median(row[stage] for row in variant.product_rows) for stage in variant.product_rows[0]
-        },
+        flops=variant.flops,
         peaks={_name(each): rate for each, rate in rates.items()},
         limit_seconds=limit,
         times_limit=frame.median / limit,
@@ -282,21 +262,17 @@ def describe_frames(costs: Indexed[FrameCost]) -> str:
 def _describe(cost: FrameCost) -> list[str]:
     lines = [
         f"{_title(cost)}: {1 / cost.frame.median:.1f} frames per second",
-        "  stage                    ms   10 to 90 %         share    GFLOP  its products alone, ms",
+        "  stage                    ms   10 to 90 %         share    GFLOP",
     ]
     for stage, timing in {**cost.stages, "frame": cost.frame}.items():
-        flops, alone = cost.flops.get(stage, 0), cost.product_seconds.get(stage, 0.0)
-        if stage in ("frame", "network"):
-            flops, alone = sum(cost.flops.values()), sum(cost.product_seconds.values())
-        products = f"{flops / 1e9:8.2f} {1000 * alone:8.2f}" if flops else ""
+        flops = sum(cost.flops.values()) if stage in ("frame", "network") else cost.flops.get(stage, 0)
+        products = f"{flops / 1e9:8.2f}" if flops else ""
         spread = f"{1000 * timing.low:.2f} to {1000 * timing.high:.2f}"
         share = timing.median / cost.frame.median
         lines.append(f"  {stage:18s} {1000 * timing.median:8.2f}   {spread:18s} {share:6.1%} {products}".rstrip())
-    alone = sum(cost.product_seconds.values())
     lines.append(
-        f"  the products need {1000 * cost.limit_seconds:.2f} ms at the {cost.precision} peak, and take "
-        f"{alone / cost.limit_seconds:.2f} times that alone; a frame takes {cost.times_limit:.2f} times that "
-        f"(median of {cost.frames})"
+        f"  the products need {1000 * cost.limit_seconds:.2f} ms at the {cost.precision} peak; a frame takes "
+        f"{cost.times_limit:.2f} times that (median of {cost.frames})"
     )
     return lines
 
@@ -314,43 +290,8 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-class ProductRecorder(TorchDispatchMode):
-    """Keeps what is multiplied, with the operators that torch's own counter of operations knows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[Callable[[], object]] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func.overloadpacket in flop_registry:
-            # Convolutions are given their bias, attention its scale: everything that the run gave.
-            self.calls.append(lambda: func(*args, **kwargs))
-            return func(*args, **kwargs)
-        with self:  # what consists of other operators, such as a linear layer where there are no gradients
-            parts = func.decompose(*args, **kwargs)
-        return func(*args, **kwargs) if parts is NotImplemented else parts
-
-
-@contextmanager
-def record_products() -> Iterator[tuple[Products, Callable[[str], None]]]:
-    """Give the products of what runs within, and a function to call with a stage's name at its end."""
-    products = Products()
-    with FlopCounterMode(display=False) as counter, ProductRecorder() as recorder:
-
-        def mark(stage: str) -> None:
-            flops = counter.get_total_flops() - sum(products.flops.values())
-            products.flops[stage] = products.flops.get(stage, 0) + flops
-            products.calls.setdefault(stage, []).extend(recorder.calls)
-            recorder.calls.clear()
-
-        yield products, mark
-
-
 def stages_of(network: TrackingNetwork) -> dict[str, tuple[str | None, nn.Module]]:
-    """Return the stages of an eager network, for `TimedFrame`."""
+    """Return the stages of an eager network, for `WatchedFrame`."""
     parts: dict[str, tuple[str | None, nn.Module]] = {
         "patch embedding": (None, network.model.encoder.patch_embed)
     }  # normalisation included

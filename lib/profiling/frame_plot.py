@@ -1,4 +1,4 @@
-"""The time of a tracked frame by stage, beside what its products take alone and what they need at the peak."""
+"""The time of a tracked frame by stage, beside what its products need at the peak."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
@@ -26,7 +26,7 @@ def plot_frames(costs: Indexed[FrameCost], path: Path) -> Path:
 
 
 def draw_frames(costs: Indexed[FrameCost]) -> Figure:
-    """Draw a bar for each network, and for the first one's products alone and at the peak of its number format.
+    """Draw a bar for each network, and for the first one's products at the peak of its number format.
 
     A bar is as long as the median frame, and shared out among the stages as their medians are.
     """
@@ -34,7 +34,6 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
     rows = [(_title(cost), _shares(cost), cost.frame.median) for cost in [*costs[1:][::-1], first]]
     rate = first.limit_seconds / sum(first.flops.values())
     at_peak = {stage: flops * rate for stage, flops in first.flops.items()}
-    rows.append(("its products alone", first.product_seconds, sum(first.product_seconds.values())))
     rows.append((f"its products at the {_NAMES[first.precision]} peak", at_peak, first.limit_seconds))
 
     figure = new_figure(9.5, 1.9 + 0.42 * len(rows))

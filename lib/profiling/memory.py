@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.config.schema import Experiment
-from lib.profiling.training import TimedStep, named_parts, sketched_step, synthetic_batch, watch_parts
+from lib.profiling.training import TimedTrainer, named_parts, sketched_step, synthetic_batch, watch_parts
 from lib.train.optim import resolve_precision
 
 MIB = 2**20
@@ -78,7 +78,7 @@ def compute_memory(experiment: Experiment, device: torch.device) -> StepMemory:
                 memory.label = name
 
             with (
-                watch_parts(sketch.model, enter=label, leave=lambda name: label("rest")),
+                watch_parts(named_parts(sketch.model), enter=label, leave=lambda name: label("rest")),
                 torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None),
             ):
                 losses = sketch.objective.losses(sketch.objective.network, sketch.batch, torch.Generator())
@@ -104,7 +104,7 @@ def compute_memory(experiment: Experiment, device: torch.device) -> StepMemory:
 def measure_memory(experiment: Experiment, device: torch.device) -> int:
     """Take two steps on a CUDA device and return the most bytes that its tensors took; the second has the moments."""
     torch.cuda.reset_peak_memory_stats(device)
-    step = TimedStep(experiment, device)
+    step = TimedTrainer(experiment, device)
     batch = synthetic_batch(experiment, experiment.train.batch_size, device)
     for _ in range(2):
         step.take(lambda: batch)

@@ -34,7 +34,7 @@ class ModelSize:
 def size_model(experiment: Experiment) -> ModelSize:
     """Count the parameters and operations of an experiment's model, without building its weights."""
     with torch.device("meta"):
-        sketch = build_model(experiment, pretrained=False, init="default").to("meta")
+        sketch = build_model(experiment, pretrained=False).to("meta")
     counts = count_parameters(sketch)
     scores = experiment.track.update == "score"
     frame = _multiply_adds(sketch.without_decoder().eval(), experiment, predict_score=scores)

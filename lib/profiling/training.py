@@ -1,12 +1,14 @@
 """What a training step costs: its operations, counted, and its time, stage by stage, against the device's limit."""
 
+import dataclasses
 import statistics
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -18,16 +20,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lib.config.consistency import check_stage
 from lib.config.schema import Experiment
-from lib.data.samples.mixture import open_sources, sample_id
+from lib.data.datasets import open_dataset
+from lib.data.samples.mixture import MixedSource, open_sources, sample_id
 from lib.data.samples.training_set import Batch, TrainingSet
 from lib.models.attention import set_fused_attention
 from lib.models.build import build_model
 from lib.models.mmg import MMG
-from lib.models.noise import StepNoise
 from lib.profiling.clock import PeakMeter, Stopwatch, describe_device
-from lib.train.loading import PREFETCHED, leave_cores_to_loaders, open_loader
-from lib.train.objectives import Objective, build_objective
-from lib.train.optim import build_optimizer, build_scaler, prepare_network, resolve_precision
+from lib.train.loading import PREFETCHED, open_loader
+from lib.train.losses import Losses
+from lib.train.objectives import AnyBatch, Objective, build_objective
+from lib.train.trainer import Trainer
 
 _WARM_UP = {"cpu": 3, "cuda": 10}
 _ROUNDS = 6  # of the peak, spread over the steps
@@ -99,7 +102,7 @@ def count_step_flops(experiment: Experiment) -> StepFlops:
             def leave(name: str) -> None:
                 forward[name] += counter.get_total_flops()
 
-            with watch_parts(sketch.model, enter, leave):
+            with watch_parts(named_parts(sketch.model), enter, leave):
                 losses = sketch.objective.losses(sketch.objective.network, sketch.batch, torch.Generator())
             losses.total.backward()
         return StepFlops(forward, counter.get_total_flops())
@@ -125,25 +128,28 @@ def measure_training(
         raise ValueError(f"--steps {steps}: at least one step is needed to time it")
     check_stage(experiment)
     train = experiment.train
-    if device.type == "cpu":
-        leave_cores_to_loaders(experiment.data.workers)
     flops = count_step_flops(experiment)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(train.seed)
-    step = TimedStep(experiment, device)
-    next_batch = _real_batches(experiment, device, paths_file) if loader else _one_batch(experiment, device)
+    samples = _training_set(experiment, paths_file) if loader else None
+    step = TimedTrainer(experiment, device, samples)
+    if samples is None:
+        batch = synthetic_batch(experiment, train.batch_size, device)
+        batches: Iterator[Batch] = repeat(batch)
+    else:
+        batches = iter(open_loader(samples, _endless_ids(train.batch_size), experiment.data.workers, device))
     # What the loader has drawn ahead while the step was being built must be used up, or nothing seems to wait.
     ahead = PREFETCHED * experiment.data.workers if loader else 0
     for _ in range(_WARM_UP[device.type] + ahead):
-        step.take(next_batch)
+        step.take(partial(next, batches))
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     peak = PeakMeter(device, step.dtype)
     rows = []
     for number in range(steps):
         if number % max(1, steps // _ROUNDS) == 0:
             peak.round()
-        rows.append(step.take(next_batch))
+        rows.append(step.take(partial(next, batches)))
     peak.round()
 
     medians = {stage: statistics.median(row[stage] for row in rows) for stage in rows[0]}
@@ -199,17 +205,9 @@ def describe_cost(cost: TrainingCost) -> str:
     return "\n".join(lines)
 
 
-def _one_batch(experiment: Experiment, device: torch.device) -> Callable[[], Batch]:
-    batch = synthetic_batch(experiment, experiment.train.batch_size, device)
-    return lambda: batch
-
-
-def _real_batches(experiment: Experiment, device: torch.device, paths_file: Path | None) -> Callable[[], Batch]:
-    """Return what gives the batches of a training run's first epoch and on, in order."""
-    data, size = experiment.data, experiment.train.batch_size
-    training_set = TrainingSet(open_sources(data.sources, paths_file), data, experiment.crop, experiment.train.seed)
-    batches: Iterator[Batch] = iter(open_loader(training_set, _endless_ids(size), data.workers, device))
-    return lambda: next(batches)
+def _training_set(experiment: Experiment, paths_file: Path | None) -> TrainingSet:
+    data = experiment.data
+    return TrainingSet(open_sources(data.sources, paths_file), data, experiment.crop, experiment.train.seed)
 
 
 def _endless_ids(batch_size: int) -> Iterator[list[int]]:
@@ -217,14 +215,17 @@ def _endless_ids(batch_size: int) -> Iterator[list[int]]:
         yield [sample_id(0, number * batch_size + index) for index in range(batch_size)]
 
 
-def named_parts(model: MMG) -> dict[str, nn.Module]:
+def named_parts(model: nn.Module) -> dict[str, nn.Module]:
     """Return the parts that a model has of `encoder`, `decoders`, `head` and `score`, in this order."""
+    assert isinstance(model, MMG)
     parts = {"encoder": model.encoder, "decoders": model.decoder, "head": model.head, "score": model.score}
     return {name: part for name, part in parts.items() if part is not None}
 
 
 @contextmanager
-def watch_parts(model: MMG, enter: Callable[[str], object], leave: Callable[[str], object]) -> Iterator[None]:
+def watch_parts(
+    parts: Mapping[str, nn.Module], enter: Callable[[str], object], leave: Callable[[str], object]
+) -> Iterator[None]:
     """Call `enter` and `leave` with a part's name before and after each of its forward passes.
 
     Not for parts compiled by `nn.Module.compile`, which would compile the two calls as well.
@@ -237,7 +238,7 @@ def watch_parts(model: MMG, enter: Callable[[str], object], leave: Callable[[str
         leave(name)
 
     handles = []
-    for name, part in named_parts(model).items():
+    for name, part in parts.items():
         handles.append(part.register_forward_pre_hook(partial(before, name)))
         handles.append(part.register_forward_hook(partial(after, name)))
     try:
@@ -251,7 +252,7 @@ class Sketch(NamedTuple):
     """A training step's network, objective and batch, on tensors without storage."""
 
     model: MMG
-    objective: Objective[Batch]
+    objective: Objective
     batch: Batch
 
 
@@ -275,7 +276,7 @@ def sketched_step(experiment: Experiment, batch_size: int) -> Iterator[Sketch]:
     or of bytes that watches it sees what the step would do, for ViT-Base in seconds and without its memory.
     """
     with torch.device("meta"):
-        model = build_model(experiment, pretrained=False, init="default")
+        model = build_model(experiment, pretrained=False)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = model.to_empty(device="cpu")
         objective = build_objective(experiment, model)
@@ -283,60 +284,56 @@ def sketched_step(experiment: Experiment, batch_size: int) -> Iterator[Sketch]:
         yield Sketch(model, objective, synthetic_batch(experiment, batch_size))
 
 
-class TimedStep:
-    """Takes the steps of a `Trainer` in one process and one pass, and says where their time went.
-
-    Left out are the look at whether a step is finite, and the running average of the weights.
+class TimedTrainer(Trainer):
+    """A trainer that says where the time of its steps went, from random weights and without a run folder to keep.
 
     The stages are `data wait`, the parts of the network that run, `rest` (normalisation, masks and losses), `backward`
-    and `optimiser`; without the parts, but with `forward`, where they are compiled.
+    and `optimiser`, which ends with the running average of the weights; without the parts, but with `forward`, where
+    they are compiled.
 
     Args:
-        experiment: what is trained, from random weights.
+        experiment: what is trained.
         device: where.
+        training_set: of the experiment; None where every step is given its batch.
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device) -> None:
-        train = experiment.train
-        self.device = device
-        self.model = build_model(experiment, pretrained=False).to(device)
-        self._objective = build_objective(experiment, self.model)
-        self._objective.train()
-        self._optimizer = build_optimizer(self.model, train)
-        self._dtype = resolve_precision(train.precision, device)
-        self._scaler = build_scaler(self._dtype, device)
-        self._noise = StepNoise(self.model, train.seed, train.batch_size, device)
-        self._clip_norm = train.clip_norm
-        self._compiled = train.compile
-        self._step = 0
-        prepare_network(self.model, device, compiled=train.compile)
-        self.parts = [] if train.compile else list(named_parts(self.model))
+    def __init__(self, experiment: Experiment, device: torch.device, training_set: TrainingSet | None = None) -> None:
+        self._watch: Stopwatch | None = None
+        train = dataclasses.replace(experiment.train, accumulate_to=None, total_batch=experiment.train.batch_size)
+        objective = build_objective(experiment, build_model(experiment, pretrained=False))
+        if training_set is None:
+            drawn = [MixedSource(open_dataset("synthetic", "train"), 1.0)]
+            training_set = TrainingSet(drawn, experiment.data, experiment.crop, train.seed)
+        with TemporaryDirectory() as run:
+            alone = dataclasses.replace(experiment, train=train)
+            super().__init__(alone, objective, training_set, None, Path(run), device)
+            self.log.close()
+        self.objective.train()
+        self._parts = {} if train.compile else named_parts(self.model)
 
     @property
     def dtype(self) -> torch.dtype:
         """The number format of the products."""
-        return self._dtype or torch.float32
+        return self._autocast_dtype or torch.float32
 
     def take(self, next_batch: Callable[[], Batch]) -> dict[str, float]:
         """Take one step over a batch on any device, and return the seconds of its stages and their sum, `step`."""
-        watch = Stopwatch(self.device)
-        mark = watch.mark
+        self._watch = watch = Stopwatch(self.device)
         batch = next_batch().to(self.device)
-        mark("data wait")
-        self._optimizer.zero_grad(set_to_none=True)
-        self._noise.begin_pass(self._step, 0, batch.num_samples)
-        rest = "forward" if self._compiled else "rest"
-        parts = nullcontext() if self._compiled else watch_parts(self.model, lambda name: mark(rest), mark)
-        with parts, torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            losses = self._objective.losses(self._objective.network, batch, self._noise.generator)
-        mark(rest)
-        self._scaler.scale(losses.total).backward()
-        mark("backward")
-        self._scaler.unscale_(self._optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        mark("optimiser")
-        self._step += 1
+        watch.mark("data wait")
+        with watch_parts(self._parts, lambda name: watch.mark("rest"), watch.mark):
+            self.train_step(batch)
+        watch.mark("optimiser")
         seconds = watch.stop()
         return {**seconds, "step": sum(seconds.values())}
+
+    def forward(self, batch: AnyBatch, step: int, first_row: int) -> Losses:
+        losses = super().forward(batch, step, first_row)
+        assert self._watch is not None
+        self._watch.mark("rest" if self._parts else "forward")
+        return losses
+
+    def backward(self, loss: torch.Tensor) -> None:
+        super().backward(loss)
+        assert self._watch is not None
+        self._watch.mark("backward")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import torch
 
 from lib.config.load import load
 from lib.config.text import suggest
-from lib.models.trained import default_weights, find_checkpoint, read_trained_model
+from lib.models.trained import default_weights, file_sha256, find_checkpoint, read_trained_model
 from lib.tracker.base import Tracker
-from lib.tracker.build import build_mmg_tracker, choose_device
+from lib.tracker.build import build_mmg_tracker, check_update, choose_device
 from lib.tracker.classical import OpenCVTracker, StaticBox
 from lib.tracker.onnx_tracker import OnnxNetwork, build_onnx_tracker, choose_onnx_device, onnxruntime_version
+
+_WEIGHTS = {"vit": "NETWORK.onnx", "nano": "BACKBONE.onnx HEAD.onnx"}  # what --weights takes
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class TrackerSpec:
         device: auto, cpu, cuda or cuda:N.
         benchmark: its name, for settings that differ by benchmark.
         onnx: file of tracking/export.py, instead of config and checkpoint.
+        weights: files of a tracker of OpenCV's that has a network.
     """
 
     name: str
@@ -36,16 +40,31 @@ class TrackerSpec:
     device: str = "auto"
     benchmark: str = ""
     onnx: Path | None = None
+    weights: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an unknown name, or weights for a tracker that has none."""
+        """Refuse an unknown name, and weights that the tracker does not have, or lacks.
+
+        Raises:
+            ValueError: what does not fit together.
+            FileNotFoundError: `weights` are not there.
+        """
         if self.name not in TRACKERS:
             raise ValueError(
                 f"unknown tracker {self.name!r}{suggest(self.name, TRACKERS)}; known: {', '.join(TRACKERS)}"
             )
         weights = (self.config, self.checkpoint, self.onnx)
         if not self.trained and weights != (None, None, None):
-            raise ValueError(f"the tracker {self.name} is not trained: leave out --config, --checkpoint and --onnx")
+            raise ValueError(
+                f"the tracker {self.name} is not trained here: leave out --config, --checkpoint and --onnx"
+            )
+        files = _WEIGHTS.get(self.name, "")
+        if len(self.weights) != len(files.split()):
+            needs = f"needs --weights {files}, see pretrained_models/README.md" if files else "takes no --weights"
+            raise ValueError(f"the tracker {self.name} {needs}")
+        for path in self.weights:
+            if not path.is_file():
+                raise FileNotFoundError(f"there are no weights {path}: pretrained_models/README.md says where they are")
         if self.onnx is not None and weights[:2] != (None, None):
             raise ValueError(f"--onnx {self.onnx} holds the weights and says how they track: leave out --config and "
                              "--checkpoint")  # fmt: skip
@@ -70,9 +89,18 @@ class TrackerSpec:
         """
         return TRACKERS[self.name](self)
 
+    def check(self) -> None:
+        """Raise what `build` would for want of a package, weights or device, without building a large network."""
+        self.choose_device()
+        if not self.trained:
+            self.build()
+        elif self.onnx is None:
+            path = find_checkpoint(self.config, self.checkpoint)
+            check_update(read_trained_model(path, self.config), path)
+
     @property
     def trained(self) -> bool:
-        """True for a tracker with weights."""
+        """True for a tracker that is trained here."""
         return self.name == "mmg"
 
     @property
@@ -83,10 +111,21 @@ class TrackerSpec:
         return find_checkpoint(self.config, self.checkpoint) if self.trained else None
 
     @property
+    def weights_sha256(self) -> str | None:
+        """The SHA-256 of the file that `build` reads, or of those of several; None for a tracker without."""
+        checkpoint = self.checkpoint_file
+        digests = [file_sha256(path) for path in (self.weights if checkpoint is None else (checkpoint,))]
+        return sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else next(iter(digests), None)
+
+    @property
     def config_name(self) -> str:
-        """What the results go under: the experiment's name, with "_onnx" for a file of that kind; else "default"."""
+        """What the results go under.
+
+        The experiment's name, with "_onnx" for a file of that kind; of weights for OpenCV their first file's name; else
+        "default".
+        """
         if not self.trained:
-            return "default"
+            return self.weights[0].stem if self.weights else "default"
         if self.onnx is not None:
             return f"{OnnxNetwork(self.onnx).recipe.config}_onnx"
         if self.config is not None:
@@ -123,4 +162,6 @@ TRACKERS: dict[str, Callable[[TrackerSpec], Tracker]] = {
     "mil": lambda spec: OpenCVTracker("MIL"),
     "csrt": lambda spec: OpenCVTracker("CSRT"),
     "kcf": lambda spec: OpenCVTracker("KCF"),
+    "vit": lambda spec: OpenCVTracker("Vit", spec.weights),
+    "nano": lambda spec: OpenCVTracker("Nano", spec.weights),
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lib.config.load import refine_from_dict
 from lib.data.crop import StretchedWindow
-from lib.models.pretrained import load_model_state
+from lib.models.pretrained import load_model_state, read_own_or_published
 from lib.models.refine.network import AlphaRefineNet, build_refine_model
 from lib.models.refine.published import (
     PUBLISHED_FACTOR,
@@ -17,7 +17,6 @@ from lib.models.refine.published import (
     PUBLISHED_THRESHOLD,
     is_published,
     load_published,
-    read_refine_checkpoint,
 )
 from lib.tracker.base import checked_box
 from lib.tracker.build import choose_device
@@ -111,7 +110,7 @@ class _Trained(NamedTuple):
 
 
 def _read_network(checkpoint: Path) -> _Trained:
-    content = read_refine_checkpoint(checkpoint)
+    content = read_own_or_published(checkpoint, is_published)
     if is_published(content):
         network = AlphaRefineNet(size=PUBLISHED_SIZE)
         load_published(network, content["net"], str(checkpoint))

@@ -55,6 +55,7 @@ def build_tracker_of(
         online_template=experiment.model.online_template,
         clip_margin=track.clip_margin,
         size_smoothing=track.size_smoothing,
+        whole_pixels=track.whole_pixels,
         device=device,
     )
 
@@ -67,12 +68,17 @@ def build_trained_network(trained: TrainedModel, path: Path) -> MMG:
     Raises:
         ValueError: the checkpoint, from `path`, does not fit its config, or does not give what the update needs.
     """
-    if trained.experiment.track.update == "score" and not trained.score_trained:
-        raise ValueError(f"track.update is 'score', but the score module in {path} is not trained: train the second "
-                         "stage, or give a --config with track.update: fixed or none")  # fmt: skip
+    check_update(trained, path)
     model = build_model(as_tracked(trained.experiment, score=trained.score_trained), pretrained=False)
     load_model_state(model, trained.state, allow_unexpected=("decoder.", "score."), source=str(path))
     return model.eval()
+
+
+def check_update(trained: TrainedModel, path: Path) -> None:
+    """Raise ValueError where the checkpoint, from `path`, does not give what its template update needs."""
+    if trained.experiment.track.update == "score" and not trained.score_trained:
+        raise ValueError(f"track.update is 'score', but the score module in {path} is not trained: train the second "
+                         "stage, or give a --config with track.update: fixed or none")  # fmt: skip
 
 
 def choose_device(name: str) -> torch.device:
@@ -91,8 +97,4 @@ def as_tracked(experiment: Experiment, *, score: bool) -> Experiment:
     model = experiment.model
     decoder = dataclasses.replace(model.decoder, self_decoder=False, online_to_search=False, search_to_online=False)
     scored = dataclasses.replace(model.score, enabled=score)
-    # Special starting weights cost time and are overwritten by the checkpoint's.
-    encoder = dataclasses.replace(model.encoder, init="default")
-    return dataclasses.replace(
-        experiment, model=dataclasses.replace(model, encoder=encoder, decoder=decoder, score=scored)
-    )
+    return dataclasses.replace(experiment, model=dataclasses.replace(model, decoder=decoder, score=scored))

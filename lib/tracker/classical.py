@@ -1,16 +1,25 @@
-"""Trackers without a network, to compare with: a box that never moves, and OpenCV's classical ones."""
+"""Trackers to compare with: a box that never moves, and OpenCV's own, with a small network or without."""
 
 import ctypes
 import sys
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from lib.tracker.base import Prediction, checked_box
 
-# Classes of the cv2 module. MIL is in every build of OpenCV 4.5.1 and later, the others in builds with contributed
-# modules.
-_OPENCV_CLASSES = {"MIL": "TrackerMIL", "CSRT": "TrackerCSRT", "KCF": "TrackerKCF"}
+# Classes of the cv2 module. MIL is in every build of OpenCV 4.5.1 and later, CSRT and KCF in builds with contributed
+# modules, Vit and Nano in those with the modules video and dnn.
+_OPENCV_CLASSES = {
+    "MIL": "TrackerMIL",
+    "CSRT": "TrackerCSRT",
+    "KCF": "TrackerKCF",
+    "Vit": "TrackerVit",
+    "Nano": "TrackerNano",
+}
+_NETWORKS = {"Vit": ("net",), "Nano": ("backbone", "neckhead")}  # parameters that name the files
 
 # OpenCV's trackers fail on narrower boxes, each in its own way (MIL never returns from below 5 px), and MIL on boxes
 # that fill the frame. So the frame must have room for such a box.
@@ -31,23 +40,35 @@ class StaticBox:
 
 
 class OpenCVTracker:
-    """One of OpenCV's own trackers at default settings. Its score is 0 where it says it lost the target, else nan.
+    """One of OpenCV's own trackers at default settings.
+
+    Its score is the network's where it has one; of the others 0 where it says it lost the target, else nan.
 
     These trackers want a box of whole pixels inside the frame, wide enough, and frames of one size. So they are given
     such a box next to the true one, later answers are moved and scaled by the same relation, and frames of another
     size are resized to the first one's.
     """
 
-    def __init__(self, algorithm: str) -> None:
-        """Raise ValueError when `algorithm` (MIL, CSRT or KCF) is not in the installed build of OpenCV."""
+    def __init__(self, algorithm: str, weights: tuple[Path, ...] = ()) -> None:
+        """Check that the tracker can be made.
+
+        Args:
+            algorithm: MIL, CSRT, KCF, Vit or Nano.
+            weights: ONNX files: of Vit one, of Nano backbone and head.
+
+        Raises:
+            ValueError: the installed build of OpenCV has no such tracker, or cannot read the files.
+        """
         if algorithm not in _OPENCV_CLASSES:
             raise ValueError(f"unknown OpenCV tracker {algorithm!r}; choose one of {', '.join(_OPENCV_CLASSES)}")
         if _OPENCV_CLASSES[algorithm] not in vars(cv2):
-            raise ValueError(
-                f"the installed OpenCV {cv2.__version__} has no {algorithm} tracker; it comes with the contributed "
-                "modules, in place of the plain one: make classical"
-            )
+            cure = "the contributed modules, in place of the plain one: make classical"
+            if algorithm in _NETWORKS:
+                cure = "the modules video and dnn of OpenCV 4.9 and later: pip install -U opencv-python"
+            raise ValueError(f"the installed OpenCV {cv2.__version__} has no {algorithm} tracker; it comes with {cure}")
         self.algorithm = algorithm
+        self._weights = weights
+        self._tracker = self._create()
 
     def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
         """Start the tracker on the first frame.
@@ -67,7 +88,7 @@ class OpenCVTracker:
         fed_sides = fed_xywh[[2, 3, 2, 3]]
         self._relation = (self._box_xywh - np.array([*fed_xywh[:2], 0, 0])) / fed_sides
         _seed_opencv()
-        self._tracker = vars(cv2)[_OPENCV_CLASSES[self.algorithm]].create()
+        self._tracker = self._create()
         left, top, width, height = (int(value) for value in fed_xywh)
         try:
             self._tracker.init(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (left, top, width, height))
@@ -84,12 +105,30 @@ class OpenCVTracker:
         if image.shape[:2] != self._first_size:
             image = cv2.resize(image, (first_width, first_height), interpolation=cv2.INTER_AREA)
         found, tracked_xywh = self._tracker.update(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        score = float("nan") if found else 0.0
+        if self.algorithm in _NETWORKS:
+            score = float(self._tracker.getTrackingScore())
         if not found:
-            return Prediction(self._box_xywh * np.tile(scale, 2), score=0.0, lost=True)
+            return Prediction(self._box_xywh * np.tile(scale, 2), score, lost=True)
         left, top, width, height = tracked_xywh
         sides = np.array([width, height, width, height], dtype=np.float64)
         self._box_xywh = np.array([left, top, 0, 0]) + self._relation * sides
-        return Prediction(self._box_xywh * np.tile(scale, 2))
+        return Prediction(self._box_xywh * np.tile(scale, 2), score)
+
+    def _create(self) -> Any:
+        """Make OpenCV's own object, which serves one video."""
+        name = _OPENCV_CLASSES[self.algorithm]
+        if self.algorithm not in _NETWORKS:
+            return vars(cv2)[name].create()
+        parameters = vars(cv2)[f"{name}_Params"]()
+        for parameter, path in zip(_NETWORKS[self.algorithm], self._weights, strict=True):
+            setattr(parameters, parameter, str(path))
+        try:
+            return vars(cv2)[name].create(parameters)
+        except cv2.error as error:
+            files = ", ".join(map(str, self._weights))
+            raise ValueError(f"OpenCV {cv2.__version__} cannot read {files} as the networks of its {self.algorithm} "
+                             f"tracker: {' '.join(str(error).split())}") from error  # fmt: skip
 
 
 def _box_for_opencv(box_xywh: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -109,6 +109,7 @@ def make_recipe(experiment: Experiment, model: MMG, checkpoint_sha256: str) -> T
         pixel_std=model.std.flatten().tolist(),
         clip_margin=track.clip_margin,
         size_smoothing=track.size_smoothing,
+        whole_pixels=track.whole_pixels,
         update=track.update,
         update_interval=track.update_interval,
         update_intervals=track.update_intervals,

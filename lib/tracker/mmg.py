@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.crop import CropWindow
+from lib.data.crop import CropWindow, WholePixelWindow
 from lib.models.mmg import TrackOutput
 from lib.tracker.base import LOST_AFTER, Prediction, checked_box
 from lib.tracker.template_update import TemplateUpdate
@@ -38,6 +38,7 @@ class TargetCrops:
     search_factor: float
     clip_margin: float
     size_smoothing: float = 1.0
+    window: type[CropWindow] = CropWindow
 
 
 class Located(NamedTuple):
@@ -81,7 +82,7 @@ class Target:
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Return the (S, S, 3) uint8 search crop of the next frame."""
-        self._window = CropWindow.around(self._box_xywh, self._crops.search_factor, self._crops.search_size)
+        self._window = self._crops.window.around(self._box_xywh, self._crops.search_factor, self._crops.search_size)
         return self._window.cut(image)
 
     def accept(self, image: np.ndarray, located: Located) -> Prediction:
@@ -102,7 +103,8 @@ class Target:
         return Prediction(self._box_xywh.copy(), located.score, finite, self._frames_in_doubt >= LOST_AFTER)
 
     def _cut_template(self, image: np.ndarray) -> np.ndarray:
-        return CropWindow.around(self._box_xywh, self._crops.template_factor, self._crops.template_size).cut(image)
+        crops = self._crops
+        return crops.window.around(self._box_xywh, crops.template_factor, crops.template_size).cut(image)
 
 
 class MMGTracker:
@@ -116,6 +118,7 @@ class MMGTracker:
         online_template: False for a model of two images, template and search.
         clip_margin: pixels of a box that stay inside the frame, which makes it the smallest side of a box, too.
         size_smoothing: share of a predicted change of size that is followed; see `smooth_size`.
+        whole_pixels: cut crops as `WholePixelWindow` does.
         device: where the crops are sent.
 
     Raises:
@@ -134,6 +137,7 @@ class MMGTracker:
         online_template: bool = True,
         clip_margin: float = 10.0,
         size_smoothing: float = 1.0,
+        whole_pixels: bool = False,
         device: torch.device | None = None,
     ) -> None:
         if update.mode == "score" and model.score is None:
@@ -143,8 +147,9 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
+        window = WholePixelWindow if whole_pixels else CropWindow
         self._crops = TargetCrops(
-            template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing
+            template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing, window
         )
         self._update = update
         self.device = device or torch.device("cpu")

@@ -112,6 +112,7 @@ def build_onnx_tracker(path: Path, device: str, benchmark: str) -> MMGTracker:
         online_template=network.online_template,
         clip_margin=recipe.clip_margin,
         size_smoothing=recipe.size_smoothing,
+        whole_pixels=recipe.whole_pixels,
     )
 
 
@@ -189,6 +190,7 @@ class TrackingRecipe:
         pixel_mean, pixel_std: of R, G and B in 0 to 255; the network itself normalises by them.
         clip_margin: pixels of a box that stay inside the frame.
         size_smoothing: share of a predicted change of size that is followed; files of old do not have it.
+        whole_pixels: crops are cut as `WholePixelWindow` does; files of old do not have it.
         update, update_interval, score_threshold: see `TemplateUpdate`.
         update_intervals: intervals of particular benchmarks, by name.
         format: of this description.
@@ -208,12 +210,14 @@ class TrackingRecipe:
     update_intervals: dict[str, int]
     score_threshold: float
     size_smoothing: float = 1.0
+    whole_pixels: bool = False
     format: int = FORMAT
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides boxes besides network and crops, by the names of the config's `track` section."""
-        names = ("update", "update_interval", "update_intervals", "score_threshold", "clip_margin", "size_smoothing")
+        names = ("update", "update_interval", "update_intervals", "score_threshold", "clip_margin", "size_smoothing",
+                 "whole_pixels")  # fmt: skip
         return {name: value for name, value in dataclasses.asdict(self).items() if name in names}
 
     def to_json(self) -> str:
@@ -235,7 +239,7 @@ class TrackingRecipe:
         if content.get("format") != FORMAT:
             raise ValueError(f"{source} has format {content.get('format')!r}, and this code reads {FORMAT}: export it "
                              "again from its checkpoint")  # fmt: skip
-        content = {"size_smoothing": 1.0, **content}
+        content = {"size_smoothing": 1.0, "whole_pixels": False, **content}
         differing = content.keys() ^ {field.name for field in dataclasses.fields(cls)}
         if differing:
             raise ValueError(f"{source}: its metadata lack, or have besides, {', '.join(sorted(differing))}: export it "

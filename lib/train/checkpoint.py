@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import torch
 
-from lib.config.load import experiment_from_dict, experiment_to_dict, flatten, refine_from_dict
+from lib.config.load import differing_keys, experiment_from_dict, refine_from_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.files import whole_file
@@ -21,25 +21,6 @@ from lib.models.pretrained import read_checkpoint
 
 LATEST = "latest.pth"
 LOCK = ".lock"  # the file by which a training keeps others out of its run folder
-# A run may be continued with other values of these: they do not change what is computed. For accumulate_to the samples
-# of a step are compared instead, since other numbers of processes may make the same step.
-_FREE_KEYS = (
-    "name",
-    "data.workers",
-    "data.on_bad_frame",
-    "train.accumulate_to",
-    "train.compile",
-    "train.on_nonfinite",
-    "train.max_nonfinite",
-    "train.timeout_minutes",
-    "train.log_every",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.keep_every",
-    "train.picture_every",
-    "train.validate_every",
-    "track.",
-)
 
 
 def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, keep_every: int = 0) -> Path:
@@ -222,9 +203,9 @@ def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int)
         raise ValueError(f"{run} holds a damaged checkpoint: its {', '.join(wrong)} cannot be what a trainer wrote")
     # Read as an experiment, a config that was stored before a key existed gets the key's default.
     read = refine_from_dict if isinstance(experiment, RefineExperiment) else experiment_from_dict
-    stored = experiment_to_dict(read(state["config"], str(run)))
-    changed = changed_keys(stored, experiment_to_dict(experiment))
-    if changed:
+    # For train.accumulate_to, which is free, the samples of a step are compared below: other numbers of processes may
+    # make the same step.
+    if changed := differing_keys(read(state["config"], str(run)), experiment):
         raise ValueError(
             f"{run} holds a run of another config; these keys differ: {', '.join(changed)}. Choose another "
             "--run folder, restore the keys, or remove the folder to start anew"
@@ -235,10 +216,3 @@ def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int)
         raise ValueError(f"{run} was trained with {before} samples a step, and there would be {total} now: train with "
                          f"as many processes as before, or {cure}")  # fmt: skip
     return state
-
-
-def changed_keys(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return the dotted keys that differ between two configs and that change what training computes."""
-    one, other = flatten(stored), flatten(wanted)
-    differing = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
-    return [key for key in differing if not key.startswith(_FREE_KEYS)]

@@ -23,7 +23,7 @@ from lib.train.log import set_aside
 FILE = "environment.json"
 _PACKAGES = ("torch", "timm", "numpy", "simplejpeg")
 _VIDEOS_READ = 16  # whose boxes enter a data set's fingerprint; reading all of them may take minutes
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe_environment(
@@ -73,8 +73,8 @@ def record_environment(run: Path, step: int, found: Mapping[str, str]) -> list[s
 
 def code_version() -> str:
     """Return what git calls this code, with `-dirty` where files differ; without git, the package's version."""
-    if (_ROOT / ".git").exists():
-        command = ["git", "-C", str(_ROOT), "describe", "--always", "--tags", "--dirty"]
+    if (ROOT / ".git").exists():
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--tags", "--dirty"]
         try:
             described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
             return described.stdout.strip()

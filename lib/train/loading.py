@@ -5,17 +5,17 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.config.schema import Optimization
+from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import sample_id
+from lib.data.samples.training_set import TrainingSet
 from lib.data.storage.tree import suspect_lmdbs
-from lib.models.device import available_cores
-from lib.train.objectives import BatchT, Samples, SampleT
 
 PREFETCHED = 4  # batches that each loader process holds ready
 
@@ -86,14 +86,14 @@ class _Loader(DataLoader):
 
 
 def open_loader(
-    samples: Samples[SampleT, BatchT], batches: Iterable[list[int]], workers: int, device: torch.device
+    samples: TrainingSet | MaskSet, batches: Iterable[list[int]], workers: int, device: torch.device
 ) -> DataLoader:
     """Return a loader of whole batches, in order, whatever the number of its processes."""
     # Before the workers are forked: OpenCV's own threads do not survive a fork, and a worker that then calls it
     # waits for them for ever. The workers are the parallelism.
     cv2.setNumThreads(0)
     return _Loader(
-        cast(Dataset[SampleT], samples),
+        cast(Dataset[Any], samples),
         batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
         num_workers=workers,
         collate_fn=samples.collate,
@@ -101,15 +101,6 @@ def open_loader(
         worker_init_fn=leave_signals_to_the_trainer,
         prefetch_factor=PREFETCHED if workers else None,
     )
-
-
-def leave_cores_to_loaders(workers: int) -> None:
-    """Let this process compute with the cores that its loader processes leave, unless OMP_NUM_THREADS says otherwise.
-
-    Threads that wait for one another stall when a loader takes the core of one.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, available_cores() - workers))
 
 
 def leave_signals_to_the_trainer(worker: int) -> None:

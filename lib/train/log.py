@@ -1,5 +1,6 @@
 """The record of a run: what happened since the last line, to the terminal, JSON lines, and TensorBoard."""
 
+import hashlib
 import json
 import sys
 import time
@@ -32,7 +33,18 @@ class RunLog:
         _drop_lines_after(self._path, start_step)
         self._file = self._path.open("a", encoding="utf-8")
         # What an interrupted run logged after its last checkpoint is computed again, and must not show twice.
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=start_step + 1 if start_step else None)
+        self._boards: list[Any] = [
+            SummaryWriter(str(run / "tensorboard"), purge_step=start_step + 1 if start_step else None)
+        ]
+
+    def add_wandb(self, run: Path, name: str, config: dict[str, Any]) -> None:
+        """Record in Weights & Biases, too; where and whether online is what its environment variables say.
+
+        Raises:
+            ValueError: it is not installed.
+        """
+        if self._enabled:
+            self._boards.append(WandbBoard(run, name, config))
 
     def scalars(self, kind: str, step: int, values: dict[str, float], **also: Any) -> None:
         """Record named scalars of one step under a kind such as `train` or `validation`."""
@@ -42,7 +54,8 @@ class RunLog:
             self._file.write(json.dumps({"kind": kind, "step": step, **also, **values}) + "\n")
             self._file.flush()
             for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+                for board in self._boards:
+                    board.add_scalar(f"{kind}/{name}", value, step)
         except OSError as error:
             self._say_failure(error)
 
@@ -51,7 +64,8 @@ class RunLog:
         if not self._enabled:
             return
         try:
-            self._board.add_image(name, image, step, dataformats="HWC")
+            for board in self._boards:
+                board.add_image(name, image, step, dataformats="HWC")
         except OSError as error:
             self._say_failure(error)
 
@@ -69,7 +83,7 @@ class RunLog:
         """Write what is left."""
         if not self._enabled:
             return
-        for record in (self._file, self._board):
+        for record in (self._file, *self._boards):
             try:
                 record.close()
             except OSError as error:
@@ -79,6 +93,29 @@ class RunLog:
         if not self._failed:
             self.warn(f"the log of this run cannot be written, training goes on: {error}")
         self._failed = True
+
+
+class WandbBoard:
+    """Weights & Biases behind the calls of a SummaryWriter; a run folder is one run there, however often continued."""
+
+    def __init__(self, run: Path, name: str, config: dict[str, Any]) -> None:
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ValueError("--wandb needs Weights & Biases: pip install wandb") from error
+        self._image = wandb.Image
+        number = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+        self._run = wandb.init(project="mmg-tracker", name=name, id=number, resume="allow", dir=run, config=config)
+        self._run.define_metric("*", step_metric="step")
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self._run.log({name: value, "step": step})
+
+    def add_image(self, name: str, image: np.ndarray, step: int, dataformats: str) -> None:
+        self._run.log({name: self._image(image), "step": step})
+
+    def close(self) -> None:
+        self._run.finish()
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

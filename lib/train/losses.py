@@ -10,6 +10,7 @@ from torch.nn import functional
 from lib.box import complete_iou_loss, iou
 from lib.config.refine_schema import RefineLoss
 from lib.config.schema import Loss
+from lib.models.center import CenterOutput
 from lib.models.decoder import MMGReconstruction
 from lib.models.mmg import MMGOutput
 
@@ -21,8 +22,9 @@ class Losses(NamedTuple):
 
     Attributes:
         total: () weighted sum, to be differentiated.
-        terms: unweighted scalars by name, detached but for the total's sake: `l1`, `complete_iou`, and per stage and
-            image `coarse_search`, `coarse_online`, `fine_search`, `fine_online` with their sum `reconstruction`.
+        terms: unweighted scalars by name, detached but for the total's sake: `l1`, `complete_iou`, of a centre head
+            `focal`, and per stage and image `coarse_search`, `coarse_online`, `fine_search`, `fine_online` with their
+            sum `reconstruction`.
         measures: scalars without gradient that tell how good the predictions are, by name: `mean_iou` of the boxes.
     """
 
@@ -45,6 +47,10 @@ def tracking_loss(output: MMGOutput, target_crop_boxes_xyxy: Tensor, weights: Lo
         "complete_iou": complete_iou_loss(boxes, target_crop_boxes_xyxy).mean(),
     }
     total = weights.l1 * terms["l1"] + weights.complete_iou * terms["complete_iou"]
+    if isinstance(output.located, CenterOutput):
+        score_map = output.located.score_map
+        terms["focal"] = focal_loss(score_map, center_map(target_crop_boxes_xyxy, score_map.shape[-1]))
+        total = total + weights.focal * terms["focal"]
     if output.reconstruction is not None:
         stages = reconstruction_losses(output.reconstruction)
         terms |= stages
@@ -52,6 +58,36 @@ def tracking_loss(output: MMGOutput, target_crop_boxes_xyxy: Tensor, weights: Lo
     with torch.no_grad():
         mean_iou = iou(boxes, target_crop_boxes_xyxy).mean()
     return Losses(total, terms, {"mean_iou": mean_iou})
+
+
+def focal_loss(score_map: Tensor, target: Tensor) -> Tensor:
+    """Return the focal loss of scores in (0, 1) where a target of the same shape is 1 at centres and less around them.
+
+    Source: Law and Deng, "CornerNet: Detecting Objects as Paired Keypoints", 2018, Eq. (1); its alpha is 2, beta 4.
+    """
+    here = target == 1
+    costs = torch.where(
+        here,
+        (1 - score_map).square() * score_map.log(),
+        (1 - target) ** 4 * score_map.square() * (1 - score_map).log(),
+    )
+    return -costs.sum() / here.sum().clamp(min=1)
+
+
+def center_map(crop_boxes_xyxy: Tensor, grid: int) -> Tensor:
+    """Return the scores (B, grid, grid) to learn: a Gaussian at the token corner next to the centre of each box (B, 4).
+
+    It reaches as far as a box may be shifted and still overlap by 0.7, in the way of CornerNet's code.
+    """
+    near, far = (crop_boxes_xyxy * grid).split(2, dim=1)
+    sides, overlap = far - near, 0.7
+    total, area = sides.sum(dim=1), sides.prod(dim=1)
+    reach = ((overlap * total).square() + 4 * overlap * (1 - overlap) * area).sqrt() - overlap * total
+    reach = reach.floor()[:, None, None]
+    distance = torch.arange(grid, device=near.device) - ((near + far) / 2).round().unsqueeze(2)  # (B, 2, grid)
+    x, y = distance[:, 0, None, :], distance[:, 1, :, None]
+    inside = (x.abs() <= reach) & (y.abs() <= reach)
+    return inside * torch.exp(-(x.square() + y.square()) / (2 * ((2 * reach + 1) / 6).square()))
 
 
 def mean_losses(passes: Sequence[Losses]) -> Losses:

@@ -1,7 +1,7 @@
 """What a run teaches, boxes, scores or masks: the network, which parameters learn, what a batch costs."""
 
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,79 +24,45 @@ from lib.train.pictures import (
     score_template,
 )
 
-SampleT = TypeVar("SampleT")
-BatchT = TypeVar("BatchT", bound="AnyBatch")
-BatchT_co = TypeVar("BatchT_co", bound="AnyBatch", covariant=True)
-BatchT_contra = TypeVar("BatchT_contra", bound="AnyBatch", contravariant=True)
+AnyBatch = Batch | MaskBatch
 
 
-class AnyBatch(Protocol):
-    """What a trainer must know of a batch."""
+class Objective:
+    """One thing that a `Trainer` can teach.
 
-    @property
-    def num_samples(self) -> int: ...
+    Attributes:
+        model: the whole network, which checkpoints hold; what does not learn has no gradient.
+        network: what a step runs and `losses` calls: the model, or a part of it with a forward of its own.
+        score_trained: True when the checkpoints' score module is a trained one.
+    """
 
-    def to(self: BatchT, device: torch.device) -> BatchT: ...
-
-    def _asdict(self) -> dict[str, torch.Tensor]: ...
-
-
-class Samples(Protocol[SampleT, BatchT_co]):
-    """Random access to samples by `lib.data.samples.mixture.sample_id`."""
-
-    @property
-    def num_skipped(self) -> int:
-        """How many draws met an unreadable frame so far."""
-        ...
-
-    def __getitem__(self, index: int) -> SampleT: ...
-
-    def collate(self, samples: list[SampleT]) -> BatchT_co:
-        """Stack samples into a batch."""
-        ...
-
-
-class Objective(Protocol[BatchT_contra]):
-    """One thing that a `Trainer` can teach."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The whole network, which checkpoints hold; what does not learn has no gradient."""
-        ...
-
-    @property
-    def network(self) -> nn.Module:
-        """What a step runs and `losses` calls: the model, or a part of it with a forward of its own."""
-        ...
-
-    @property
-    def score_trained(self) -> bool:
-        """True when the checkpoints' score module is a trained one."""
-        ...
+    model: Any  # an nn.Module, of its own class in each objective
+    network: nn.Module
+    score_trained = False
 
     def train(self) -> None:
         """Put the network into the mode of a training step."""
-        ...
+        self.model.train()
 
-    def losses(self, network: nn.Module, batch: BatchT_contra, generator: torch.Generator) -> Losses:
+    def losses(self, network: nn.Module, batch: Any, generator: torch.Generator) -> Losses:
         """Return what a batch costs.
 
         Args:
             network: `network`, or what distributes it over processes.
-            batch: on the network's device.
+            batch: of the objective's kind, on the network's device.
             generator: source of the masks.
         """
-        ...
+        raise NotImplementedError
 
-    def pictures(self, batch: BatchT_contra, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    def pictures(self, batch: Any, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:
         """Draw what the network makes of a batch: names and (H, W, 3) uint8 RGB pictures."""
-        ...
+        raise NotImplementedError
 
 
-class TrackingObjective:
+class TrackingObjective(Objective):
     """The first stage: boxes and reconstructions; all but the score module learns."""
 
-    score_trained = False
+    model: MMG
 
     def __init__(self, model: MMG, weights: Loss, *, learn_stem: bool = False) -> None:
         self.model = self.network = model
@@ -105,9 +71,6 @@ class TrackingObjective:
             model.score.requires_grad_(False)
         if isinstance(stem := model.encoder.patch_embed, StemEmbed):
             stem.learn_late_stages(learn_stem)
-
-    def train(self) -> None:
-        self.model.train()
 
     def losses(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
         online_template = batch.online_template if self.model.encoder.online_template else None
@@ -122,17 +85,14 @@ class TrackingObjective:
             yield "reconstruction", picture_reconstructions(self.model, batch, generator)
 
 
-class RefineObjective:
+class RefineObjective(Objective):
     """The mask network; all of it learns."""
 
-    score_trained = False
+    model: AlphaRefineNet
 
     def __init__(self, model: AlphaRefineNet, weights: RefineLoss) -> None:
         self.model = self.network = model
         self._weights = weights
-
-    def train(self) -> None:
-        self.model.train()
 
     def losses(self, network: nn.Module, batch: MaskBatch, generator: torch.Generator) -> Losses:
         logits = network(batch.reference, batch.reference_crop_box_xyxy, batch.search)
@@ -155,9 +115,10 @@ class ScoreNetwork(nn.Module):
         return self.model.score_logits(template, search, online_template)
 
 
-class ScoreObjective:
+class ScoreObjective(Objective):
     """Binary cross-entropy of the score, over samples of which a share are negatives."""
 
+    model: MMG
     score_trained = True
 
     def __init__(self, model: MMG) -> None:
@@ -184,7 +145,7 @@ class ScoreObjective:
         yield "scores", picture_scores(self.model, batch)
 
 
-def build_objective(experiment: Experiment, model: MMG) -> Objective[Batch]:
+def build_objective(experiment: Experiment, model: MMG) -> Objective:
     """Return what an experiment teaches its model: boxes and reconstructions, or in the second stage the score."""
     if experiment.train.stage == "score":
         return ScoreObjective(model)

@@ -1,13 +1,14 @@
 """From an experiment to a finished run: open data, build a model or start from weights, hand both to the trainer."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 import yaml
 
 from lib.config.consistency import check_stage
-from lib.config.load import experiment_to_dict
+from lib.config.load import experiment_to_dict, load
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskSet
@@ -17,26 +18,38 @@ from lib.files import whole_file
 from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
+from lib.models.published import is_ostrack, start_from_ostrack
 from lib.models.refine.network import build_refine_model
-from lib.models.trained import RUNS, differing_model_keys, read_trained_model
+from lib.models.trained import RUNS, differing_model_keys, read_trained_model, read_weights_file
 from lib.train import distributed
 from lib.train.checkpoint import LATEST, checkpoints, is_begun
 from lib.train.environment import describe_environment, record_environment
-from lib.train.loading import leave_cores_to_loaders
 from lib.train.objectives import RefineObjective, build_objective
 from lib.train.trainer import Interrupted, Trainer
 
+_SECOND_ONLY = ("train.stage", "train.start_from", "data.negatives")
+
 
 def train(
-    experiment: Experiment | RefineExperiment, run: Path, *, device: str = "auto", paths_file: Path | None = None
+    experiment: Experiment | RefineExperiment,
+    run: Path,
+    *,
+    device: str = "auto",
+    paths_file: Path | None = None,
+    wandb: bool = False,
 ) -> int:
     """Train, or continue, and return the exit code: 0 when finished, 130 or 143 when interrupted with a saved state.
+
+    With `wandb` the run is logged in Weights & Biases, too.
 
     Raises:
         ValueError, OSError: something that the user supplied is wrong; nothing was written over.
     """
     distributed.start(experiment.train.timeout_minutes)
-    code = _train(open_trainer(experiment, run, device=device, paths_file=paths_file))
+    trainer = open_trainer(experiment, run, device=device, paths_file=paths_file)
+    if wandb:
+        trainer.log.add_wandb(run, experiment.name, experiment_to_dict(experiment))
+    code = _train(trainer)
     # After an error there is no orderly end: the others may wait for this process for ever, and torchrun ends them.
     distributed.stop()
     return code
@@ -70,8 +83,6 @@ def open_trainer(
         check_start(experiment, run)
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
-    if torch_device.type == "cpu":
-        leave_cores_to_loaders(data.workers)
     sources = open_sources(data.sources, paths_file)
     validation = open_sources(data.validation, paths_file) if data.validation_samples else []
     torch.manual_seed(train.seed)
@@ -130,6 +141,29 @@ def check_start(experiment: Experiment, run: Path) -> None:
         find_start(experiment.train.start_from)
 
 
+def first_stage(experiment: Experiment | RefineExperiment, settings: Iterable[str]) -> Experiment:
+    """Return the experiment whose run the second stage starts from, with the settings that hold for both.
+
+    Raises:
+        ValueError: it is no second stage, starts from a file, or from another model.
+    """
+    if not isinstance(experiment, Experiment) or experiment.train.stage != "score":
+        raise ValueError(f"--with-first-stage: {experiment.name} is no second stage (train.stage: score)")
+    start_from = str(experiment.train.start_from)
+    if Path(start_from).suffix == ".pth" or len(Path(start_from).parts) > 1:
+        raise ValueError(f"--with-first-stage: train.start_from names the file {start_from}, not a config")
+    first = load(start_from, first_settings(settings))
+    if differing := differing_model_keys(first, experiment):
+        raise ValueError(f"--with-first-stage: {first.name} is another model than {experiment.name}; these keys "
+                         f"differ: {', '.join(differing)}")  # fmt: skip
+    return first
+
+
+def first_settings(settings: Iterable[str]) -> list[str]:
+    """Return those of the second stage's settings that hold for the first, too."""
+    return [setting for setting in settings if setting.partition("=")[0].strip() not in _SECOND_ONLY]
+
+
 def build_starting_model(experiment: Experiment, run: Path) -> MMG:
     """Build the network of an experiment with the weights that `run` begins with.
 
@@ -146,6 +180,14 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
     if start_from is None:
         return build_model(experiment)
     path = find_start(start_from)
+    content = read_weights_file(path)
+    if is_ostrack(content):
+        if experiment.train.stage == "score":
+            raise ValueError(f"train.start_from: {path} holds OSTrack's published weights, which serve the first "
+                             "stage: the score module is trained on a tracker that is finished")  # fmt: skip
+        model = build_model(experiment, pretrained=False)
+        start_from_ostrack(model, content, str(path))
+        return model
     trained = read_trained_model(path)
     differing = differing_model_keys(trained.experiment, experiment)
     if differing:
@@ -166,7 +208,7 @@ def find_start(start_from: str) -> Path:
     path = Path(start_from)
     if path.is_file():
         return path
-    if path.suffix == ".pth" or len(path.parts) > 1:
+    if path.suffix in (".pth", ".tar") or len(path.parts) > 1:
         raise FileNotFoundError(f"train.start_from: there is no checkpoint {start_from}")
     newest = RUNS / start_from / LATEST
     if not newest.is_file():

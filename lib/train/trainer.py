@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ from tqdm import tqdm
 from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
+from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
+from lib.data.samples.training_set import TrainingSet
 from lib.models.noise import StepNoise
 from lib.models.pretrained import load_model_state
 from lib.train import distributed
@@ -26,7 +28,7 @@ from lib.train.loading import StepSampler, advice, learning_rate_scale, open_loa
 from lib.train.log import Meter, RunLog, describe
 from lib.train.losses import Losses, mean_losses
 from lib.train.nonfinite import NonfinitePolicy
-from lib.train.objectives import BatchT, Objective, Samples, SampleT
+from lib.train.objectives import AnyBatch, Objective
 from lib.train.optim import (
     WeightAverage,
     build_optimizer,
@@ -42,15 +44,15 @@ from lib.train.validation import Group, mean_over_groups, validation_share
 _PICTURED = 4  # samples in a TensorBoard picture
 
 
-class Trainer(Generic[SampleT, BatchT]):
+class Trainer:
     """Trains one experiment in one folder; a folder that holds checkpoints of the same experiment is continued."""
 
     def __init__(
         self,
         experiment: Experiment | RefineExperiment,
-        objective: Objective[BatchT],
-        training_set: Samples[SampleT, BatchT],
-        validation_set: Samples[SampleT, BatchT] | None,
+        objective: Objective,
+        training_set: TrainingSet | MaskSet,
+        validation_set: TrainingSet | MaskSet | None,
         run: Path,
         device: torch.device,
     ) -> None:
@@ -127,7 +129,7 @@ class Trainer(Generic[SampleT, BatchT]):
             if self._lock is not None:
                 self._lock.close()
 
-    def _train_epoch(self, epoch: int, batches: Iterator[BatchT]) -> None:
+    def _train_epoch(self, epoch: int, batches: Iterator[AnyBatch]) -> None:
         """Run the steps that are left of an epoch."""
         train, steps = self.experiment.train, self.steps_per_epoch
         done = self.progress.step - epoch * steps
@@ -154,7 +156,7 @@ class Trainer(Generic[SampleT, BatchT]):
                     self._log_step(meter, epoch)
                 self._stop_if(self._agreed_stop or (self._stops.number if distributed.world_size() == 1 else 0))
 
-    def train_step(self, *batches: BatchT) -> tuple[Losses, Tensor]:
+    def train_step(self, *batches: AnyBatch) -> tuple[Losses, Tensor]:
         """Take one step over one batch a pass; return the mean losses and the gradient norm before clipping.
 
         Masks and drop-path are functions of (seed, step) and of a sample's place in the step, so a resumed run takes
@@ -172,7 +174,7 @@ class Trainer(Generic[SampleT, BatchT]):
                 self._report("computing")
                 losses = self.forward(batch, step, self.batching.first_row(number, distributed.rank()))
                 self._report("waiting for the other ranks" if last else "computing")
-                self.scaler.scale(losses.total / len(batches)).backward()
+                self.backward(losses.total / len(batches))
             passes.append(losses)
         losses = mean_losses(passes)
         self.scaler.unscale_(self.optimizer)
@@ -190,11 +192,15 @@ class Trainer(Generic[SampleT, BatchT]):
         self.progress.step += 1
         return losses, gradient_norm
 
-    def forward(self, batch: BatchT, step: int, first_row: int) -> Losses:
+    def forward(self, batch: AnyBatch, step: int, first_row: int) -> Losses:
         """Return what a batch costs, whose samples are number `first_row` and on of a step."""
         self._noise.begin_pass(step, first_row, batch.num_samples)
         with self._autocast():
             return self.objective.losses(self._parallel, batch, self._noise.generator)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a pass's gradients to the parameters'."""
+        self.scaler.scale(loss).backward()
 
     @torch.no_grad()
     def validate(self, epoch: int) -> dict[str, float]:
@@ -210,7 +216,7 @@ class Trainer(Generic[SampleT, BatchT]):
         loader = open_loader(self._validation_set, [group.ids for group in share], data.workers, self.device)
         generator = torch.Generator(device=self.device)
 
-        def compute(batch: BatchT, group: Group) -> Losses:
+        def compute(batch: AnyBatch, group: Group) -> Losses:
             self._report("recording")
             generator.manual_seed(group.number)
             with self._autocast():
@@ -317,7 +323,7 @@ class Trainer(Generic[SampleT, BatchT]):
 
     def _record_pictures(self) -> None:
         """Show what becomes of the same few samples every time."""
-        samples = self._validation_set or self._training_set
+        samples: Any = self._validation_set or self._training_set
         batch = samples.collate([samples[sample_id(VALIDATION_EPOCH, index)] for index in range(_PICTURED)])
         with self._averaged():
             for name, picture in self.objective.pictures(batch.to(self.device), torch.Generator(self.device)):

@@ -8,7 +8,7 @@ import torch
 from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
 from lib.train import distributed
 from lib.train.losses import Losses
-from lib.train.objectives import BatchT
+from lib.train.objectives import AnyBatch
 
 
 class Group(NamedTuple):
@@ -39,8 +39,8 @@ def validation_share(num_samples: int, batch_size: int, rank: int, processes: in
 
 def mean_over_groups(
     share: Sequence[Group],
-    batches: Iterable[BatchT],
-    compute: Callable[[BatchT, Group], Losses],
+    batches: Iterable[AnyBatch],
+    compute: Callable[[AnyBatch, Group], Losses],
     pause: Callable[[], None],
     device: torch.device,
 ) -> tuple[dict[str, float], list[str]]:

@@ -1,6 +1,7 @@
 """Experiments are read strictly: every mistake is named with its place, key and value."""
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from lib.config.load import (
     EXPERIMENTS,
     describe,
+    differing_keys,
     experiment_from_dict,
     experiment_to_dict,
     find_experiment,
@@ -150,7 +152,7 @@ def test_yaml_cannot_build_objects(tmp_path):
 
 @pytest.mark.parametrize("text", ["- 1\n- 2\n", "just words\n"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
-    with pytest.raises(ValueError, match="mapping of sections"):
+    with pytest.raises(ValueError, match="needs a mapping"):
         load(write(tmp_path, text))
 
 
@@ -183,3 +185,62 @@ def test_every_knob_is_described():
     lines = describe()
     assert len(lines) > 60
     assert all(line.split(". ", 1)[1].strip() for line in lines)
+
+
+NINE = [f"{after}: &{after} [{','.join(9 * ['*' + before])}]\n" for before, after in pairwise("abcdefghi")]
+LAUGHS = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(NINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (LAUGHS, "holds more than"),
+        ("train: &t {lr: *t}", "train holds more than"),
+        ("crop: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("base: mmg_tiny\ntrain:\n  lr: 2020-99-99", r"mine.yaml:3: train.lr"),
+        ("base: mmg_tiny\ntrain:\n  compile: !!bool maybe", r"mine.yaml:3: train.compile"),
+        ("base: mmg_tiny\ntrain:\n  lr: " + "9" * 400, r"mine.yaml:3: train.lr"),
+        ("base: mmg_tiny\ntrain:\n  seed: " + "9" * 5000, r"mine.yaml:3: train.seed"),
+        ("base: mmg_tiny\ntrain:\n  lr: .nan", r"mine.yaml:3: train.lr"),
+        ("base: mmg_tiny\nmodel:\n  encoder:\n    dim: 100000000", r"mine.yaml:4: model.encoder.dim"),
+    ],
+    ids=["aliases", "itself", "deep", "date", "bool", "400 digits", "5000 digits", "nan", "wide"],
+)
+def test_hostile_yaml_is_refused_by_place_and_key(tmp_path, text, named):
+    with pytest.raises(ValueError, match=named) as raised:
+        load(write(tmp_path, text))
+    assert len(str(raised.value)) < 600
+
+
+def test_anchors_are_allowed(tmp_path):
+    path = write(
+        tmp_path, "base: mmg_tiny\ndata:\n  sources: &s [{dataset: synthetic, split: val, ratio: 1}]\n  validation: *s"
+    )
+    assert load(path).data.sources == load(path).data.validation
+
+
+def test_a_key_without_its_section_suggests_the_whole_key():
+    with pytest.raises(ValueError, match=r"unknown key lr \(did you mean 'train.lr'\?\)"):
+        load("mmg_tiny", ["lr=1e-4"])
+
+
+def test_a_stored_config_that_holds_itself_is_refused():
+    stored = experiment_to_dict(load("mmg_tiny"))
+    stored["train"]["loss"] = stored
+    with pytest.raises(ValueError, match="nested without end"):
+        experiment_from_dict(stored, "latest.pth")
+
+
+def test_a_key_that_is_gone_is_ignored_where_it_had_its_default():
+    stored = experiment_to_dict(load("mmg_tiny"))
+    stored["model"]["encoder"]["init"] = "default"
+    assert experiment_from_dict(stored, "latest.pth") == load("mmg_tiny")
+    stored["model"]["encoder"]["init"] = "mimetic"
+    with pytest.raises(ValueError, match=r"latest.pth: model.encoder.init is gone"):
+        experiment_from_dict(stored, "latest.pth")
+
+
+def test_free_keys_do_not_make_two_experiments_differ():
+    free = ["data.workers=9", "train.log_every=7", "track.update_intervals={lasot: 3}", "track.compile=true"]
+    one, other = load("mmg_tiny"), load("mmg_tiny", [*free, "train.lr=0.5", "model.decoder.mask_ratio=0.5"])
+    assert differing_keys(one, other) == ["model.decoder.mask_ratio", "train.lr"]

@@ -63,7 +63,7 @@ def test_the_default_file_need_not_exist(paths_file: Path, monkeypatch: pytest.M
         ("lasott: /data", "unknown data set 'lasott'.*did you mean 'lasot'"),
         ("lasot: [/data]", "lasot: the folder must be text"),
         ("lasot: 3", "lasot: the folder must be text"),
-        ("/data/lasot", "one `dataset: folder` a line"),
+        ("/data/lasot", "needs a mapping"),
         ("lasot: {", "not valid YAML"),
         ("lasot: $NOT_SET_ANYWHERE/x", "names an environment variable that is not set"),
     ],

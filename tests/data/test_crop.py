@@ -1,10 +1,12 @@
 """The crop window: exact inverse, exact labels, black outside the frame."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 
-from lib.data.crop import CropWindow
+from lib.data.crop import CropWindow, WholePixelWindow
 
 WIDTH, HEIGHT = 200, 120
 
@@ -84,3 +86,26 @@ def test_crop_agrees_with_resizing_the_window():
 @pytest.mark.parametrize(("left", "share"), [(10.0, 1.0), (-16.0, 0.5), (-40.0, 0.0)])
 def test_covered_share(left, share):
     assert CropWindow(left, 10.0, 32.0, 64).covers_frame_share(HEIGHT, WIDTH) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_window_of_whole_pixels_copies_them(place):
+    """At a size equal to its side nothing is interpolated: pixels are the frame's, black outside."""
+    image = np.random.default_rng(0).integers(1, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    box = np.array(PLACES[place]) + np.array((0.3, 0.6, 0.2, -0.4))
+    side = math.ceil(2.0 * math.sqrt(box[2] * box[3]))
+    window = WholePixelWindow.around(box, 2.0, side)
+    left, top = round(box[0] + box[2] / 2 - side / 2), round(box[1] + box[3] / 2 - side / 2)
+    crop = window.cut(image)
+    # Where the window crosses the right or lower border, the frame's last column or row is black, too.
+    right, bottom = (limit - (first + side >= limit) for first, limit in ((left, WIDTH), (top, HEIGHT)))
+    for row, column in np.random.default_rng(1).integers(0, side, (500, 2)):
+        y, x = top + row, left + column
+        inside = 0 <= y < bottom and 0 <= x < right
+        assert (crop[row, column] == (image[y, x] if inside else 0)).all()
+    assert window.side == side and window.left + side / 2 == pytest.approx(box[0] + box[2] / 2)
+
+
+def test_a_window_of_whole_pixels_far_outside_is_black():
+    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    assert not WholePixelWindow.around(np.array([500.0, -300.0, 10, 10]), 2.0, 16).cut(image).any()

@@ -160,7 +160,7 @@ def test_the_second_opening_lists_no_video(tmp_path: Path, monkeypatch: pytest.M
         counted.append(folder)
         return 3
 
-    monkeypatch.setattr(trackingnet, "_count_frames", count)
+    monkeypatch.setattr(trackingnet, "count_frames", count)
     for _ in range(2):
         assert len(open_dataset("trackingnet", "train", tmp_path / "data")) == 1
     assert len(counted) == 1

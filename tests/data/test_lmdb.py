@@ -320,7 +320,7 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, no
     (report,) = check([Selection("folder", root=cut)])
     assert report.broken and "is cut off" in report.absent
     os.truncate(cut / "data.mdb", 100)
-    with pytest.raises(ValueError, match=r"data\.mdb is damaged"):
+    with pytest.raises(ValueError, match=r"data\.mdb is (damaged|cut off)"):
         list(open_tree(cut).iterdir())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.config.load import experiment_to_dict
+from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
@@ -68,6 +68,21 @@ def save_random_model(path: Path, experiment: Experiment, seed: int = 0) -> Path
     model = build_model(experiment, pretrained=False)
     torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict()}, path)
     return path
+
+
+def test_what_cannot_track_leaves_no_folder_behind(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "TrackerCSRT", raising=False)
+    untrained = save_random_model(tmp_path / "weights.pth", load("mmg_tiny_score"))
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    for spec, reason in (
+        (TrackerSpec("csrt", benchmark="folder"), "no CSRT"),
+        (TrackerSpec("vit", benchmark="folder", weights=(tmp_path / "broken.onnx",)), "cannot read"),
+        (TrackerSpec("mmg", checkpoint=untrained, benchmark="folder"), "not trained"),
+        (TrackerSpec("static", device="cuda:99", benchmark="folder"), "cuda:99"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            run(spec)
+    assert not (tmp_path / "results").exists()
 
 
 def test_workers_are_spread_over_all_devices() -> None:

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from lib.eval.benchmarks import Benchmark
-from lib.eval.report.files import escape, to_csv, to_latex
+from lib.eval.report.files import to_csv, to_latex
 from lib.eval.report.outputs import Outputs, write_outputs
 from lib.eval.report.plots import draw_comparison, draw_radar, draw_speed
+from lib.eval.report.table import escape
 from lib.eval.report.tables import (
     describe_with_names,
     format_attributes,

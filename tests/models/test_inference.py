@@ -14,7 +14,6 @@ from lib.models.build import build_model
 from lib.models.device import tracking_dtype
 from lib.models.inference import TrackingNetwork, fold_batch_norm, run_block
 from lib.models.mmg import MMG, TrackOutput
-from lib.models.score import ScoreModule
 from lib.models.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")
@@ -22,6 +21,14 @@ VARIANTS = {
     "no score": ("model.score.enabled=false",),
     "score": ("model.score.enabled=true",),
     "token types": ("model.encoder.token_type=true",),
+    "elimination": ("model.score.enabled=true", "model.encoder.eliminate_at=[0]"),
+    "OSTrack": (
+        "model.online_template=false",
+        "model.decoder.search_to_online=false",
+        "track.update=none",
+        "model.head.kind=center",
+        "model.encoder.eliminate_at=[0]",
+    ),
     "sin-cos": ("model.encoder.position=sincos",),
     "two images": ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none"),
 }
@@ -216,16 +223,18 @@ def test_fewer_products_give_the_same_convolutions(size):
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
-def test_the_last_block_of_the_score_computes_one_token(trained):
-    ready = TrackingNetwork(trained("model.score.enabled=true"))
+@pytest.mark.parametrize("score", [False, True])
+def test_the_last_blocks_compute_only_tokens_that_are_read(trained, score):
+    """Of the encoder those of the search, and of the template for a score module; of that the class token."""
+    ready = TrackingNetwork(trained(f"model.score.enabled={score}"))
     rows: list[int] = []
-    score = ready.model.score
-    assert isinstance(score, ScoreModule)
-    for block in score.blocks.children():
-        assert isinstance(block, Block)
-        block.mlp.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[1]))
+    for block in ready.model.modules():
+        if isinstance(block, Block):
+            block.mlp.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[1]))
     ready.track(*images(ready.model))
-    assert rows == [1 + 2**2 + 4**2, 1]
+    template, search = 2**2, 4**2
+    read = [template + search, 1 + template + search, 1] if score else [search]
+    assert rows == [2 * template + search, *read]
 
 
 def test_a_compiler_that_is_not_there_is_named(trained, monkeypatch):

@@ -7,8 +7,9 @@ from collections import OrderedDict
 import pytest
 import torch
 
+from lib.models.pretrained import read_own_or_published
 from lib.models.refine.network import AlphaRefineNet
-from lib.models.refine.published import is_published, load_published, published_names, read_refine_checkpoint
+from lib.models.refine.published import is_published, load_published, published_names
 
 # Of the published network's own description, a few of each part.
 PUBLISHED_SHAPES = {
@@ -109,13 +110,13 @@ def test_the_bookkeeping_in_the_published_file_is_read_without_its_program(tmp_p
     torch.save(content, path, _use_new_zipfile_serialization=False)  # as PyTorch 1.2 did
     for module in ("ltr.admin.settings", "ltr.admin.local", "ltr.admin", "ltr"):
         monkeypatch.delitem(sys.modules, module)
-    read = read_refine_checkpoint(path)
+    read = read_own_or_published(path, is_published)
     assert is_published(read)
     load_published(small_net(), read["net"], str(path))
 
 
-def test_objects_of_any_other_class_are_refused(tmp_path, training_program):
+def test_objects_in_a_file_of_unknown_kind_are_refused(tmp_path, training_program):
     path = tmp_path / "other.pth.tar"
-    torch.save({"net": {}, "extra": training_program("somewhere", "Thing")()}, path)
+    torch.save({"weights": {}, "extra": training_program("somewhere", "Thing")()}, path)
     with pytest.raises(ValueError, match=r"somewhere\.Thing"):
-        read_refine_checkpoint(path)
+        read_own_or_published(path, is_published)

@@ -159,7 +159,9 @@ def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None
 
 
 def test_unknown_names_come_with_a_suggestion() -> None:
-    with pytest.raises(ValueError, match=r"'sttic' \(did you mean 'static'\?\); known: mmg, static, mil, csrt, kcf"):
+    with pytest.raises(
+        ValueError, match=r"'sttic' \(did you mean 'static'\?\); known: mmg, static, mil, csrt, kcf, vit, nano"
+    ):
         TrackerSpec("sttic")
     with pytest.raises(ValueError, match="unknown device 'gpu'"):
         choose_device("gpu")
@@ -167,10 +169,12 @@ def test_unknown_names_come_with_a_suggestion() -> None:
         choose_device("cuda:99")
 
 
-@pytest.mark.parametrize("name", [name for name in TRACKERS if name != "mmg"])
-def test_weights_for_a_tracker_without_any_are_refused(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in TRACKERS if name not in ("mmg", "vit", "nano")])
+def test_weights_for_a_tracker_without_any_are_refused(name: str, tmp_path: Path) -> None:
     assert TrackerSpec(name).config_name == "default"
-    assert TrackerSpec(name).checkpoint_file is None
+    assert TrackerSpec(name).weights_sha256 is None
+    with pytest.raises(ValueError, match="takes no --weights"):
+        TrackerSpec(name, weights=(tmp_path,))
     with pytest.raises(ValueError, match="leave out --config"):
         TrackerSpec(name, "mmg_tiny")
 

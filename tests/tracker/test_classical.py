@@ -1,10 +1,14 @@
 """The static box and OpenCV's trackers, on a textured patch that moves, and on a stand-in for OpenCV's own class."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from lib.tracker import TrackerSpec
 from lib.tracker.classical import OpenCVTracker, StaticBox
@@ -133,6 +137,90 @@ def test_opencv_gets_frames_of_one_size_in_bgr(fake: type[FakeOpenCV]) -> None:
     assert fake.updated[0].shape == (100, 200, 3)
     # The last box of a lost target is scaled to the frame in which it is reported.
     np.testing.assert_allclose(tracker.track(image).box_xywh, (20, 20, 40, 30))
+
+
+class Vit(nn.Module):
+    """What OpenCV's Vit wants of a network: here the brightest part of the search region wins."""
+
+    def forward(self, template: Tensor, search: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        score = avg_pool2d(search.mean(1, keepdim=True), 16).sigmoid() + 0 * template.mean()
+        two = 0 * score.expand(-1, 2, -1, -1)
+        return score, two + 0.25, two + 0.5
+
+
+class NanoBackbone(nn.Module):
+    """What OpenCV's Nano wants of a backbone, for pictures of two sizes."""
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return avg_pool2d(picture, 15, stride=16)
+
+
+class NanoHead(nn.Module):
+    """What OpenCV's Nano wants of a head."""
+
+    def forward(self, template: Tensor, search: Tensor) -> tuple[Tensor, Tensor]:
+        bright = search.mean(1, keepdim=True) + 0 * template.mean()
+        return torch.cat((-bright, bright), dim=1), 0 * bright.expand(-1, 4, -1, -1) + 20
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, ...]]:
+    """Write the files that each of OpenCV's trackers with a network takes."""
+    pytest.importorskip("onnxscript")
+    folder = tmp_path_factory.mktemp("networks")
+
+    def write(module: nn.Module, name: str, inputs: dict[str, int], outputs: int, **options) -> Path:
+        pictures = tuple(torch.zeros(1, 3, size, size) for size in inputs.values())
+        torch.onnx.export(
+            module.eval(), pictures, str(folder / name), dynamo=True, verbose=False, opset_version=18,
+            input_names=list(inputs), output_names=[f"output{number + 1}" for number in range(outputs)], **options,
+        )  # fmt: skip
+        return folder / name
+
+    any_size = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+    return {
+        "vit": (write(Vit(), "vit.onnx", {"template": 128, "search": 256}, 3),),
+        "nano": (
+            write(NanoBackbone(), "backbone.onnx", {"input": 255}, 1, dynamic_shapes=any_size),
+            write(NanoHead(), "head.onnx", {"input1": 8, "input2": 16}, 2),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["vit", "nano"])
+def test_a_network_s_boxes_and_scores_are_opencv_s_own(name: str, networks: dict, video: list[np.ndarray]) -> None:
+    spec = TrackerSpec(name, weights=networks[name])
+    assert spec.config_name == networks[name][0].stem and spec.weights_sha256 is not None
+    tracker = spec.build()
+    kind = f"Tracker{name.capitalize()}"
+    parameters = vars(cv2)[f"{kind}_Params"]()
+    for parameter, path in zip({"vit": ["net"], "nano": ["backbone", "neckhead"]}[name], networks[name], strict=True):
+        setattr(parameters, parameter, str(path))
+    own = vars(cv2)[kind].create(parameters)
+    tracker.initialize(video[0], FIRST_BOX)
+    own.init(cv2.cvtColor(video[0], cv2.COLOR_RGB2BGR), (100, 100, 40, 30))
+    for frame in video[1:4]:
+        prediction = tracker.track(frame)
+        found, box_xywh = own.update(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        assert found and prediction.score == own.getTrackingScore()
+        np.testing.assert_allclose(prediction.box_xywh, box_xywh)
+
+
+def test_weights_that_are_missing_or_no_network_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nano needs --weights BACKBONE\.onnx HEAD\.onnx"):
+        TrackerSpec("nano")
+    with pytest.raises(FileNotFoundError, match=r"vit\.onnx.*pretrained_models/README\.md"):
+        TrackerSpec("vit", weights=(tmp_path / "vit.onnx",))
+    (tmp_path / "vit.onnx").write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=r"cannot read .*vit\.onnx as the networks of its Vit"):
+        TrackerSpec("vit", weights=(tmp_path / "vit.onnx",)).build()
+
+
+def test_a_build_of_opencv_without_networks_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "vit.onnx").touch()
+    monkeypatch.delattr(cv2, "TrackerVit", raising=False)
+    with pytest.raises(ValueError, match=r"no Vit tracker.*4\.9 and later: pip install -U opencv-python"):
+        TrackerSpec("vit", weights=(tmp_path / "vit.onnx",)).build()
 
 
 @pytest.mark.parametrize("name", ["csrt", "kcf"])

@@ -24,6 +24,7 @@ from lib.eval.record import read_record
 from lib.eval.results import read_boxes
 from lib.eval.run.sequence import cpu_threads
 from lib.models.build import build_model
+from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
 from lib.models.trained import file_sha256
 from lib.mp4 import Mp4Writer
@@ -63,13 +64,16 @@ def save_model(path: Path, experiment: Experiment, seed: int = 3) -> MMG:
     """
     torch.manual_seed(seed)
     model = build_model(experiment, pretrained=False).eval()
+    head = model.head
     near = (torch.arange(4) < 2)[:, None] & (torch.arange(4) < 2)
     with torch.no_grad():
         model.encoder.get_parameter("blocks.0.attn.proj.weight").mul_(100)
         # The top left quarter of the tokens speaks for one corner, the bottom right for the other.
         model.encoder.search_position[0, near.flatten(), 0] += 3
         model.encoder.search_position[0, near.flip(0, 1).flatten(), 1] += 3
-        for channel, branch in enumerate((model.head.top_left, model.head.bottom_right)):
+        for channel, branch in enumerate(
+            (head.top_left, head.bottom_right) if isinstance(head, PyramidCornerHead) else ()
+        ):
             weights = [block.get_parameter("0.weight") for block in (branch.middle_lateral, branch.middle)]
             weights += [branch.middle_logits.get_parameter(f"{number}.0.weight") for number in (0, 1)]
             for weight, source in zip(weights, (channel, 0, 0, 0), strict=True):
@@ -165,8 +169,20 @@ def test_one_crop_and_three_give_what_pytorch_gives(exported: Export) -> None:
     [
         (("track.update=fixed",), 3),
         (("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none"), 2),
+        (
+            (
+                "model.head.kind=center",
+                "model.encoder.depth=3",
+                "model.encoder.eliminate_at=[0, 1]",
+                "track.update=none",
+                "model.online_template=false",
+                "model.decoder.search_to_online=false",
+                "track.whole_pixels=true",
+            ),
+            2,
+        ),
     ],
-    ids=["no score", "two images"],
+    ids=["no score", "two images", "OSTrack"],
 )
 def test_other_networks_give_what_pytorch_gives(tmp_path: Path, settings: tuple[str, ...], num_images: int) -> None:
     experiment = load("mmg_tiny_score", (*SMALL, *settings))
@@ -258,8 +274,8 @@ def test_the_example_is_short_and_needs_three_packages() -> None:
     assert sorted(names) == ["cv2", "json", "numpy", "onnxruntime", "sys"] and "from " not in text.split('"""')[2]
 
 
-def test_the_readme_shows_the_example_as_it_is() -> None:
-    assert f"```python\n{EXAMPLE.read_text()}```" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_export_shows_the_example_as_it_is() -> None:
+    assert f"```python\n{EXAMPLE.read_text()}```" in (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 
 
 def test_a_benchmark_has_its_own_interval(exported: Export) -> None:

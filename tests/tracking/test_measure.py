@@ -18,8 +18,6 @@ TINY = ("--config", "mmg_tiny")
         (("train", *TINY, "--memory", "--steps", "3"), "--steps", "train --memory"),
         (("train", *TINY, "--memory", "--loader"), "--loader", "train --memory"),
         (("train", *TINY, "--paths", "paths.yaml"), "--paths", "train without --loader"),
-        (("data", "--memory", "10", "--crops"), "--crops", "data --memory"),
-        (("data", "--memory", "10", "--samples", "3"), "--samples", "data --memory"),
         (("data", "--crops", "--dataset", "got10k"), "--dataset", "data --crops"),
         (("data", "--crops", "--workers", "1"), "--workers", "data --crops"),
         (("data", "--dataset", "synthetic", "--quality", "50"), "--quality", "data --dataset"),

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL
+
+from lib.train.checkpoint import is_finished
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = [word for setting in SMALL for word in ("--set", setting)]
@@ -94,3 +97,36 @@ def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
     code += "profiler = cProfile.Profile(); profiler.runcall(sorted, [2, 1]); assert cProfile.label"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("habit", "answer"),
+    [("--script", "--config"), ("--nproc_per_node=4", "--gpus N"), ("--batch_size", "train.batch_size")],
+)
+def test_options_of_other_trackers_are_answered(habit, answer):
+    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
+    with pytest.raises(ValueError, match=f"^{habit.partition('=')[0]} is an option of another program; .*{answer}"):
+        main([habit, "4"])
+
+
+def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
+    both = ["--config", "mmg_tiny_score", "--with-first-stage", "--device", "cpu", *SETTINGS]
+    stopped = [*SETTINGS, "--set", "train.on_nonfinite=skip", "--set", "train.epochs=1"]
+    assert main(["--config", "mmg_tiny", "--device", "cpu", *stopped]) == 0
+    first, second = tmp_path / "runs" / "mmg_tiny", tmp_path / "runs" / "mmg_tiny_score"
+    assert is_finished(first)
+    with pytest.raises(ValueError, match=r"these keys differ: .*model"):
+        main([*both, "--set", "train.start_from=mmg_vitb"])
+    assert main(both) == 0  # finished as it is: another number of epochs is no reason to refuse
+    assert torch.load(first / "latest.pth", weights_only=True)["step"] == 4
+    assert torch.load(second / "latest.pth", weights_only=True)["score_trained"]
+    state = torch.load(first / "latest.pth", weights_only=True)
+    shutil.rmtree(second)
+    state["config"]["train"]["epochs"] = 2  # as if it had been stopped half-way
+    torch.save(state, first / "latest.pth")
+    (first / "step_00000004.pth").unlink()
+    assert main(both) == 0
+    assert f"continuing {Path('runs/mmg_tiny')} at step 4 of 8" in capsys.readouterr().out
+    assert is_finished(second)

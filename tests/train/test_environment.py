@@ -77,7 +77,7 @@ def test_the_code_version_names_the_commit_and_says_when_files_differ(tmp_path, 
         command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    monkeypatch.setattr(environment, "_ROOT", tmp_path)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
     assert code_version().endswith("without git")
     git("init")
     (tmp_path / "file").write_text("one")

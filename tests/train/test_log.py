@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,3 +56,16 @@ def test_a_damaged_log_is_set_aside_and_what_is_whole_stays(tmp_path):
         RunLog(tmp_path, start_step=1, enabled=True).close()
     assert path.read_text(encoding="utf-8") == '{"kind": "train", "step": 1}\n'
     assert (tmp_path / "log.jsonl.damaged").read_bytes() == damaged
+
+
+def test_weights_and_biases_gets_scalars_and_pictures_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    log = RunLog(tmp_path, start_step=0, enabled=True)
+    log.add_wandb(tmp_path, "mmg_tiny", {"train": {"lr": 0.1}})
+    log.scalars("train", 3, {"total": 0.625})
+    log.picture("boxes", 3, np.zeros((8, 8, 3), np.uint8))
+    log.close()
+    (record,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert b"train/total" in record.read_bytes() and b"0.625" in record.read_bytes()
+    assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/boxes*.png"))

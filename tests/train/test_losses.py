@@ -1,5 +1,7 @@
 """The objective by hand: named terms unweighted, weights applied once, masked error on masked tokens only."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,13 @@ from lib.config.schema import Loss
 from lib.models.decoder import MMGReconstruction
 from lib.models.head import CornerOutput
 from lib.models.mmg import MMGOutput
-from lib.train.losses import masked_mean_squared_error, reconstruction_losses, tracking_loss
+from lib.train.losses import (
+    center_map,
+    focal_loss,
+    masked_mean_squared_error,
+    reconstruction_losses,
+    tracking_loss,
+)
 
 
 def constant(value: float, tokens: int = 4) -> torch.Tensor:
@@ -63,3 +71,23 @@ def test_weights_are_applied_once_and_terms_stay_unweighted():
     expected = 3 * losses.terms["l1"] + 7 * losses.terms["complete_iou"] + 2 * 15.0
     assert losses.total.item() == pytest.approx(expected.item())
     assert losses.measures["mean_iou"].item() == pytest.approx((1 + 1 / 3) / 2, rel=1e-4)
+
+
+def test_the_map_of_centres_peaks_at_the_token_corner_nearest_to_the_centre():
+    target = center_map(torch.tensor([[0.25, 0.5, 0.75, 0.9], [0.0, 0.0, 0.1, 0.1]]), 16)
+    assert target[0].argmax().item() == 11 * 16 + 8 and target[0, 11, 8] == 1  # the centre is (8, 11.2) of 16
+    # Sides 8 and 6.4 reach sqrt((.7 * 14.4)^2 + 4 * .7 * .3 * 51.2) - .7 * 14.4 = 1.95 tokens, so 1; sigma is 3 / 6.
+    assert target[0, 11, 9].item() == pytest.approx(math.exp(-2))
+    assert target[0, 10, 7].item() == pytest.approx(math.exp(-4))
+    assert (target[0] > 0).sum() == 9
+    assert (target[1] > 0).sum() == 1 and target[1, 1, 1] == 1
+
+
+def test_the_focal_loss_is_cornernet_s():
+    score, target = torch.tensor([[0.5, 0.25, 0.75]]), torch.tensor([[1.0, 0.5, 0.0]])
+    here = 0.5**2 * math.log(0.5)
+    beside = 0.5**4 * 0.25**2 * math.log(0.75) + 0.75**2 * math.log(0.25)
+    assert focal_loss(score, target).item() == pytest.approx(-(here + beside))
+    twice = focal_loss(score.repeat(2, 1), torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.5, 0.0]]))
+    other = 0.5**2 * math.log(0.5) + beside
+    assert twice.item() == pytest.approx(-(here + beside + other))

@@ -85,8 +85,10 @@ def test_the_log_of_a_resumed_run_has_every_step_once(small_experiment, tmp_path
     assert [record["epoch"] for record in records if record["kind"] == "validation"] == [1, 2]
 
 
-def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path):
+@pytest.mark.parametrize("head", ["corner", "center"])
+def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head):
     experiment = small_experiment(
+        f"model.head.kind={head}",
         "model.encoder.dim=64", "train.lr=3e-3", "train.encoder_lr=3e-3", "train.epochs=200", "train.schedule=step",
         "train.drop_epoch=120", "train.clip_norm=1", "train.weight_decay=0", "model.encoder.drop_path=0",
         "train.batch_size=8", "data.samples_per_epoch=8", "train.loss.reconstruction=0.1",

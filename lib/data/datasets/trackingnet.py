@@ -79,7 +79,7 @@ class TrackingNetDataset:
         folder = shard.folder / "frames" / name
         num_on_disk = int(shard.num_frames[index_in_shard])
         if modified_ns(folder) != shard.modified_ns[index_in_shard]:
-            num_on_disk = _count_frames(folder)
+            num_on_disk = count_frames(folder)
         visible = has_area(boxes_xywh)
         if self.is_test:  # annotated in its first frame only
             num_frames = max(num_rows, num_on_disk)
@@ -144,7 +144,7 @@ def _index(folder: TreePath) -> dict[str, np.ndarray]:
     times = [modified_ns(path) for path in folders]
     # Listing waits for the disk, a remote one above all, so several folders are asked for at once.
     with ThreadPoolExecutor(8) as pool:
-        counts = pool.map(_count_frames, folders)
+        counts = pool.map(count_frames, folders)
         progress = tqdm(counts, f"indexing {folder.name}", total=len(names), unit="video", disable=None, leave=False)
         num_frames = list(progress)
     return {
@@ -160,6 +160,6 @@ def _is_on_disk(folder: TreePath, num_frames: int) -> np.ndarray:
     return np.array([f"{number}.jpg" in present for number in range(num_frames)], dtype=bool)
 
 
-def _count_frames(folder: TreePath) -> int:
+def count_frames(folder: TreePath) -> int:
     """Count a video's frames; other files, such as a viewer's thumbnails, are none."""
     return sum(name.endswith(".jpg") for name in list_names(folder))

@@ -85,14 +85,14 @@ _of_thread = threading.local()
 def region_decoder() -> RegionDecoder | None:
     """Return the decoder of this thread, None where the library is missing."""
     if "decoder" not in _of_thread.__dict__:
-        library = _library()
+        library = find_library()
         _of_thread.decoder = None if library is None else RegionDecoder(library)
     return _of_thread.decoder
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
-    for path in _candidates():
+def find_library() -> ctypes.CDLL | None:
+    for path in candidates():
         try:
             return _declared(ctypes.CDLL(path))
         except (OSError, AttributeError):  # it is not there, or older than 3
@@ -100,7 +100,7 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
-def _candidates() -> Iterator[str]:
+def candidates() -> Iterator[str]:
     name = _NAMES.get(sys.platform)
     if name is None:
         return

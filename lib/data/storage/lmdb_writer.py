@@ -33,7 +33,7 @@ _MAX_KEY = 510  # bytes; LMDB's limit is 511, and a stamp's key has one more
 _STAMP = b"\0"  # begins the key of what was noted of a file
 SETTLED_NS = 2 * 10**9  # a file that has changed a moment ago could change again and look the same
 _PAGE = 4096  # bytes; LMDB stores a file in whole pages
-_CHECK_EVERY = 50  # of how many files one is compared in full
+CHECK_EVERY = 50  # of how many files one is compared in full
 
 
 class LmdbWriter:
@@ -252,7 +252,7 @@ def write_lmdb(
         writer.flush()
         compared = 0
         for number, (key, file) in enumerate(tqdm(files.items(), desc="verifying", unit="file", disable=not progress)):
-            if compare_all or number % _CHECK_EVERY == 0:
+            if compare_all or number % CHECK_EVERY == 0:
                 same = writer.read(key) == (root / key).read_bytes()
                 compared += 1
             else:

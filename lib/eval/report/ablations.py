@@ -1,7 +1,5 @@
 """Ablations as text, CSV, LaTeX, JSON and dots; the paper's numbers always marked as not measured here."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence as Indexed
@@ -13,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.eval.report.figure import GREY, colour, new_figure, save
-from lib.eval.report.files import escape, latex_row, latex_table
-from lib.eval.report.tables import aligned, describe, describe_with_names, incomplete
+from lib.eval.report.table import Cell, Latex, Table
+from lib.eval.report.tables import describe, describe_with_names, incomplete
 from lib.eval.score.ablations import AblationRow, Ablations, how_to_run, published_source
 from lib.eval.score.published import MARK
 from lib.eval.score.scores import percent
@@ -31,10 +29,10 @@ def format_ablations(summaries: Indexed[Ablations]) -> str:
         if summary.analysis:
             lines.append("mean of n runs that differ in their seed, std between them; 95 %: with other sequences")
         blocks = {
-            title: [_HEAD, *(_cells(row, "not scored" if summary.obstacle else _NOT_RUN) for row in rows)]
+            title: [_cells(row, "not scored" if summary.obstacle else _NOT_RUN) for row in rows]
             for title, rows in summary.tables.items()
         }
-        lines += [*aligned(blocks), ""]
+        lines += [*Table(_HEAD, blocks).lines(head_on_top=False), ""]
         if summary.analysis and summary.analysis.missing:
             lines += [incomplete(summary.analysis), ""]
         if not summary.analysis and not summary.obstacle:
@@ -47,28 +45,25 @@ def ablations_to_csv(summaries: Indexed[Ablations]) -> str:
 
     The columns `published_...` hold the paper's numbers, the others what was measured here.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ("table", "row", "config", "published_lasot_auc", "published_got10k_ao", "benchmark", "protocol", "measure",
-         "mean", "std", "runs", "low", "high", "values", "missing_sequences")
-    )  # fmt: skip
+    head = ("table", "row", "config", "published_lasot_auc", "published_got10k_ao", "benchmark", "protocol", "measure",
+            "mean", "std", "runs", "low", "high", "values", "missing_sequences")  # fmt: skip
+    lines: list[tuple[Cell, ...]] = []
     for summary in summaries:
         analysis = summary.analysis
         protocol = analysis.protocol if analysis else ""
         missing = " ".join(sorted({name for each in analysis.missing for name in each.sequences})) if analysis else ""
         for row in summary.rows:
-            head = (row.table, row.label, row.config, row.lasot, row.got10k_test)
+            first = (row.table, row.label, row.config, row.lasot, row.got10k_test)
             measured = row.measured
             if measured:
                 spread, interval = measured.spread, measured.interval
                 values = " ".join(repr(value) for value in spread.values)
                 numbers = (spread.mean, spread.std, len(spread.values), interval.low, interval.high)
-                cells = (*("" if math.isnan(number) else number for number in numbers), values, missing)
+                cells = (*numbers, values, missing)
             else:
                 cells = ("", "", 0, "", "", "", "")
-            writer.writerow((*head, summary.benchmark.name, protocol, summary.measure, *cells))
-    return file.getvalue()
+            lines.append((*first, summary.benchmark.name, protocol, summary.measure, *cells))
+    return Table(head, {"": lines}).csv()
 
 
 def ablations_to_latex(summaries: Indexed[Ablations]) -> str:
@@ -133,25 +128,24 @@ def _cells(row: AblationRow, otherwise: str) -> tuple[str, ...]:
 
 def _latex(summary: Ablations) -> str:
     here = f"{summary.measure}, {summary.benchmark.title}"
-    lines = [latex_row(["", "LaSOT AUC", "GOT-10k AO", escape(here), "$n$"])]
-    for title, rows in summary.tables.items():
-        lines += [r"\midrule", rf"\multicolumn{{5}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
-        for row in rows:
-            cells = [escape(row.label), percent(row.lasot), percent(row.got10k_test), *_latex_measured(row)]
-            lines.append(latex_row(cells))
+    blocks = {
+        title: [(row.label, percent(row.lasot), percent(row.got10k_test), *_latex_measured(row)) for row in rows]
+        for title, rows in summary.tables.items()
+    }
     caption = f"LaSOT and GOT-10k: {MARK}. {_describe(summary)}."
     if summary.analysis and summary.analysis.missing:
         caption += f" {incomplete(summary.analysis, limit=5)}."
     label = f"tab:ablations-{summary.base}-{summary.benchmark.name}"
-    return latex_table(lines, "lrrrr", escape(caption), label)
+    return Table(("", "LaSOT AUC", "GOT-10k AO", here, Latex("$n$")), blocks).latex(caption, label)
 
 
 def _latex_measured(row: AblationRow) -> tuple[str, str]:
     if not row.measured:
-        return "--", "--"
+        return "-", "-"
     spread = row.measured.spread
     mean = percent(spread.mean)
-    return (mean if math.isnan(spread.std) else rf"{mean} $\pm$ {percent(spread.std)}"), str(len(spread.values))
+    spread_text = mean if math.isnan(spread.std) else Latex(rf"{mean} $\pm$ {percent(spread.std)}")
+    return spread_text, str(len(spread.values))
 
 
 def plot_ablations(summaries: Indexed[Ablations], folder: Path) -> list[Path]:

@@ -174,7 +174,7 @@ def _describe_lack(result: Result, name: str) -> str:
     record = read_record(result.folder)
     if record is None:
         return f"{text}, and no run.json tells how the others there were made"
-    config = "" if record.checkpoint_sha256 is None else f" --config {record.config}"
+    config = "" if record.settings is None else f" --config {record.config}"
     command = f"python tracking/test.py {record.tracker} {record.benchmark}{config} --sequences {shlex.quote(name)}"
     return f"{text}; made by: {command}, with the same --root and --results-dir"
 

@@ -1,7 +1,5 @@
 """Learning curves: a figure with mean, spread and every run, the same as a table and as CSV."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence as Indexed
 from functools import partial
@@ -11,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lib.eval.report.figure import colour, dashes, new_figure, save_as, write_head
-from lib.eval.report.tables import aligned
+from lib.eval.report.table import Cell, Table
 from lib.eval.score.learning_curves import Axis, LearningCurve
 
 _X_LABELS: dict[Axis, str] = {"samples": "training samples seen", "step": "training steps"}
@@ -68,7 +66,7 @@ def _name(curve: LearningCurve) -> str:
 
 def format_curves(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axis) -> str:
     """Return a table of the last values: at the last place that all runs of a config have reached."""
-    rows = [("config", "runs", axis, f"{kind} {key}", "std")]
+    rows: list[tuple[str, ...]] = []
     remarks = []
     for curve in curves:
         if not curve.places:
@@ -81,19 +79,17 @@ def format_curves(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axi
         further = [run.run for run in curve.runs if run.places[-1] > curve.places[-1]]
         if further:
             remarks.append(f"{curve.config}: not all runs are as far as {', '.join(further)}")
-    return "\n".join((*aligned({"": rows}), *remarks))
+    head = ("config", "runs", axis, f"{kind} {key}", "std")
+    return "\n".join((*Table(head, {"": rows}).lines(), *remarks))
 
 
 def curves_to_csv(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axis) -> str:
     """Return every value that was read: rows of the scope "run", and means over the runs of a config."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("scope", "config", "run", axis, "kind", "key", "value", "std", "runs"))
+    rows: list[tuple[Cell, ...]] = []
     for curve in curves:
         for run in curve.runs:
             for place, value in zip(run.places, run.values, strict=True):
-                writer.writerow(("run", curve.config, run.run, place, kind, key, value, "", 1))
+                rows.append(("run", curve.config, run.run, place, kind, key, value, "", 1))
         for place, spread in zip(curve.places, curve.spreads, strict=True):
-            std = "" if math.isnan(spread.std) else spread.std
-            writer.writerow(("mean", curve.config, "", place, kind, key, spread.mean, std, len(spread.values)))
-    return file.getvalue()
+            rows.append(("mean", curve.config, "", place, kind, key, spread.mean, spread.std, len(spread.values)))
+    return Table(("scope", "config", "run", axis, "kind", "key", "value", "std", "runs"), {"": rows}).csv()

@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
 
 import numpy as np
 
+from lib.eval.report.table import Table
 from lib.eval.score.analysis import Analysis, Result, by_attribute, describe_missing
 from lib.eval.score.bootstrap import ao_interval, auc_interval
 from lib.eval.score.comparison import Comparison
@@ -28,13 +28,13 @@ def format_table(analysis: Analysis, published: Indexed[PublishedTable] = ()) ->
     ranked = sorted(analysis.scores, key=lambda scores: -scores.auc)
     keys = list(MEASURES)
     header = ("result", MEASURES[keys[0]].title, "95 %", *(MEASURES[key].title for key in keys[1:]), "FPS")
-    blocks = {"": [header, *((scores.name, *_cells(scores)) for scores in ranked)]}
+    blocks = {"": [(scores.name, *_cells(scores)) for scores in ranked]}
     for table in published:
         rows = blocks.setdefault(table.mark, [])
         for row in table.ranked:
             first, *others = (percent(row.value(table, key)) for key in keys)
             rows.append((row.tracker, first, "-", *others, frames_per_second(row.fps)))
-    lines = [describe(analysis), "", *aligned(blocks)]
+    lines = [describe(analysis), "", *Table(header, blocks).lines()]
     for scores in ranked:
         if num_non_finite := sum(sequence.num_non_finite for sequence in scores.sequences):
             lines += ["", f"NOT FINITE: {num_non_finite} boxes of {scores.name}; each repeats the one before it"]
@@ -48,22 +48,23 @@ def format_attributes(analysis: Analysis) -> str:
     attributes = by_attribute(analysis)
     if not attributes:
         return ""
-    rows = [("attribute", "sequences", *(scores.name for scores in analysis.scores))]
+    head = ("attribute", "sequences", *(scores.name for scores in analysis.scores))
+    rows = []
     for each in attributes:
         rows.append((each.attribute, str(each.num_sequences), *(percent(scores.auc) for scores in each.scores)))
     rows.append(("all", str(analysis.num_scored), *(percent(scores.auc) for scores in analysis.scores)))
-    return "\n".join(["AUC by attribute", *aligned({"": rows})])
+    return "\n".join(["AUC by attribute", *Table(head, {"": rows}).lines()])
 
 
 def format_published(tables: Indexed[PublishedTable]) -> str:
     """Return tables of others alone, each under its mark, with measures that this project leaves to others too."""
     lines: list[str] = []
     for table in tables:
-        rows = [("tracker", *(TITLES[key] for key in table.columns))]
+        rows = []
         for row in table.ranked:
             cells = (percent(value) if table.percent else _fraction(value) for value in row.values)
             rows.append((row.tracker, *cells))
-        lines += ["", table.mark, *aligned({"": rows})]
+        lines += ["", table.mark, *Table(["tracker", *(TITLES[key] for key in table.columns)], {"": rows}).lines()]
     return "\n".join(lines[1:])
 
 
@@ -87,24 +88,6 @@ def describe_with_names(analysis: Analysis, limit: int = 3) -> str:
 def incomplete(analysis: Analysis, limit: int | None = None) -> str:
     """Say which sequences were left out; at most `limit` names of each result's."""
     return f"INCOMPLETE: {describe_missing(analysis.missing, limit)}"
-
-
-def aligned(blocks: Mapping[str, list[tuple[str, ...]]]) -> list[str]:
-    """Return rows of cells as lines whose columns line up, the first to the left and the others to the right.
-
-    Args:
-        blocks: rows by the line of text that stands above them, "" for none.
-    """
-    rows = [row for block in blocks.values() for row in block]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines: list[str] = []
-    for heading, block in blocks.items():
-        if heading:
-            lines += ["", heading]
-        for row in block:
-            cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-            lines.append("  ".join((row[0].ljust(widths[0]), *cells)))
-    return lines
 
 
 def to_json(analysis: Analysis) -> str:
@@ -213,8 +196,8 @@ def _title(scores: MaskScores) -> str:
 
 def format_server_scores(results: Indexed[Result], scores: Indexed[ServerScores]) -> str:
     """Return a table with a row for each result, in percent."""
-    rows = [("result", "AUC", "P", "P_norm")]
+    rows = []
     for result, own in zip(results, scores, strict=True):
         rows.append((result.name, percent(own.auc), percent(own.precision), percent(own.norm_precision)))
     heading = "by the formulas of TrackingNet's server, which are areas: not to be compared with the numbers above"
-    return "\n".join(aligned({heading: rows})[1:])
+    return "\n".join((heading, *Table(("result", "AUC", "P", "P_norm"), {"": rows}).lines()))

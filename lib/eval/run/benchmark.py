@@ -24,7 +24,6 @@ from lib.eval.record import (
 from lib.eval.results import FOLDER, check_names, forget_replaced
 from lib.eval.run.ranks import Ranks, join_ranks
 from lib.eval.run.runner import RunSummary, join_summaries, run_benchmark
-from lib.models.trained import file_sha256
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
 from lib.tracker.batch import LockstepTracker
@@ -58,9 +57,9 @@ class PinnedTracker:
         if code_sha256(CODE) != self.code_sha256:
             raise ValueError("the code of the tracker has changed since the test began: start the test again")
         tracker = self.spec.build()
-        checkpoint = self.spec.checkpoint_file
-        if checkpoint is not None and file_sha256(checkpoint) != self.checkpoint_sha256:
-            raise ValueError(f"{checkpoint} has changed since the test began, as the newest checkpoint of a run in "
+        if self.spec.weights_sha256 != self.checkpoint_sha256:
+            changed = self.spec.checkpoint_file or ", ".join(map(str, self.spec.weights))
+            raise ValueError(f"{changed} has changed since the test began, as the newest checkpoint of a run in "
                              "training does: give --checkpoint with a file that stays")  # fmt: skip
         return tracker
 
@@ -109,6 +108,7 @@ def run_test(
     dataset = benchmark.open(root, paths_file)
     indices = choose_sequences(dataset, choices or [])
     check_names({dataset.names[index] for index in indices})
+    spec.check()
     record = dataclasses.replace(_describe(spec), batch=batch)
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
@@ -164,7 +164,7 @@ def _describe(spec: TrackerSpec) -> RunRecord:
         tracker=spec.name,
         config=spec.config_name,
         benchmark=spec.benchmark,
-        checkpoint_sha256=None if checkpoint is None else file_sha256(checkpoint),
+        checkpoint_sha256=spec.weights_sha256,
         settings=settings,
         versions=package_versions() | spec.runtime,
         code=code_sha256(CODE),

@@ -11,7 +11,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write_head
-from lib.eval.report.tables import aligned
+from lib.eval.report.table import Table
 from lib.eval.score.published import PublishedTable
 from lib.eval.vot.workspace import VOT2020, read_workspace_stack
 
@@ -110,7 +110,7 @@ def format_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, 
     """Return a table for each experiment, best EAO first, with the published rows under their mark."""
     lines = [f"{analysis.title}, by the VOT toolkit: {analysis.file}"]
     for experiment in analysis.experiments:
-        rows: list[tuple[str, ...]] = [("tracker", "EAO", "A", "R")]
+        rows: list[tuple[str, ...]] = []
         for scores in sorted(experiment.scores, key=lambda scores: -scores.eao):
             numbers = (scores.eao, scores.accuracy, scores.robustness)
             rows.append((scores.tracker, *(f"{number:.3f}" for number in numbers)))
@@ -124,7 +124,11 @@ def format_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, 
                     for row in ranked
                 ]
         low, high = experiment.interval
-        lines += ["", f"{experiment.name}; EAO over runs of {low} to {high} frames", *aligned(blocks)]
+        lines += [
+            "",
+            f"{experiment.name}; EAO over runs of {low} to {high} frames",
+            *Table(("tracker", "EAO", "A", "R"), blocks).lines(),
+        ]
     return "\n".join(lines)
 
 

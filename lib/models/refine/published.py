@@ -1,13 +1,11 @@
 """The officially published weights of Alpha-Refine's mask network: every name is mapped, and no file can run code."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from lib.models.pretrained import load_model_state, read_checkpoint
+from lib.models.pretrained import load_model_state
 from lib.models.refine.network import AlphaRefineNet
 
 PUBLISHED_SIZE = 384  # px, of both crops
@@ -44,24 +42,6 @@ _LEVEL = {
 _LEVELS = ("layer5", "layer4", "layer3", "layer2")  # coarse to fine; torchvision calls them layer4 to layer1
 _OUTPUT = {"refiner.project.conv1": "decoder.narrow", "refiner.project.conv2": "decoder.logits"}
 _UNUSED = ("feature_extractor.fc.",)  # the classifier, which the authors' ResNet still carries
-
-# What else the published file holds: the bookkeeping of the program that trained it. Objects of these classes are read
-# as bags without behaviour; any other class is refused.
-_BOOKKEEPING = (
-    ("ltr.admin.model_constructor", "NetConstructor"),
-    ("ltr.admin.settings", "Settings"),
-    ("ltr.admin.local", "EnvironmentSettings"),
-    ("ltr.admin.stats", "AverageMeter"),
-    ("ltr.admin.stats", "StatValue"),
-)
-
-
-def read_refine_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a file of this project or the published one; errors as in `read_checkpoint`."""
-    # A class is known to the restricted reader by its module and name; these have no methods that could run.
-    inert: list[Any] = [type(name, (), {"__module__": module}) for module, name in _BOOKKEEPING]
-    with torch.serialization.safe_globals(inert):
-        return read_checkpoint(path)
 
 
 def is_published(content: Mapping[str, Any]) -> bool:
