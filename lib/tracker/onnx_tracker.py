@@ -260,6 +260,8 @@ def _is_a(value: object, kind: Any) -> bool:
         return origin is list and all(_is_a(item, arguments[0]) for item in value)
     if isinstance(value, dict):
         return origin is dict and all(_is_a(item, arguments[1]) for item in value.values())
-    if isinstance(value, bool) or origin is not None:
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if origin is not None:
         return False
     return isinstance(value, int | float) if kind is float else isinstance(value, kind)
