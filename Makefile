@@ -72,8 +72,9 @@ test: $(READY)
 	$(BIN)/pyright
 	$(BIN)/pytest
 
+# Damaged and hostile files of every kind, each read in a child process with limits; SEED=2 makes others.
 fuzz: $(READY)
-	$(BIN)/python tests/fuzz/test_fuzz.py 50000
+	PYTHONPATH=. $(BIN)/python tests/fuzz/test_fuzz.py $(or $(COUNT),50000) $(or $(SEED),1)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -141,7 +141,11 @@ class WholePixelWindow(CropWindow):
 
 
 def sample_rectangle(image: np.ndarray, left: float, top: float, width: float, height: float, size: int) -> np.ndarray:
-    """Sample a rectangle of an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3]); black outside."""
+    """Sample a rectangle of an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3]); black outside.
+
+    OpenCV 5 interpolates exactly, but for rounding. Before, it rounds places to 1/32 pixel: of noise, pixels are up to
+    7 grey levels off and .8 on average (.5 and .23 on 5). To interpolate exactly by other means costs more than a crop.
+    """
     scale_x, scale_y = width / size, height / size
     # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
     matrix = np.array([[scale_x, 0, left + 0.5 * scale_x - 0.5], [0, scale_y, top + 0.5 * scale_y - 0.5]])

@@ -15,6 +15,7 @@ from lib.config.schema import Optimization
 from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import sample_id
 from lib.data.samples.training_set import TrainingSet
+from lib.data.storage.tree import suspect_lmdbs
 
 PREFETCHED = 4  # batches that each loader process holds ready
 
@@ -72,6 +73,18 @@ class StepSampler(Sampler[list[int]]):
                 yield [sample_id(epoch, index) for index in range(first, first + batching.batch_size)]
 
 
+class _Loader(DataLoader):
+    """Names, when a loader process is killed, what may have killed it."""
+
+    def __iter__(self) -> Iterator:  # pyright: ignore[reportIncompatibleMethodOverride]
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error) and (suspects := suspect_lmdbs()):
+                raise OSError(f"{error}{suspects}") from error
+            raise
+
+
 def open_loader(
     samples: TrainingSet | MaskSet, batches: Iterable[list[int]], workers: int, device: torch.device
 ) -> DataLoader:
@@ -79,7 +92,7 @@ def open_loader(
     # Before the workers are forked: OpenCV's own threads do not survive a fork, and a worker that then calls it
     # waits for them for ever. The workers are the parallelism.
     cv2.setNumThreads(0)
-    return DataLoader(
+    return _Loader(
         cast(Dataset[Any], samples),
         batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
         num_workers=workers,

@@ -197,3 +197,10 @@ def test_a_mask_of_another_size_than_its_frame_is_refused_by_both_names(tmp_path
         masks[0]
     (report,) = check([Selection("folder", root=tmp_path / "videos")])
     assert report.broken and "mask/1.png has 160 x 120 pixels" in report.problems[0]
+
+
+def test_a_user_without_a_home_is_told_where_to_put_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coco(tmp_path, [])
+    monkeypatch.setenv("MMG_CACHE", "~nobody-by-this-name/cache")
+    with pytest.raises(ValueError, match="set MMG_CACHE to a folder"):
+        open_dataset("coco", "train", tmp_path)

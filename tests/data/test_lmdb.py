@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import Dataset
 
 import lib.data.storage.lmdb_writer as pack
 import lib.data.storage.tree as packed
@@ -20,6 +22,7 @@ from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.storage.lmdb_writer import LmdbWriter, write_lmdb
 from lib.data.storage.tree import LmdbPath, TreePath, open_tree
+from lib.train.loading import open_loader
 
 FILES = {
     "a/1.txt": b"one",
@@ -300,7 +303,7 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, no
     note = json.loads((out / "packed.json").read_text())
     file = out / "data.mdb"
     whole = file.stat().st_size
-    assert note.pop("bytes") == whole
+    assert note.pop("bytes") == whole and note.pop("sha256")
     if not noted:  # as packs of an earlier version
         (out / "packed.json").write_text(json.dumps(note))
     assert len(list(open_tree(out).iterdir())) == 60
@@ -317,7 +320,7 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path: Path, no
     (report,) = check([Selection("folder", root=cut)])
     assert report.broken and "is cut off" in report.absent
     os.truncate(cut / "data.mdb", 100)
-    with pytest.raises(ValueError, match=r"data\.mdb is damaged"):
+    with pytest.raises(ValueError, match=r"data\.mdb is (damaged|cut off)"):
         list(open_tree(cut).iterdir())
 
 
@@ -330,3 +333,35 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(folder: Path, tmp_pat
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
     (out / "thesis.txt").rename(out / "packed.json")  # as an interruption may leave it
     assert write_lmdb(folder, out, progress=False).files == len(FILES)
+
+
+class KilledByDamage(Dataset[int]):
+    """Reads a file of an LMDB and dies as LMDB does on a page of zeros."""
+
+    def __init__(self, path: TreePath) -> None:
+        self._path = path
+        self._path.read_bytes()
+
+    def __getitem__(self, index: int) -> int:
+        self._path.read_bytes()
+        os.abort()
+
+    def collate(self, samples: list[int]) -> list[int]:
+        return samples
+
+
+def test_a_killed_loader_process_names_the_databases(tree: TreePath) -> None:
+    loader = open_loader(KilledByDamage(tree / "a" / "2.txt"), [[0]], 1, torch.device("cpu"))
+    with pytest.raises(OSError, match=r"may have been reading a damaged LMDB, so check .*lmdb with prepare\.py check"):
+        list(loader)
+
+
+def test_a_file_cut_off_within_its_first_pages_is_not_opened(tree: TreePath, tmp_path: Path) -> None:
+    """To open it would kill this process, as a bus error."""
+    shutil.copytree(tmp_path / "lmdb", tmp_path / "cut")
+    for length in (0, 50, 4096, 5000):
+        os.truncate(tmp_path / "cut" / "data.mdb", length)
+        with pytest.raises(ValueError, match=rf"cut/data\.mdb is cut off: it has {length:,} bytes"):
+            (open_tree(tmp_path / "cut") / "ab").read_bytes()
+        (report,) = check([Selection("folder", root=tmp_path / "cut")])
+        assert report.broken and "cut off" in report.absent

@@ -54,6 +54,7 @@ RECIPE = TrackingRecipe(
     update_intervals={"lasot": 200}, score_threshold=0.5,
 )  # fmt: skip
 RECORD = {"tracker": "mmg", "config": "a", "benchmark": "b", "checkpoint_sha256": None, "settings": None}
+STEP = {"kind": "train", "epoch": 0.5, "total": 1.5}
 STATE = {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.int64)}
 CONFIG = {"name": "x", "n": [1, 2.5]}
 
@@ -152,7 +153,7 @@ def make_kinds(root: Path) -> dict[str, Kind]:
         "a.onnx": RECIPE.to_json(),
         "run/run.json": json.dumps({**RECORD, "versions": {"torch": "2"}, "videos": {"one": "a"}}),
         "trained/config.yaml": (ROOT / "experiments" / "mmg_tiny.yaml").read_text(),
-        "trained/log.jsonl": "".join(json.dumps({"kind": "train", "step": n, "total": 1.5}) + "\n" for n in range(5)),
+        "trained/log.jsonl": "".join(json.dumps({**STEP, "step": n, "samples": 8 * n}) + "\n" for n in range(5)),
     }
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

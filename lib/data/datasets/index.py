@@ -54,8 +54,13 @@ def cached_arrays(
 
 def cache_folder() -> Path:
     """Return where indexes are kept: the environment's MMG_CACHE, else ~/.cache/mmg."""
-    stated = os.environ.get("MMG_CACHE")
-    return Path(stated).expanduser() if stated else Path.home() / ".cache" / "mmg"
+    stated = os.environ.get("MMG_CACHE") or "~/.cache/mmg"
+    try:
+        return Path(stated).expanduser()
+    except RuntimeError:  # a user without a home, as in containers
+        raise ValueError(
+            f"indexes cannot be kept in {stated}: this user has no home; set MMG_CACHE to a folder"
+        ) from None
 
 
 def modified_ns(path: TreePath) -> int:
@@ -73,7 +78,7 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, zipfile.BadZipFile):
         return None
     return arrays if _STAMP in arrays else None
 

@@ -214,18 +214,25 @@ def open_to_read(database: Path, note: dict[str, Any]) -> lmdb.Environment:
         ValueError: it was cut off, or is no LMDB.
     """
     file = database / DATA_FILE
+    _require_length(file, note.get("bytes", 0))
     try:
         environment = lmdb.open(str(database), readonly=True, lock=False, readahead=False)
     except lmdb.Error as error:
         raise ValueError(f"{file} is damaged: {error}; {_CURE}") from None
-    size = file.stat().st_size
-    page_size = environment.stat()["psize"]
-    # Where the size was not noted, it is that of the pages; the last few, if unused, may never have been written.
-    needed = note.get("bytes") or (environment.info()["last_pgno"] + 1 - _UNWRITTEN) * page_size
-    if size < needed:
-        environment.close()
-        raise ValueError(f"{file} is cut off: it has {size:,} bytes of {needed:,}; {_CURE}")
+    if "bytes" not in note:  # by an earlier version, or an interrupted one; the last few pages may be unwritten
+        try:
+            pages = environment.info()["last_pgno"] + 1 - _UNWRITTEN
+            _require_length(file, pages * environment.stat()["psize"])
+        except ValueError:
+            environment.close()
+            raise
     return environment
+
+
+def _require_length(file: Path, needed: int) -> None:
+    size = file.stat().st_size
+    if size < needed:
+        raise ValueError(f"{file} is cut off: it has {size:,} bytes of {needed:,}; {_CURE}")
 
 
 def read_note(database: Path) -> dict[str, Any]:
@@ -251,8 +258,8 @@ def require_intact(database: Path) -> None:
         ValueError: it is damaged; LMDB would kill the process that reads the damaged part.
     """
     note = read_note(database)
-    cut_off = (database / DATA_FILE).stat().st_size < note.get("bytes", 0)  # opening says so
-    if "sha256" in note and not cut_off and note["sha256"] != hash_lmdb(database):
+    _require_length(database / DATA_FILE, note.get("bytes", 0))
+    if "sha256" in note and note["sha256"] != hash_lmdb(database):
         raise ValueError(f"{database / DATA_FILE} is damaged: its contents are not those that were written; {_CURE}")
 
 

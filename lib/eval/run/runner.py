@@ -22,6 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib.data.sequence import SequenceDataset
+from lib.data.storage.tree import suspect_lmdbs
 from lib.eval.results import ResultFiles
 from lib.eval.run.frame_pool import default_num_decoders
 from lib.eval.run.lockstep import ready_to_track
@@ -197,7 +198,7 @@ def run_in_workers(
                     del workers[connection]
                     worker.process.join()
                     cause = _cause_of_death(worker.process.exitcode)
-                    failure = f"the worker process ended by {cause} while it worked on this sequence"
+                    failure = f"the worker process ended by {cause} while it worked on this sequence{suspect_lmdbs()}"
                     outcomes += [Outcome(name, failure=failure) for name in worker.sequences]
                     if not worker.built:
                         warnings.warn(f"a worker process ended by {cause} before it was ready", stacklevel=3)

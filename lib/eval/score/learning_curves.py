@@ -98,7 +98,7 @@ def _place(record: dict[str, Any], axis: Axis, samples_per_step: float) -> float
 
 
 def _read_records(log: Path) -> list[dict[str, Any]]:
-    lines = read_text(log).split("\n")
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     records = []
     for row, line in enumerate(lines, start=1):
         if not line.strip():
@@ -109,8 +109,9 @@ def _read_records(log: Path) -> list[dict[str, Any]]:
             if row == len(lines):  # a run in progress is writing it
                 break
             raise ValueError(f"{log}, row {row}: not JSON: {line[:80]!r}") from error
+        needed = [("kind", str), ("step", int), ("epoch", int)]
         if not isinstance(record, dict) or not all(
-            is_a(record.get(key), kind) for key, kind in (("kind", str), ("step", int), ("epoch", int))
+            is_a(record.get(key), kind) for key, kind in (*needed, *([("samples", int)] if "samples" in record else []))
         ):
             raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {line[:80]!r}")
         records.append(record)
