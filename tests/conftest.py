@@ -2,14 +2,20 @@
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import pytest
 import torch
 
-from lib.config.load import load, load_any
+from lib.config.load import experiment_to_dict, load, load_any
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
+from lib.models.build import build_model
+from lib.models.head import PyramidCornerHead
+from lib.models.mmg import MMG
+from lib.tracker.export import export_tracker
 
 SMALL = (
     "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=4",
@@ -18,6 +24,13 @@ SMALL = (
     "data.validation_samples=8", "data.workers=0", "data.curriculum_epochs=0", "train.epochs=2", "train.batch_size=4",
     "train.total_batch=4", "train.warmup_epochs=0", "train.precision=fp32", "train.log_every=2",
     "train.validate_every=1",
+)  # fmt: skip
+EXPORTED = (
+    "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=2.5",
+    "model.encoder.patch_size=16", "model.encoder.dim=32", "model.encoder.depth=1", "model.encoder.num_heads=2",
+    "model.encoder.position=learned", "model.decoder.dim=16", "model.decoder.num_heads=2", "model.head.channels=16",
+    "model.score.depth=1", "track.update_interval=4", "track.update_intervals={folder: 3}", "track.score_threshold=0",
+    "track.precision=fp32",
 )  # fmt: skip
 
 
@@ -66,3 +79,49 @@ def gpu_experiment(device: torch.device, small_experiment: Callable[..., Experim
         return load("mmg_vitb", (*usual, *settings)) if device.type == "cuda" else small_experiment(*usual, *settings)
 
     return build
+
+
+class Export(NamedTuple):
+    """A checkpoint, its ONNX file and the model that both hold."""
+
+    checkpoint: Path
+    file: Path
+    experiment: Experiment
+    model: MMG
+
+
+def save_model_that_moves(path: Path, experiment: Experiment, seed: int = 3) -> MMG:
+    """Write a checkpoint of random weights that give boxes of changing size and place, and return the network.
+
+    All three images count. Weights that were drawn and left so give the middle of the crop whatever they are shown.
+    """
+    torch.manual_seed(seed)
+    model = build_model(experiment, pretrained=False).eval()
+    head = model.head
+    near = (torch.arange(4) < 2)[:, None] & (torch.arange(4) < 2)
+    with torch.no_grad():
+        model.encoder.get_parameter("blocks.0.attn.proj.weight").mul_(100)
+        # The top left quarter of the tokens speaks for one corner, the bottom right for the other.
+        model.encoder.search_position[0, near.flatten(), 0] += 3
+        model.encoder.search_position[0, near.flip(0, 1).flatten(), 1] += 3
+        for channel, branch in enumerate(
+            (head.top_left, head.bottom_right) if isinstance(head, PyramidCornerHead) else ()
+        ):
+            weights = [block.get_parameter("0.weight") for block in (branch.middle_lateral, branch.middle)]
+            weights += [branch.middle_logits.get_parameter(f"{number}.0.weight") for number in (0, 1)]
+            for weight, source in zip(weights, (channel, 0, 0, 0), strict=True):
+                weight[0, source, 1, 1] += 1
+    about = {"config": experiment_to_dict(experiment), "score_trained": True}
+    torch.save({**about, "model": model.state_dict()}, path)
+    return model
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Return the export of a model of three images with scores; made once for all tests, for it takes seconds."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("exported")
+    experiment = load("mmg_tiny_score", EXPORTED)
+    model = save_model_that_moves(folder / "w.pth", experiment)
+    export_tracker(None, folder / "w.pth", folder / "w.onnx")
+    return Export(folder / "w.pth", folder / "w.onnx", experiment, model)

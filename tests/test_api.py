@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import Export
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.models.build import build_model
 from lib.tracker import TrackerSpec
 from lib.tracker.base import LOST_AFTER
-from lib.tracker.export import export_tracker
 from mmg_tracker import load_tracker
 from mmg_tracker.hub import from_pretrained, save_pretrained
 
@@ -51,15 +51,14 @@ def test_it_tracks_as_the_commands_do_and_scores_whatever_the_update(checkpoint:
         assert 0 <= prediction.score <= 1 and prediction.score == expected.score
 
 
-def test_every_form_of_weights_tracks_alike(checkpoint: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    export_tracker(None, checkpoint, tmp_path / "model.onnx")
+def test_every_form_of_weights_tracks_alike(exported: Export, tmp_path: Path) -> None:
+    checkpoint = exported.checkpoint
     save_pretrained(tmp_path / "hub", None, checkpoint)
     hub: object = torch.hub.load(str(ROOT), "load_tracker", checkpoint, "cpu", source="local")
     trackers = [
         load_tracker(checkpoint, "cpu"),
         load_tracker(tmp_path / "hub" / "model.safetensors", "cpu"),
-        load_tracker(tmp_path / "model.onnx", "cpu"),
+        load_tracker(exported.file, "cpu"),
         from_pretrained(tmp_path / "hub", "cpu"),
         hub,
     ]
@@ -71,7 +70,7 @@ def test_every_form_of_weights_tracks_alike(checkpoint: Path, tmp_path: Path) ->
     for answer in answers[1:]:
         np.testing.assert_allclose(answer.box_xywh, answers[0].box_xywh, rtol=0, atol=0.02)
         assert answer.score == pytest.approx(answers[0].score, abs=1e-3)
-    assert "weights.pth" not in (tmp_path / "hub" / "README.md").read_text()
+    assert checkpoint.name not in (tmp_path / "hub" / "README.md").read_text()
 
 
 def test_a_target_is_lost_after_frames_of_low_scores(checkpoint: Path) -> None:

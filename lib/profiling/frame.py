@@ -28,7 +28,7 @@ Mode = Literal["eager", "compiled", "graph"]
 # On GPUs the field's protocol; a CPU is slow and has no clock to settle.
 _WARM_UP = {"cpu": 5, "cuda": 500}
 _TIMED = {"cpu": 40, "cuda": 1000}
-_SECONDS = 60.0  # after which no more frames are timed, and a quarter of which warms up
+SECONDS = 60.0  # after which no more frames are timed, and a quarter of which warms up
 _ROUNDS = 8  # of the peak, spread over the frames
 _FRAME = (720, 1280)
 _BOX_XYWH = np.array([600.0, 300.0, 90.0, 120.0])
@@ -206,7 +206,7 @@ def measure_frames(
         variants.append(_Variant(baseline, device, "fp32", None))
 
     count = frames or _TIMED[device.type]
-    warm_until = time.monotonic() + _SECONDS / 4
+    warm_until = time.monotonic() + SECONDS / 4
     for _ in tqdm(range(_WARM_UP[device.type]), desc="warming up", unit="frame", disable=None, leave=False):
         for variant in variants:
             variant.time()
@@ -214,7 +214,7 @@ def measure_frames(
             break
     # Of the formats that are used alone: a CPU without bfloat16 units multiplies it a hundred times slower.
     peaks = {each: PeakMeter(device, each) for each in dict.fromkeys(variant.dtype for variant in variants)}
-    stop = None if frames else time.monotonic() + _SECONDS
+    stop = None if frames else time.monotonic() + SECONDS
     for number in tqdm(range(count), desc="timing", unit="frame", disable=None, leave=False):
         if number % max(1, count // _ROUNDS) == 0:
             for peak in peaks.values():

@@ -41,8 +41,8 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_"
 Result = TypeVar("Result")
 # sqrt(width * height) in pixels, and its share of the mean: a guess at GOT-10k's mixture, in which most targets are
 # large. Not from the paper; the table shows every size.
-_SHARES = {60.0: 0.05, 100.0: 0.15, 150.0: 0.25, 200.0: 0.25, 250.0: 0.15, 300.0: 0.15}
-_NUM_VIDEOS, _NUM_CROP_FRAMES = 3, 20  # of each size; shorter videos are not drawn from
+SHARES = {60.0: 0.05, 100.0: 0.15, 150.0: 0.25, 200.0: 0.25, 250.0: 0.15, 300.0: 0.15}
+NUM_VIDEOS, _NUM_CROP_FRAMES = 3, 20  # of each size; shorter videos are not drawn from
 
 
 class StoredSet(NamedTuple):
@@ -191,19 +191,19 @@ def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | 
         photographs: a folder; the frames are made of its pictures, else they are drawn.
     """
     rows = []
-    for side in _SHARES:
+    for side in SHARES:
         with tempfile.TemporaryDirectory() as folder:
             frames, crops = Path(folder) / "frames", Path(folder) / "crops"
-            _make_videos(frames, photographs, (side,) * _NUM_VIDEOS, _NUM_CROP_FRAMES)
+            _make_videos(frames, photographs, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES)
             dataset = open_dataset("folder", "train", frames)
             reach = Reach.of(experiment.data, experiment.crop)
             cut_crops(dataset, "train", crops, reach, "folder", root=frames, progress=False)
             rows.append(in_new_process(_compare, frames, crops, experiment, num_samples))
-    shares = np.array(list(_SHARES.values()))
+    shares = np.array(list(SHARES.values()))
     mean = shares @ np.array(rows) / shares.sum()
     lines = ["                 kB a frame on disk         ms a triplet            difference",
              "target   share    frames   crops ratio    frames   crops ratio    grey levels"]  # fmt: skip
-    for name, share, row in zip([f"{side:4.0f} px" for side in _SHARES], shares, rows, strict=True):
+    for name, share, row in zip([f"{side:4.0f} px" for side in SHARES], shares, rows, strict=True):
         lines.append(f"{name} {100 * share:5.0f} %  {_columns(*row)}")
     return "\n".join([*lines, f"mean      100 %  {_columns(*mean)}"])
 
@@ -214,7 +214,7 @@ def _compare(frames: Path, crops: Path, experiment: Experiment, num_samples: int
     unchanged = replace(experiment, data=replace(experiment.data, brightness=0.0))
     one, other = (_training_set(dataset, unchanged) for dataset in both)
     differences = [_difference(one[sample_id(0, index)], other[sample_id(0, index)]) for index in range(num_samples)]
-    num_frames = _NUM_VIDEOS * _NUM_CROP_FRAMES
+    num_frames = NUM_VIDEOS * _NUM_CROP_FRAMES
     kilobytes = [sum(f.stat().st_size for f in root.rglob("*") if f.is_file()) / 1e3 / num_frames
                  for root in (frames, crops)]  # fmt: skip
     return [

@@ -213,8 +213,8 @@ def test_missing_decoders_are_named_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_library_without_partial_decoding_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     older = ctypes.util.find_library("c")  # a library that has none of the functions
-    monkeypatch.setattr(turbojpeg, "_candidates", lambda: iter(["/nowhere/libturbojpeg.so.0", older]))
-    assert turbojpeg._library.__wrapped__() is None
+    monkeypatch.setattr(turbojpeg, "candidates", lambda: iter(["/nowhere/libturbojpeg.so.0", older]))
+    assert turbojpeg.find_library.__wrapped__() is None
 
 
 def test_kept_picture_serves_several_crops_alike(decoder: str) -> None:

@@ -16,7 +16,6 @@ import torch
 from torch.utils.data import Dataset
 
 import lib.data.storage.lmdb_writer as pack
-import lib.data.storage.tree as packed
 from lib.data.check import Selection, check
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
@@ -132,8 +131,8 @@ def test_parts_are_added_one_after_the_other(folder: Path, tmp_path: Path) -> No
 
 
 def test_map_grows_with_what_is_stored(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "_FIRST_MAP", 2**16)
-    monkeypatch.setattr(packed, "_COMMIT_BYTES", 2**15)
+    monkeypatch.setattr(pack, "FIRST_MAP", 2**16)
+    monkeypatch.setattr(pack, "COMMIT_BYTES", 2**15)
     rng = np.random.default_rng(0)
     for index in range(20):
         (folder / f"{index}.bin").write_bytes(rng.bytes(20_000))
@@ -173,7 +172,7 @@ def test_changed_picture_of_the_same_size_is_lmdb_again(
     reads: list[str] = []
     read = LmdbWriter.read
     monkeypatch.setattr(LmdbWriter, "read", lambda writer, key: reads.append(key) or read(writer, key))
-    monkeypatch.setattr(pack, "_CHECK_EVERY", 10**9)
+    monkeypatch.setattr(pack, "CHECK_EVERY", 10**9)
     assert write_lmdb(folder, out, only, progress=False).removed == 0
     assert "a/3.jpg" not in reads  # believed: not read again
     picture.write_bytes(b"after!")

@@ -106,8 +106,8 @@ def test_frames_to_measure_with_have_the_size_and_the_targets(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_report_on_crops_compares_frames_with_their_regions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_crops, "_SHARES", {250.0: 1.0})
-    monkeypatch.setattr(benchmark_crops, "_NUM_VIDEOS", 1)
+    monkeypatch.setattr(benchmark_crops, "SHARES", {250.0: 1.0})
+    monkeypatch.setattr(benchmark_crops, "NUM_VIDEOS", 1)
     report = benchmark_crops.profile_crops(EXPERIMENT, num_samples=3).splitlines()
     row, mean = report[2].split()[4:], report[3].split()[3:]
     assert row == mean and len(row) == 7  # of one size, the mean is that size

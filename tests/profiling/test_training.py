@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch):
-    monkeypatch.setattr(peak, "_SIDES", {"cpu": (64, 128)})
+    monkeypatch.setattr(peak, "SIDES", {"cpu": (64, 128)})
 
 
 @cache

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from conftest import EXPORTED, Export, save_model_that_moves
 
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
@@ -23,8 +23,6 @@ from lib.data.images.frames import VideoFile
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
 from lib.eval.run.sequence import cpu_threads
-from lib.models.build import build_model
-from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
 from lib.models.trained import file_sha256
 from lib.mp4 import Mp4Writer
@@ -38,60 +36,7 @@ from lib.tracker.template_update import TemplateUpdate
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "track_onnx.py"
-SMALL = (
-    "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=2.5",
-    "model.encoder.patch_size=16", "model.encoder.dim=32", "model.encoder.depth=1", "model.encoder.num_heads=2",
-    "model.encoder.position=learned", "model.decoder.dim=16", "model.decoder.num_heads=2", "model.head.channels=16",
-    "model.score.depth=1", "track.update_interval=4", "track.update_intervals={folder: 3}", "track.score_threshold=0",
-    "track.precision=fp32",
-)  # fmt: skip
 CLOSE = 0.2  # px; what rounding may grow to where each frame's crop follows from the last frame's box
-
-
-class Export(NamedTuple):
-    """A checkpoint, its ONNX file and the model that both hold."""
-
-    checkpoint: Path
-    file: Path
-    experiment: Experiment
-    model: MMG
-
-
-def save_model(path: Path, experiment: Experiment, seed: int = 3) -> MMG:
-    """Write a checkpoint of random weights that give boxes of changing size and place, and return the network.
-
-    All three images count. Weights that were drawn and left so give the middle of the crop whatever they are shown.
-    """
-    torch.manual_seed(seed)
-    model = build_model(experiment, pretrained=False).eval()
-    head = model.head
-    near = (torch.arange(4) < 2)[:, None] & (torch.arange(4) < 2)
-    with torch.no_grad():
-        model.encoder.get_parameter("blocks.0.attn.proj.weight").mul_(100)
-        # The top left quarter of the tokens speaks for one corner, the bottom right for the other.
-        model.encoder.search_position[0, near.flatten(), 0] += 3
-        model.encoder.search_position[0, near.flip(0, 1).flatten(), 1] += 3
-        for channel, branch in enumerate(
-            (head.top_left, head.bottom_right) if isinstance(head, PyramidCornerHead) else ()
-        ):
-            weights = [block.get_parameter("0.weight") for block in (branch.middle_lateral, branch.middle)]
-            weights += [branch.middle_logits.get_parameter(f"{number}.0.weight") for number in (0, 1)]
-            for weight, source in zip(weights, (channel, 0, 0, 0), strict=True):
-                weight[0, source, 1, 1] += 1
-    about = {"config": experiment_to_dict(experiment), "score_trained": True}
-    torch.save({**about, "model": model.state_dict()}, path)
-    return model
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """Return the export of a model of three images with scores; made once, for it takes seconds."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("exported")
-    experiment = load("mmg_tiny_score", SMALL)
-    model = save_model(folder / "w.pth", experiment)
-    export_tracker(None, folder / "w.pth", folder / "w.onnx")
-    return Export(folder / "w.pth", folder / "w.onnx", experiment, model)
 
 
 @pytest.fixture
@@ -185,8 +130,8 @@ def test_one_crop_and_three_give_what_pytorch_gives(exported: Export) -> None:
     ids=["no score", "two images", "OSTrack"],
 )
 def test_other_networks_give_what_pytorch_gives(tmp_path: Path, settings: tuple[str, ...], num_images: int) -> None:
-    experiment = load("mmg_tiny_score", (*SMALL, *settings))
-    model = save_model(tmp_path / "w.pth", experiment)
+    experiment = load("mmg_tiny_score", (*EXPORTED, *settings))
+    model = save_model_that_moves(tmp_path / "w.pth", experiment)
     export_tracker(None, tmp_path / "w.pth", tmp_path / "w.onnx")
     network = OnnxNetwork(tmp_path / "w.onnx")
     assert network.score is None and network.online_template == (num_images == 3)
@@ -219,7 +164,7 @@ def test_the_metadata_say_all_that_a_tracker_needs(exported: Export) -> None:
 def test_a_file_that_differs_from_pytorch_does_not_appear(
     exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_model(tmp_path / "other.pth", exported.experiment, seed=2)
+    save_model_that_moves(tmp_path / "other.pth", exported.experiment, seed=2)
     monkeypatch.setattr(export, "write_onnx", lambda model, crops, path, *texts: shutil.copy(exported.file, path))
     out = tmp_path / "out" / "w.onnx"
     with pytest.raises(ValueError, match=r"nothing was written to .*w\.onnx: onnxruntime and PyTorch differ by 0\."):
@@ -246,7 +191,7 @@ def test_the_tracker_follows_as_pytorch_does(exported: Export, video: tuple[Path
     answers = follow(TrackerSpec("mmg", device="cpu", onnx=exported.file).build(), video)
     boxes, wanted = (np.stack([prediction.box_xywh for prediction in each]) for each in (answers, expected))
     np.testing.assert_allclose(boxes, wanted, atol=CLOSE)
-    np.testing.assert_allclose([each.score for each in answers], [each.score for each in expected], atol=1e-3)
+    np.testing.assert_allclose([each.score for each in answers], [each.score for each in expected], atol=0.01)
     # The test means something: boxes move and change their size, and the online template matters.
     assert (np.ptp(wanted, axis=0) > 5).all()
     for mode in ("fixed", "none"):
@@ -385,7 +330,7 @@ def test_an_opset_that_the_runtime_does_not_know_is_refused(exported: Export, tm
     model = onnx.load(exported.file)
     model.opset_import[0].version = 99
     onnx.save(model, tmp_path / "w.onnx")
-    with pytest.raises(ValueError, match=r"cannot run .*w\.onnx; is it of a newer opset\? .* ONNX Runtime .*Opset 99"):
+    with pytest.raises(ValueError, match=r"cannot run .*w\.onnx; is it of a newer opset\? "):
         OnnxNetwork(tmp_path / "w.onnx")
 
 

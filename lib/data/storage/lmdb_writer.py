@@ -27,8 +27,8 @@ from lib.data.storage.tree import (
     read_note,
 )
 
-_COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
-_FIRST_MAP = 2**30  # bytes of address space; doubled when full
+COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
+FIRST_MAP = 2**30  # bytes of address space; doubled when full
 _MAX_KEY = 510  # bytes; LMDB's limit is 511, and a stamp's key has one more
 _STAMP = b"\0"  # begins the key of what was noted of a file
 SETTLED_NS = 2 * 10**9  # a file that has changed a moment ago could change again and look the same
@@ -66,7 +66,7 @@ class LmdbWriter:
         self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         self._write_note(complete=False)
-        self._environment = lmdb.open(str(database), map_size=_FIRST_MAP, lock=True, metasync=False)
+        self._environment = lmdb.open(str(database), map_size=FIRST_MAP, lock=True, metasync=False)
 
     def __enter__(self) -> "LmdbWriter":
         return self
@@ -134,7 +134,7 @@ class LmdbWriter:
             )
         self._pending[key.encode()] = data
         self._pending_bytes += len(data)
-        if self._pending_bytes >= _COMMIT_BYTES:
+        if self._pending_bytes >= COMMIT_BYTES:
             self.flush()
 
     def finish(self) -> None:
