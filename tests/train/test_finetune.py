@@ -57,7 +57,8 @@ def test_own_videos_are_tracked_better_after_fine_tuning(tmp_path: Path) -> None
     videos, run, results = tmp_path / "videos", tmp_path / "run", tmp_path / "results"
     for name in VIDEOS:
         split(sequences / name, videos)
-    command("train.py", "--config", "mmg_small_finetune", "--run", run, "--device", "cpu", folder=videos)
+    options = ["--run", run, "--device", "cpu", "--set", "data.validation=[]"]
+    command("train.py", "--config", "mmg_small_finetune", *options, folder=videos)
     for name, weights in (("before", WEIGHTS), ("after", run / "latest.pth")):
         options = ["--config", "mmg_small_finetune", "--checkpoint", weights, "--results-dir", results / name]
         command("test.py", "mmg", "folder", *options, "--device", "cpu", folder=videos)
