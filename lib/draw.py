@@ -7,6 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.files import whole_file
+
 Colour = tuple[int, int, int]
 
 # Okabe and Ito's palette, told apart by colour-blind eyes; the true box is white. RGB.
@@ -181,7 +183,8 @@ def save_picture(path: Path, image: np.ndarray) -> Path:
     check_picture_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    path.write_bytes(encoded.tobytes())
+    with whole_file(path) as aside:
+        aside.write_bytes(encoded.tobytes())
     return path
 
 

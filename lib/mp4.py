@@ -1,19 +1,29 @@
-"""Write an mp4 that is complete once it has its name."""
+"""Write an mp4 that plays in browsers, and is complete once it has its name."""
 
-import os
+import warnings
+from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
 
 from lib.data.images.frames import VideoFile
 from lib.draw import fit_into
+from lib.files import whole_file
 
 _PROBE = 1 << 16  # bytes
+_QUALITY = "20"  # of H.264, where 18 can hardly be told from the picture and 23 is usual
 
 
 class Mp4Writer:
-    """A context manager that writes frames to a temporary file, which takes its name when all can be read back."""
+    """A context manager that writes frames to a temporary file, which takes its name when it is whole.
+
+    The frames are H.264 by PyAV. Without that package they are MPEG-4 by OpenCV, which browsers do not play, and a
+    warning says so.
+    """
 
     def __init__(self, path: Path, height: int, width: int, rate: float) -> None:
         """Open the file.
@@ -26,86 +36,91 @@ class Mp4Writer:
         Raises:
             OSError: the file cannot be written, or not at that size.
         """
-        self._path = path
-        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
         self._height, self._width = height, width
-        self._written = 0
-        # Some encoders want even sides: the last row and column are repeated where they are odd.
+        # Encoders want even sides: the last row and column are repeated where they are odd.
         self._padding = height % 2, width % 2
-        try:
-            _append_zeros(self._partial, path)
-            self._writer = _open_writer(self._partial, height + height % 2, width + width % 2, rate)
-        except OSError:
-            self._partial.unlink(missing_ok=True)
-            raise
+        with ExitStack() as opened:
+            partial = opened.enter_context(whole_file(path.absolute(), ".mp4"))
+            self._video = _open_video(partial, height + height % 2, width + width % 2, rate)
+            opened.callback(self._video.close)
+            self._opened = opened.pop_all()
 
     def write(self, image: np.ndarray) -> None:
-        """Append an (H, W, 3) uint8 RGB frame."""
+        """Append an (H, W, 3) uint8 RGB frame; raise OSError when it cannot be written."""
         if image.shape[:2] != (self._height, self._width):
             image, _, _ = fit_into(image, self._width, self._height)
         below, beside = self._padding
-        image = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE)
-        level = _set_log_level(0)  # A full disk would be told once a frame; it is told at the end.
-        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        _set_log_level(level)
-        self._written += 1
+        self._video.write(cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE))
 
     def __enter__(self) -> "Mp4Writer":
         return self
 
-    def __exit__(self, error_type: type[BaseException] | None, error: object, traceback: object) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Finish the file; after an error, or when it is not whole, remove it.
 
         Raises:
-            OSError: not all frames can be read back.
+            OSError: it could not be written to its end.
         """
+        self._opened.__exit__(error_type, error, traceback)
+
+
+def _open_video(path: Path, height: int, width: int, rate: float) -> "_H264 | _Mpeg4":
+    try:
+        import av
+    except ImportError:
+        warnings.warn("without PyAV the video is MPEG-4, which browsers do not play: pip install av", stacklevel=4)
+        return _Mpeg4(path, height, width, rate)
+    return _H264(av, path, height, width, rate)
+
+
+class _H264:
+    """By PyAV, which brings an encoder."""
+
+    def __init__(self, av: Any, path: Path, height: int, width: int, rate: float) -> None:
+        self._av = av
+        # The index goes to the front, so that a page plays what it has not yet loaded.
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        self._stream.height, self._stream.width = height, width
+        self._stream.pix_fmt = "yuv420p"  # the one that every player knows
+        self._stream.options = {"crf": _QUALITY, "preset": "veryfast"}
+
+    def write(self, image: np.ndarray) -> None:
+        frame = self._av.VideoFrame.from_ndarray(image, format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        try:
+            self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+
+class _Mpeg4:
+    """By OpenCV, which says nothing when a frame cannot be written: the file is read back."""
+
+    def __init__(self, path: Path, height: int, width: int, rate: float) -> None:
+        self._path = path
+        self._written = 0
+        path.write_bytes(b"")  # says why where that cannot be done; OpenCV would not
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+        if not self._writer.isOpened():
+            raise OSError(f"this build of OpenCV writes no mp4 of {width} x {height} pixels")
+
+    def write(self, image: np.ndarray) -> None:
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self._written += 1
+
+    def close(self) -> None:
         self._writer.release()
         try:
-            if error_type is None:
-                self._check()
-                self._partial.replace(self._path)
-        finally:
-            self._partial.unlink(missing_ok=True)
-
-    def _check(self) -> None:
-        # OpenCV says nothing when a frame cannot be written.
-        try:
-            readable = len(VideoFile(self._partial))
+            readable = len(VideoFile(self._path))
         except (FileNotFoundError, ValueError):
             readable = 0
-        if readable == self._written:
-            return
-        _append_zeros(self._partial, self._path)
-        raise OSError(f"could not write {self._path}: {readable} of its {self._written} frames can be read back; the "
-                      "disk was full for a while, or the codec refused them")  # fmt: skip
-
-
-def _append_zeros(partial: Path, path: Path) -> None:
-    """Write to the end of a file; raise the OSError that OpenCV keeps to itself, with the name the file will have."""
-    try:
-        with partial.open("ab") as file:
-            file.write(bytes(_PROBE))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; could not write", str(path)) from error
-
-
-def _open_writer(path: Path, height: int, width: int, rate: float) -> cv2.VideoWriter:
-    """Prefer H.264, which browsers play; few builds of OpenCV can write it, all can write MPEG-4."""
-    level = _set_log_level(0)  # A codec that is not there would be reported as an error.
-    try:
-        for codec in ("avc1", "mp4v"):
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, (width, height))
-            if writer.isOpened():
-                return writer
-    finally:
-        _set_log_level(level)
-    raise OSError(f"no mp4 codec in this build of OpenCV takes frames of {width} x {height} pixels")
-
-
-def _set_log_level(level: int) -> int:
-    """Set how much OpenCV prints (0: nothing) and return the level before."""
-    if "setLogLevel" in vars(cv2):  # OpenCV 4; the next version moved it.
-        return vars(cv2)["setLogLevel"](level)
-    return cv2.utils.logging.setLogLevel(level)
+        if readable != self._written:
+            with self._path.open("ab") as file:  # on a full disk this is the error that OpenCV kept to itself
+                file.write(bytes(_PROBE))
+            raise OSError(f"could not write a video: {readable} of its {self._written} frames can be read back; the "
+                          "disk was full for a while, or the codec refused them")  # fmt: skip

@@ -1,15 +1,20 @@
 """Score result files: tables, plots, CSV, LaTeX, JSON, and comparisons with each other and with the literature."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
-from lib.config.cli import refuse_options, run
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
+from lib.config.cli import answer_habits, refuse_options, run
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
+from lib.eval.record import read_record
 from lib.eval.report.outputs import Outputs, write_ablations, write_outputs
 from lib.eval.report.tables import format_masks, format_published, format_server_scores
 from lib.eval.score.ablations import summarize_ablations
-from lib.eval.score.analysis import Result, analyze, find_results
+from lib.eval.score.analysis import Result, analyze, find_all_results, find_results
 from lib.eval.score.comparison import find_compared
 from lib.eval.score.mask_scores import score_masks
 from lib.eval.score.metrics import PROTOCOLS
@@ -17,7 +22,15 @@ from lib.eval.score.published import PAPER, PublishedTable, read_published
 from lib.eval.score.trackingnet import score_as_server
 
 _PICTURES = 8
+_HABITS = {
+    "--tracker_name": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
+    "--tracker_param": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
+    "--script": "results are named as they lie in the results folder: analyze.py lasot mmg/mmg_vitb",
+    "--dataset_name": "the benchmark is the first word: analyze.py lasot mmg/mmg_vitb",
+    "--dataset": "the benchmark is the first word: analyze.py lasot mmg/mmg_vitb",
+}
 _EXAMPLES = """examples:
+  python tracking/analyze.py lasot                     every result on LaSOT that lies in the results folder
   python tracking/analyze.py synthetic mmg/mmg_tiny static/default
   python tracking/analyze.py folder results/mmg/mmg_tiny other_results --root ~/videos --json scores.json
   python tracking/analyze.py lasot mmg/mmg_vitb mmg/mmg_vits --published --csv lasot.csv --latex lasot.tex
@@ -51,12 +64,14 @@ A file for --rows holds numbers from elsewhere, such as an evaluation server:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, analyse, print."""
+    answer_habits(argv, _HABITS)
     arguments = _parser().parse_intermixed_args(argv)
+    arguments.benchmark = _benchmark_name(arguments)
     if arguments.benchmark == "vot":
         return _analyze_vot(arguments)
     _check_options(arguments)
     published = _read_published(arguments)
-    if not arguments.results and not arguments.ablations:
+    if not arguments.results and published and not arguments.ablations:
         print(format_published(published))
         return 0
     benchmark = find_benchmark(arguments.benchmark)
@@ -77,14 +92,29 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tuple[PublishedTable, ...]) -> int:
-    results = find_results(arguments.results, benchmark, arguments.results_dir)
+    dataset = None
+    if arguments.results:
+        results = find_results(arguments.results, benchmark, arguments.results_dir)
+    else:
+        dataset = benchmark.open(arguments.root, arguments.paths)
+        allow_missing = arguments.allow_missing
+        results, remarks = find_all_results(benchmark, dataset, arguments.results_dir, allow_missing=allow_missing)
+        for remark in remarks:
+            print(f"note: {remark}", file=sys.stderr)
+    for result in results:
+        if (record := read_record(result.folder)) and record.earlier:
+            print(
+                f"note: {result.folder} holds results of changed code or packages: {'; '.join(record.earlier)}",
+                file=sys.stderr,
+            )
     outputs = _outputs(arguments, results)
     outputs.check()
     if outputs.report:
         from lib.eval.report.web import check_report_folder  # draws frames, which a table does not need
 
         check_report_folder(outputs.report)
-    dataset = benchmark.open(arguments.root, arguments.paths)
+    if dataset is None:
+        dataset = benchmark.open(arguments.root, arguments.paths)
     started = time.perf_counter()
     analysis = analyze(benchmark, dataset, results, protocol=arguments.protocol, allow_missing=arguments.allow_missing)
     seconds = time.perf_counter() - started
@@ -125,7 +155,8 @@ def _analyze_vot(arguments: argparse.Namespace) -> int:
 def _outputs(arguments: argparse.Namespace, results: tuple[Result, ...]) -> Outputs:
     compared = None
     if arguments.compare:
-        names = {text: result.name for text, result in zip(arguments.results, results, strict=True)}
+        texts = arguments.results or [result.name for result in results]
+        names = {text: result.name for text, result in zip(texts, results, strict=True)}
         compared = find_compared(names, *arguments.compare)
     return Outputs(
         json=arguments.json,
@@ -155,9 +186,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
             raise ValueError("--ablations finds the results of the ablation configs itself: leave out the RESULTs")
         useless = [option for option in list(given)[:5] if given[option]]
     elif not arguments.results:
-        if not arguments.published and not arguments.rows:
-            raise ValueError("name at least one result, such as mmg/mmg_vitb, or give --ablations or --published")
-        useless = [option for option in given if given[option] and option not in {"--published", "--rows"}]
+        alone = arguments.published or arguments.rows
+        useless = [option for option in given if alone and given[option] and option not in {"--published", "--rows"}]
     else:
         useless = []
     if useless:
@@ -168,6 +198,16 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--pictures {arguments.pictures}: give 0 for none")
     if arguments.no_plots and arguments.out:
         raise ValueError(f"--out {arguments.out} is where the plots go, and --no-plots draws none: leave one out")
+
+
+def _benchmark_name(arguments: argparse.Namespace) -> str:
+    """Return the benchmark as its files call it; raise ValueError where it stands among the results."""
+    name = arguments.benchmark.lower()
+    later = [text for text in arguments.results if text.lower() in BENCHMARKS and not Path(text).exists()]
+    if name not in BENCHMARKS and later:
+        raise ValueError(f"the benchmark comes first, then results as they lie in the results folder: "
+                         f"python tracking/analyze.py {later[0]} mmg/mmg_vitb")  # fmt: skip
+    return name
 
 
 def _read_published(arguments: argparse.Namespace) -> tuple[PublishedTable, ...]:
@@ -184,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         "results",
         nargs="*",
         metavar="RESULT",
-        help="tracker/config as found in the results folder, or any folder of result files",
+        help="tracker/config as found in the results folder, or any folder of result files; default: all there are",
     )
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="where the benchmark lies; default: its configured path"

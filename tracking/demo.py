@@ -1,16 +1,33 @@
-"""Track targets through a video file or a folder of pictures; writes an annotated mp4 and the boxes."""
+"""Track targets through a video, pictures, a camera or a stream; writes an annotated mp4 and the boxes."""
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import run
+from lib.draw import save_picture
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.batch import build_for_several
-from lib.tracker.live import open_video, parse_box, require_display, select_box, track_video
+from lib.tracker.live import (
+    LiveFrames,
+    has_display,
+    join_boxes,
+    open_any,
+    parse_box,
+    require_display,
+    select_box,
+    show,
+    track_video,
+)
 from lib.tracker.masks import MASK_BACKENDS, MaskSpec
+from mmg_tracker.page import Studio, open_server
 
 EPILOG = """examples:
+  python tracking/demo.py video.mp4 --box 120,80,64,48             the weights that are there, see below
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny
   python tracking/demo.py frames/ --box 120,80,64,48 --checkpoint runs/mmg_tiny/latest.pth
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny --masks alpha_refine \\
@@ -18,7 +35,12 @@ EPILOG = """examples:
   python tracking/demo.py video.mp4 --box 120,80,64,48 --onnx model.onnx       a file of tracking/export.py
   python tracking/demo.py video.mp4 --box 120,80,64,48 --box 300,90,40,60 --config mmg_tiny     two targets at once
   python tracking/demo.py video.mp4 --select --tracker csrt        draw the box, on a machine with a screen
+  python tracking/demo.py video.mp4 --first-frame first.png        the picture to read a box off
+  python tracking/demo.py 0 --select                               camera 0, or a stream rtsp://..., live until q
+  python tracking/demo.py video.mp4 --page                         draw boxes and watch in a browser
 
+Without --config and --checkpoint: the newest finished run of mmg_vitb_score, else of mmg_vitb, else the weights that
+come with the project; a line says which.
 The box is left, top, width and height on the first frame, in pixels (write --box=-5,3,40,30 when it starts with a
 minus). The files are DIR/<name>.mp4 and DIR/<name>.txt, the latter with one x,y,w,h per frame; of several targets,
 which share each pass of the network and have a colour each, DIR/<name>_1.txt, DIR/<name>_2.txt and so on."""
@@ -28,14 +50,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "video", type=Path, metavar="VIDEO_OR_FOLDER", help="a video, or a folder with jpg or png files"
-    )
+    parser.add_argument("video", metavar="VIDEO", help="a video, a folder of pictures, a camera's number, a URL")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--box", action="append", metavar="X,Y,W,H", help="the target on the first frame; again for another target"
     )
     where.add_argument("--select", action="store_true", help="draw the box with the mouse")
+    where.add_argument("--first-frame", type=Path, metavar="PNG", help="only save the picture to choose a box on")
+    where.add_argument("--page", action="store_true", help="serve a page to draw boxes on, to this machine alone")
+    parser.add_argument("--host", default="127.0.0.1", help="of --page; 0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, default=8765, help="of --page; default: 8765")
     parser.add_argument("--tracker", default="mmg", help=f"{', '.join(TRACKERS)} (default: mmg)")
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
     parser.add_argument("--checkpoint", type=Path, help="file of weights")
@@ -48,16 +72,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--masks", metavar="BACKEND", help=f"draw masks, too: one of {', '.join(MASK_BACKENDS)}")
     parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
     parser.add_argument("--mask-threshold", type=float, metavar="P", help="default: the weights' own")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(join_boxes(sys.argv[1:] if argv is None else argv))
 
     if arguments.select or arguments.show:
         require_display()
     boxes_xywh = [parse_box(text) for text in arguments.box or []]
     if len({tuple(box_xywh) for box_xywh in boxes_xywh}) < len(boxes_xywh):
         raise ValueError("two --box are the same: each has to be another target")
-    frames, rate = open_video(arguments.video)
     spec = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, onnx=arguments.onnx)
-    tracker = build_for_several(spec, max(len(boxes_xywh), 1))
+    if arguments.page:
+        return _serve(arguments, spec.with_weights())
+    frames, rate = open_any(arguments.video)
+    if arguments.first_frame is not None:
+        save_picture(arguments.first_frame, frames[0])
+        print(f"{arguments.first_frame}: {frames[0].shape[1]} x {frames[0].shape[0]} pixels")
+        return 0
+    tracker = build_for_several(spec.with_weights(), max(len(boxes_xywh), 1))
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )
@@ -67,10 +97,10 @@ def main(argv: list[str] | None = None) -> int:
         frames,
         boxes_xywh,
         arguments.out,
-        name=f"{_name(arguments.video.resolve())}_{arguments.tracker}",
+        name=f"{_name(arguments.video)}_{arguments.tracker}",
         label=arguments.tracker,
         rate=rate,
-        in_window=arguments.show,
+        watch=show if arguments.show or (isinstance(frames, LiveFrames) and has_display()) else None,
         masks=[] if masks is None else [masks.build() for _ in boxes_xywh],
     )
     print(f"{result.num_frames} frames, {result.fps:.1f} per second (tracker alone)")
@@ -86,9 +116,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _name(video: Path) -> str:
-    """Return a folder's name, or a file's without what says its kind."""
-    return video.name if video.is_dir() else video.stem
+def _name(video: str) -> str:
+    """Return a folder's name, or a file's without what says its kind; of a camera or stream, that it is one."""
+    path = Path(video).resolve()
+    if not path.exists():
+        return "live"
+    return path.name if path.is_dir() else path.stem
+
+
+def _serve(arguments: argparse.Namespace, spec: TrackerSpec) -> int:
+    """Serve the page until Ctrl-C."""
+    spec.build()  # weights that do not fit are found before anybody draws
+    studio = Studio(Path(arguments.video), functools.partial(build_for_several, spec), arguments.out, spec.name)
+    with open_server(studio, arguments.host, arguments.port) as server:
+        print(f"open http://{arguments.host}:{server.server_address[1]} in a browser; Ctrl-C ends")
+        server.serve_forever()
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import run
 from lib.eval.results import check_writable
 from lib.tracker.export import export_tracker

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import count, count_or_0, refuse_options, run
 
 EPILOG = """examples:
@@ -57,9 +60,7 @@ def main(argv: list[str]) -> int:
         "--mode", choices=["eager", "compiled", "graph"], nargs="+",
         help="instead of track.compile; several of both are timed in turn, each with each",
     )  # fmt: skip
-    model.add_argument(
-        "--frames", type=count, metavar="N", help="default: 1000 or on a CPU 40, or a minute's"
-    )
+    model.add_argument("--frames", type=count, metavar="N", help="default: 1000 or on a CPU 40, or a minute's")
     model.add_argument("--baseline", metavar="NAME", help="a config whose plain float32 network is timed in turn")
     model.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     model.add_argument("--plot", type=Path, metavar="FILE", help="also draw a frame's stages beside the limit there")

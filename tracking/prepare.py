@@ -4,15 +4,18 @@ import argparse
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import count, run
 from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
 from lib.data.crop_cache.cache import Reach
-from lib.data.crop_cache.cut import QUALITY, cut_regions
+from lib.data.crop_cache.cut import QUALITY, cut_crops
 from lib.data.datasets import DATASETS, open_dataset, stated_root
 from lib.data.datasets.synthetic import SPLITS
 from lib.data.render import DRAWN, IMAGE_FORMATS, open_drawn, render_dataset
-from lib.data.storage.lmdb_writer import pack_folder
+from lib.data.storage.lmdb_writer import write_lmdb
 from lib.eval.vot.workspace import VOT2020, LocalData, is_workspace, write_genuine_workspace, write_local_workspace
 
 _EXAMPLES = """examples:
@@ -195,7 +198,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
     root = arguments.root or stated_root(arguments.dataset, arguments.paths)
     if root is None:
         raise FileNotFoundError(f"where is {arguments.dataset}? Give --root DIR, or state it in experiments/paths.yaml")
-    report = pack_folder(root, arguments.out, arguments.only, compare_all=arguments.full)
+    report = write_lmdb(root, arguments.out, arguments.only, compare_all=arguments.full)
     print(f"{arguments.out}: {report.files} files, {report.size / 1e9:.2f} GB; {report.kept} were there already, "
           f"{report.removed} removed that are gone, {report.compared} compared byte by byte")  # fmt: skip
     return 0
@@ -222,10 +225,10 @@ def _crops(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(name, split, arguments.root, arguments.paths)
     root = (arguments.root or stated_root(name, arguments.paths)) if DATASETS[name].stored else None
     reach = Reach.of(experiment.data, experiment.crop)
-    report = cut_regions(
+    report = cut_crops(
         dataset, split, arguments.out, reach, name, root=root, quality=arguments.quality, workers=arguments.workers
     )
-    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; regions of "
+    print(f"{arguments.out}: {report.sequences} sequences, {report.kept} of them were there already; crops of "
           f"{report.frames} frames written, {report.size / 1e9:.3f} GB cut from {report.source_size / 1e9:.3f} GB; "
           f"{report.removed} files removed that were old")  # fmt: skip
     return 0

@@ -4,6 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import run
 from lib.eval.benchmarks import BENCHMARKS
 from lib.eval.report.submit import SERVERS, find_submission, pack

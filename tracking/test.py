@@ -1,17 +1,35 @@
 """Run a tracker on a benchmark and write its results."""
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
-from lib.config.cli import run
-from lib.eval.benchmarks import BENCHMARKS
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
+from lib.config.cli import answer_habits, run
+from lib.config.load import find_experiment
+from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.results import check_writable
 from lib.eval.run.benchmark import run_test
 from lib.eval.run.masks import run_masks
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.masks import MASK_BACKENDS, MaskSpec
 
+_HABITS = {
+    "--tracker_name": "the tracker is the first word: python tracking/test.py mmg lasot",
+    "--script": "the tracker is the first word: python tracking/test.py mmg lasot",
+    "--tracker_param": "it is --config NAME: python tracking/test.py mmg lasot --config mmg_vitb",
+    "--dataset_name": "the benchmark is the second word: python tracking/test.py mmg lasot",
+    "--dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
+    "--sequence": "it is --sequences, of one or more names",
+    "--runid": "the weights are named by --checkpoint FILE",
+    "--num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
+    "--nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",
+    "--debug": "pictures are drawn afterwards: python tracking/visualize.py track lasot SEQUENCE mmg/mmg_vitb",
+}
 _EXAMPLES = """examples:
+  python tracking/test.py mmg lasot                                    the best weights that are there, and says which
   python tracking/test.py mmg synthetic --config mmg_tiny              the newest weights of runs/mmg_tiny
   python tracking/test.py csrt folder --root ~/videos --workers 4      own videos, four at a time
   python tracking/test.py static synthetic --sequences 0-9
@@ -35,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("tracker", help=f"one of {', '.join(TRACKERS)}")
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # words that have no place here
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     parser.add_argument(
@@ -76,6 +95,11 @@ def main(argv: list[str] | None = None) -> int:
         help="replace results that exist; each old one stays in the folder `replaced` until its successor is there",
     )
     parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="go on with results that were begun with other code or packages; their record then says so",
+    )
+    parser.add_argument(
         "--masks", metavar="BACKEND", help=f"also make masks of the boxes: one of {', '.join(MASK_BACKENDS)}"
     )
     parser.add_argument(
@@ -90,16 +114,18 @@ def main(argv: list[str] | None = None) -> int:
         metavar="P",
         help="least probability of a mask's pixel; default: the weights' own",
     )
-    arguments = parser.parse_args(argv)
+    answer_habits(argv, _HABITS)
+    arguments = parser.parse_intermixed_args(argv)
+    _check_words(arguments)
     check_writable({}, {"--results-dir": arguments.results_dir})
     spec = TrackerSpec(
-        arguments.tracker,
+        arguments.tracker.lower(),
         arguments.config,
         arguments.checkpoint,
         arguments.device,
-        arguments.benchmark,
+        find_benchmark(arguments.benchmark).name,
         arguments.onnx,
-    )
+    ).with_weights()
     masks = MaskSpec.from_options(
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )
@@ -115,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         num_threads=arguments.threads,
         batch=arguments.batch,
         overwrite=arguments.overwrite,
+        accept_changes=arguments.accept_changes,
     )
     if masks is None:
         return code
@@ -130,6 +157,21 @@ def main(argv: list[str] | None = None) -> int:
         overwrite=arguments.overwrite,
     )
     return code or mask_code
+
+
+def _check_words(arguments: argparse.Namespace) -> None:
+    """Raise ValueError for words beside tracker and benchmark; a config among them is told its option."""
+    words = [arguments.benchmark, *arguments.more]
+    others = [word for word in words if word.lower() not in BENCHMARKS]
+    benchmark = next((word for word in words if word not in others), "lasot")
+    for word in others:
+        with suppress(FileNotFoundError):
+            find_experiment(word)
+            raise ValueError(f"{word} is a config, which is an option here: "
+                             f"python tracking/test.py {arguments.tracker} {benchmark} --config {word}")  # fmt: skip
+    if arguments.more:
+        raise ValueError(f"{arguments.more[0]!r} has no place here: name one tracker and one benchmark, and sequences "
+                         "by --sequences")  # fmt: skip
 
 
 if __name__ == "__main__":

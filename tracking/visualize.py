@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import run
 from lib.config.load import load
 from lib.draw import check_picture_path, save_picture
@@ -177,7 +180,7 @@ def _curves(arguments: argparse.Namespace) -> int:
     print(format_curves(curves, *how))
     if arguments.csv:
         arguments.csv.parent.mkdir(parents=True, exist_ok=True)
-        write_whole({arguments.csv: curves_to_csv(curves, *how)})
+        write_whole(arguments.csv, curves_to_csv(curves, *how))
         print(arguments.csv)
     print(plot_learning_curves(curves, arguments.out, *how))
     return 0
@@ -186,10 +189,12 @@ def _curves(arguments: argparse.Namespace) -> int:
 def _reconstruction(arguments: argparse.Namespace) -> int:
     # What only a network needs takes seconds to load, for which strips and curves need not wait.
     from lib.models.trained import find_checkpoint, read_trained_model
+    from lib.tracker import TrackerSpec
     from lib.train.pictures import picture_samples
 
     _check_picture(arguments.out)
-    trained = read_trained_model(find_checkpoint(arguments.config, arguments.checkpoint), arguments.config)
+    spec = TrackerSpec("mmg", arguments.config, arguments.checkpoint).with_weights()
+    trained = read_trained_model(find_checkpoint(spec.config, spec.checkpoint), spec.config)
     picture = picture_samples(
         trained.experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
     )

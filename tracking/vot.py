@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+if __name__ == "__main__":
+    import _checkout  # noqa: F401
+
 from lib.config.cli import run
 from lib.eval.vot.server import VotTracker, serve
 
@@ -48,7 +51,9 @@ def _build(arguments: argparse.Namespace) -> VotTracker:
     masks = MaskSpec(arguments.masks or "box", arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
     if arguments.tracker == "oracle":
         return build_true_boxes(masks, arguments.threads, arguments.weights_digest)
-    tracker = TrackerSpec(arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, "vot2020")
+    tracker = TrackerSpec(
+        arguments.tracker.lower(), arguments.config, arguments.checkpoint, arguments.device, "vot2020"
+    ).with_weights()
     return build_masked_tracker(tracker, masks, arguments.threads, arguments.weights_digest)
 
 

@@ -6,9 +6,11 @@ import re
 import select
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
+
+from lib import __version__
 
 _RAISED = re.compile(r"^\w[\w.]*(?:Error|Exception): ", re.MULTILINE)  # how the last part of a traceback begins
 
@@ -21,6 +23,9 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     """
     warnings.showwarning = _show_warning
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
+    if sys.argv[1:] == ["--version"]:
+        print(f"mmg-tracker {__version__}")
+        sys.exit(0)
     if sys.stdout is None:  # closed by who started us
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     try:
@@ -52,22 +57,6 @@ def count_or_0(text: str) -> int:
     return int(text)
 
 
-def answer_habits(argv: Iterable[str], answers: Mapping[str, str]) -> None:
-    """Tell who knows another program of this line what its options are called here.
-
-    Args:
-        argv: the command line.
-        answers: by option, without dashes and with underscores.
-
-    Raises:
-        ValueError: one of them is in the command line.
-    """
-    for word in argv:
-        name = word.split("=")[0].lstrip("-").replace("-", "_")
-        if word.startswith("--") and name in answers:
-            raise ValueError(f"{word.split('=')[0]} is an option of another program; here {answers[name]}")
-
-
 def refuse_options(
     parser: argparse.ArgumentParser, arguments: argparse.Namespace, allowed: set[str], purpose: str
 ) -> None:
@@ -87,12 +76,27 @@ def refuse_options(
             raise ValueError(f"--{name.replace('_', '-')} means nothing for {purpose}: leave it out")
 
 
+def answer_habits(argv: list[str] | None, habits: Mapping[str, str]) -> None:
+    """Answer who types the options of other trackers' programs, which are none of this command.
+
+    Args:
+        argv: words of the command line; None for those of this process.
+        habits: what to do instead, by option.
+
+    Raises:
+        ValueError: one was typed; the message teaches its counterpart.
+    """
+    for word in sys.argv[1:] if argv is None else argv:
+        option = word.partition("=")[0]
+        if option in habits:
+            raise ValueError(f"{option} is an option of other programs: here {habits[option]}")
+
+
 def _is_output_closed() -> bool:
     """Tell whether the reader of standard output, such as `head`, has gone; what is still to be written is dropped."""
-    try:
-        poll = select.poll()
-    except AttributeError:  # Windows
+    if "poll" not in vars(select):  # on Windows
         return False
+    poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     closed = any(event & select.POLLERR for _, event in poll.poll(0))
     if closed:

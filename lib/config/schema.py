@@ -47,9 +47,8 @@ class Encoder:
     depth: int | None = knob("number of blocks instead of the named ViT's", low=1, high=256, default=None)
     num_heads: int | None = knob("attention heads instead of the named ViT's", low=1, default=None)
     patch_size: int | None = knob("patch side in px instead of the named ViT's", low=1, default=None)
-    stem: str | None = knob("a CNN of timm whose first stages make the tokens, such as tf_efficientnet_lite0, instead "
-                            "of a patch embedding; `pretrained` is then its file. Not in the paper",
-                            default=None)  # fmt: skip
+    stem: str | None = knob("a CNN of timm whose first stages make the tokens, such as tf_efficientnet_lite0; "
+                            "`pretrained` is then its file. Not in the paper", default=None)  # fmt: skip
     stem_strides: tuple[int, ...] = knob("strides of the stem's feature maps that make tokens, px; the largest is the "
                                          "patch side", low=1, default=(16,))  # fmt: skip
     checkpoint_activations: bool = knob(
@@ -219,8 +218,8 @@ class Track:
     update_intervals: dict[str, int] = knob("intervals of particular benchmarks, by name", low=1, free=True)
     score_threshold: float = knob("least score of a remembered crop; paper: 0.5", low=0, high=1, free=True)
     clip_margin: float = knob("px of a box that stay inside the frame; family: 10", low=0, free=True)
-    size_smoothing: float = knob("share of a predicted change of size that is followed, in the logarithm; 1: all of "
-                                 "it. Not in the paper", low=0, high=1, default=1.0, free=True)  # fmt: skip
+    size_smoothing: float = knob("share of a predicted change of size that is followed, in the logarithm; 1: all. "
+                                 "Not in the paper", low=0, high=1, default=1.0, free=True)  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("number format of matrix products; auto: bf16 where the "
                                                               "device has matrix units for it, else fp32, and fp32 "
                                                               "for networks narrower than 192",

@@ -1,8 +1,16 @@
-"""Text that people write: one way to read a file of it, and what a misspelt name may have meant."""
+"""Text from files and people: how it is read, what may be a name or a record, what a misspelt name may have meant."""
 
+import dataclasses
+import json
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def read_text(path: Path) -> str:
@@ -22,3 +30,62 @@ def suggest(name: str, options: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest option, or "" when none is close."""
     matches = get_close_matches(name, list(options), n=1, cutoff=0.6)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def check_name(name: str, place: str) -> str:
+    """Return a name that a file states and that files and folders will bear.
+
+    Raises:
+        ValueError: it has other characters than letters, digits, _ - and . or begins with one of the last two.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{place}: {name[:80]!r} cannot be a name: give one of letters, digits, _ - and .")
+    return name
+
+
+def record_from_json(kind: type[T], text: str | bytes, *, gone: Iterable[str] = ()) -> T:
+    """Make a dataclass of the JSON object that describes one.
+
+    Args:
+        kind: the dataclass; its fields may be plain values, lists, tuples, dictionaries and unions of these.
+        text: the JSON.
+        gone: keys of earlier versions, which are passed over.
+
+    Raises:
+        ValueError: it is no JSON, or a field is missing, unknown or of another type; the message names it.
+    """
+    try:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"a JSON object is expected, found {type(content).__name__}")
+    types = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    found = {name: value for name, value in content.items() if name not in set(gone)}
+    needed = {
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    if wrong := sorted((found.keys() - fields.keys()) | (needed - found.keys())):
+        raise ValueError(f"it lacks, or has besides, {', '.join(wrong)}")
+    if wrong := [name for name, value in found.items() if not is_a(value, types[name])]:
+        raise ValueError(f"it has no sensible {', '.join(wrong)}")
+    return kind(**{name: tuple(value) if get_origin(types[name]) is tuple else value for name, value in found.items()})
+
+
+def is_a(value: object, kind: Any) -> bool:
+    """Tell whether a value read from JSON is of a type; a float may be written as a whole number."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any or origin is Literal:
+        return kind is Any or value in arguments
+    if origin in (Union, UnionType):
+        return any(is_a(value, each) for each in arguments)
+    if isinstance(value, list):
+        return origin in (list, tuple) and all(is_a(item, arguments[0]) for item in value)
+    if isinstance(value, dict):
+        return origin is dict and all(is_a(item, arguments[1]) for item in value.values())
+    if isinstance(value, bool) or origin is not None:
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)

@@ -16,10 +16,11 @@ from lib.data.datasets.index import IndexNotKeptWarning
 from lib.data.datasets.listing import MissingSequencesWarning
 from lib.data.datasets.stills import StillsDataset
 from lib.data.datasets.trackingnet import NUM_SHARDS, TrackingNetDataset
-from lib.data.inspection import Findings, Part, inspect_parts, split_into_parts, split_photographs
-from lib.data.sequence import SceneDataset, SequenceDataset
-from lib.data.storage.tree import open_tree
+from lib.data.inspection import Findings, Share, inspect_parts, split_into_parts, split_photographs
+from lib.data.sequence import SequenceDataset
+from lib.data.storage.tree import is_lmdb, open_tree, require_intact
 from lib.data.synthetic.album import list_photographs
+from lib.data.synthetic.record import SceneDataset
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def check(
         elif root is not None and not root.is_dir():
             why = f"the folder {root} does not exist"
             yield SplitReport(name, selection.split or "", root, absent=why, broken=True)
+        elif root is not None and (damage := _find_lmdb_damage(root)):
+            yield SplitReport(name, selection.split or "", root, absent=damage, broken=True)
         elif name == "stills" and root is not None:
             yield _check_photographs(selection.split, root, full, workers)
         elif selection.split is not None:
@@ -121,6 +124,16 @@ def check(
                 report = _check_split(name, split, root, full, workers, must_exist=is_last_hope)
                 found = found or not report.absent
                 yield report
+
+
+def _find_lmdb_damage(root: Path) -> str:
+    """Return what is wrong with the LMDB in a folder, nothing where there is none: to open a damaged one may kill."""
+    try:
+        if is_lmdb(root):
+            require_intact(root)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def describe(report: SplitReport, max_problems: int = 20) -> str:
@@ -208,7 +221,7 @@ def _check_photographs(split: str | None, root: Path, full: bool, workers: int) 
                    problems=found.problems)  # fmt: skip
 
 
-def _inspect_all(parts: list[Part], workers: int, title: str) -> Findings:
+def _inspect_all(parts: list[Share], workers: int, title: str) -> Findings:
     """Look at all parts, with progress, and add up what was found."""
     num_frames = num_read = 0
     problems: list[str] = []

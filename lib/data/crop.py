@@ -10,7 +10,7 @@ import numpy as np
 _SLACK = 0.01  # pixels: OpenCV computes places in single precision
 
 
-class Part(NamedTuple):
+class Rectangle(NamedTuple):
     """A rectangle of a picture: from `left`, `top` up to, but without, `right`, `bottom`."""
 
     left: int
@@ -18,13 +18,13 @@ class Part(NamedTuple):
     right: int
     bottom: int
 
-    def grown(self, margin: int) -> "Part":
-        """Return the part with a margin on all sides."""
-        return Part(self.left - margin, self.top - margin, self.right + margin, self.bottom + margin)
+    def grown(self, margin: int) -> "Rectangle":
+        """Return the rectangle with a margin on all sides."""
+        return Rectangle(self.left - margin, self.top - margin, self.right + margin, self.bottom + margin)
 
-    def inside(self, height: int, width: int) -> "Part":
+    def inside(self, height: int, width: int) -> "Rectangle":
         """Return what of it lies in a picture of the given size."""
-        return Part(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
+        return Rectangle(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,18 @@ class CropWindow:
         """Sample the window from an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3])."""
         return sample_rectangle(image, self.left, self.top, self.side, self.side, self.size)
 
-    def needed(self) -> Part:
+    def cut_rgb(self, image: np.ndarray) -> np.ndarray:
+        """Cut from an (H, W, 3) image, or from one with a fourth channel of no meaning, into (size, size, 3)."""
+        crop = self.cut(image)
+        return crop if crop.shape[2] == 3 else cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+
+    def needed(self) -> Rectangle:
         """Return the pixels that `cut` interpolates from: the two nearest to each of its own, in both directions."""
         # Centres of the first and last pixel of the crop, counted from the centre of the first of the picture.
         inset = self.side / self.size / 2 - 0.5
         left, top = self.left + inset - _SLACK, self.top + inset - _SLACK
         length = self.side - self.side / self.size + 2 * _SLACK
-        return Part(math.floor(left), math.floor(top), math.floor(left + length) + 2, math.floor(top + length) + 2)
+        return Rectangle(math.floor(left), math.floor(top), math.floor(left + length) + 2, math.floor(top + length) + 2)
 
     def reduction(self) -> int:
         """Return 1, 2, 4 or 8: by how much the frame may be reduced and still have a pixel for each of the crop."""

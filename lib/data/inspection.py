@@ -12,25 +12,26 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.data.crop import CropWindow
-from lib.data.crop_cache.cache import RegionDataset
+from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.listing import list_names
+from lib.data.images.decode import find_damage
 from lib.data.images.frames import ImageFiles
-from lib.data.images.picture import cut_picture, open_picture
-from lib.data.sequence import SceneDataset, Sequence, SequenceDataset
-from lib.data.storage.tree import TreePath, open_tree
+from lib.data.sequence import Sequence, SequenceDataset
+from lib.data.storage.tree import TreePath, open_tree, read_file
 from lib.data.synthetic.album import Album, list_photographs
+from lib.data.synthetic.record import SceneDataset
 
 NUM_SAMPLED = 200  # sequences of a split whose frames are read, or photographs
 NUM_SAMPLED_SCENES = 20  # a set that draws its videos has nothing that could be damaged
 _CHUNK = 32  # sequences a worker looks at in one go
-_CROP_SIZE = 64  # px; to see that a stored region can be decoded
+_CROP_SIZE = 64  # px; to see that a stored crop can be decoded
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a split, for one worker; it opens the data set by itself.
+class Share:
+    """A share of a split, for one worker; it opens the data set by itself.
 
     Attributes:
         dataset, split, root: where it is.
@@ -77,22 +78,22 @@ class SequenceFindings(NamedTuple):
 
 def split_into_parts(
     dataset: SequenceDataset, name: str, split: str, root: Path | None, full: bool, own: bool
-) -> list[Part]:
+) -> list[Share]:
     """Cut a split into parts; frames are read of an even sample, or of everything with `full`."""
     drawn = isinstance(dataset, SceneDataset)
     sampled = _even_sample(len(dataset), NUM_SAMPLED_SCENES if drawn else NUM_SAMPLED)
     indices = sampled if drawn else range(len(dataset))
-    return [Part(name, split, root, part, frozenset(part) & frozenset(sampled), full and not drawn, own)
+    return [Share(name, split, root, part, frozenset(part) & frozenset(sampled), full and not drawn, own)
             for part in _chunks(indices)]  # fmt: skip
 
 
-def split_photographs(num_photographs: int, root: Path, full: bool) -> list[Part]:
+def split_photographs(num_photographs: int, root: Path, full: bool) -> list[Share]:
     """Cut a folder of photographs into parts, of an even sample or of all."""
     indices = range(num_photographs) if full else _even_sample(num_photographs, NUM_SAMPLED)
-    return [Part("stills", "", root, part, frozenset(part), full, own=True) for part in _chunks(indices)]
+    return [Share("stills", "", root, part, frozenset(part), full, own=True) for part in _chunks(indices)]
 
 
-def inspect_parts(parts: list[Part], workers: int) -> Iterator[Findings]:
+def inspect_parts(parts: list[Share], workers: int) -> Iterator[Findings]:
     """Look at parts, in this process or in several."""
     if workers <= 1:
         yield from map(_inspect, parts)
@@ -122,37 +123,53 @@ def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceF
         oddities.append(f"cannot be tested, only trained on: row 1 must be a box to start from, not ({box})")
     if len(boxes_xywh) not in {1, len(sequence)}:
         problems.append(f"{len(boxes_xywh)} boxes for {len(sequence)} frames")
-    num_read, unreadable = 0, []
+    num_read, unreadable, damaged = 0, [], []
     for index in frame_indices:
         try:
             height, width = sequence.frames[index].shape[:2]
-        except (OSError, ValueError) as error:
+            damage = _find_damage(sequence, index)
+            if sequence.masks is not None:
+                sequence.masks[index]
+        except (OSError, ValueError, MemoryError) as error:
             unreadable.append(str(error))
             continue
         num_read += 1
+        if damage is not None:
+            damaged.append(damage)
         if index < len(boxes_xywh) and sequence.visible[index]:
             left, top, box_width, box_height = boxes_xywh[index]
             if left >= width or top >= height or left + box_width <= 0 or top + box_height <= 0:
                 oddities.append(f"box {index + 1} lies outside its frame of {width} x {height} pixels")
     if unreadable:
         problems.append(f"{len(unreadable)} unreadable frames: {unreadable[0]}")
+    if damaged:
+        oddities.append(f"{len(damaged)} damaged frames, decoded as far as possible: {damaged[0]}")
     return SequenceFindings(problems, oddities, num_read)
 
 
-def find_region_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceFindings:
+def _find_damage(sequence: Sequence, index: int) -> str | None:
+    """Return what a decoder says of a frame that it decodes all the same."""
+    if not isinstance(sequence.frames, ImageFiles):
+        return None
+    path = sequence.frames.paths[index]
+    damage = find_damage(read_file(path))
+    return None if damage is None else f"{path}: {damage}"
+
+
+def find_crop_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceFindings:
     """Look at some frames of a sequence of which only the surroundings of the target are stored."""
     num_read, unreadable = 0, []
     for index in frame_indices:
         window = CropWindow.around(sequence.boxes_xywh[index], 1.0, _CROP_SIZE)
         try:
-            crop = cut_picture(open_picture(sequence.frames, index), window)
+            crop = sequence.frames.read_crop(index, window)
         except (OSError, ValueError) as error:
             unreadable.append(str(error))
             continue
         num_read += 1
         if crop is None:
             unreadable.append(f"frame {index} does not hold its target")
-    problems = [f"{len(unreadable)} unreadable regions: {unreadable[0]}"] if unreadable else []
+    problems = [f"{len(unreadable)} unreadable crops: {unreadable[0]}"] if unreadable else []
     return SequenceFindings(problems, [], num_read)
 
 
@@ -165,11 +182,11 @@ def find_missing(sequence: Sequence) -> dict[int, TreePath]:
     return {index: path for index, path in enumerate(files.paths) if path.name not in present}
 
 
-def _inspect(part: Part) -> Findings:
+def _inspect(part: Share) -> Findings:
     if part.dataset == "stills" and part.root is not None:
         return _inspect_photographs(part, part.root)
     dataset = _opened(part.dataset, part.split, part.root)
-    in_regions = isinstance(dataset, RegionDataset)
+    crops_only = isinstance(dataset, CropDataset)
     num_frames = num_read = 0
     problems: list[str] = []
     remarks: list[str] = []
@@ -188,18 +205,18 @@ def _inspect(part: Part) -> Findings:
                 problems.append(
                     f"{sequence.name}: {len(missing)} of {len(sequence)} frames are missing, such as {path}"
                 )
-            wanted = np.flatnonzero(sequence.visible).tolist() if in_regions else range(len(sequence))
+            wanted = np.flatnonzero(sequence.visible).tolist() if crops_only else range(len(sequence))
             if wanted and not part.full:
                 wanted = sorted({wanted[0], wanted[(len(wanted) - 1) // 2], wanted[-1]})
             frames = [frame for frame in wanted if frame not in missing]
-        found = find_region_problems(sequence, frames) if in_regions else find_problems(sequence, frames)
+        found = find_crop_problems(sequence, frames) if crops_only else find_problems(sequence, frames)
         num_read += found.num_read
         problems += [f"{sequence.name}: {line}" for line in found.problems]
         (problems if part.own else remarks).extend(f"{sequence.name}: {line}" for line in found.oddities)
     return Findings(len(part.indices), num_frames, num_read, tuple(problems), tuple(remarks))
 
 
-def _inspect_photographs(part: Part, root: Path) -> Findings:
+def _inspect_photographs(part: Share, root: Path) -> Findings:
     album = _opened_album(root)
     problems = []
     for index in part.indices:

@@ -1,23 +1,67 @@
 """One annotated video, the small contract that every data set fulfils, and names that cost little memory."""
 
-from collections.abc import Iterable
-from collections.abc import Sequence as Indexed
+import time
+from abc import ABC, abstractmethod
+from collections import abc
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lib.data.crop import Part
+from lib.data.crop import CropWindow
+
+_ATTEMPTS = 3
+PAUSE = 0.1  # seconds between attempts: a shared disk may recover
+Read = TypeVar("Read")
 
 
-class Frames(Protocol):
+class UnreadableFrameError(ValueError):
+    """A frame cannot be read or decoded, also not when tried again."""
+
+
+class Frames(ABC):
     """Random access to the pictures of one video, or to its masks."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __getitem__(self, index: int) -> np.ndarray:
         """Return frame `index`: (H, W, 3) uint8 RGB, or for masks (H, W) bool, True on the target."""
-        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of a frame."""
+        return self[index].shape[:2]
+
+    def cut(self, index: int, window: CropWindow) -> np.ndarray | None:
+        """Cut a window of a frame as (size, size, 3) uint8 RGB; None where the frame has nothing of it."""
+        image = self[index]
+        return window.cut_rgb(image) if window.covers_frame_share(*image.shape[:2]) > 0 else None
+
+    def read(self, index: int) -> np.ndarray:
+        """Return a frame; what cannot be read is tried again a few times.
+
+        Raises:
+            UnreadableFrameError: it cannot be read; the message names it.
+        """
+        return _try_again(lambda: self[index])
+
+    def read_crop(self, index: int, window: CropWindow) -> np.ndarray | None:
+        """Cut a window of a frame as `cut` does; errors as in `read`."""
+        return _try_again(lambda: self.cut(index, window))
+
+
+def _try_again(read: Callable[[], Read]) -> Read:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return read()
+        except (OSError, ValueError, IndexError, MemoryError) as error:
+            if attempt == _ATTEMPTS:
+                what = str(error) or "out of memory"
+                raise UnreadableFrameError(f"{what} (tried {_ATTEMPTS} times)") from error
+            time.sleep(PAUSE)
+    raise AssertionError
 
 
 @dataclass(frozen=True)
@@ -58,7 +102,7 @@ class SequenceDataset(Protocol):
     """A named collection of sequences, opened lazily: listing one must not read its frames."""
 
     @property
-    def names(self) -> Indexed[str]:
+    def names(self) -> abc.Sequence[str]:
         """The names of all sequences, in a fixed order."""
         ...
 
@@ -72,63 +116,7 @@ class SequenceDataset(Protocol):
     def __getitem__(self, index: int) -> Sequence: ...
 
 
-class FrameLabel(Protocol):
-    """What is true of the target in one frame."""
-
-    @property
-    def box_xywh(self) -> np.ndarray:
-        """(4,) float64; nan where nothing of the target can be seen."""
-        ...
-
-    @property
-    def visible(self) -> bool:
-        """True where the box is usable for training."""
-        ...
-
-
-class RenderedFrame(FrameLabel, Protocol):
-    """One frame drawn on demand, with exact labels."""
-
-    @property
-    def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
-        ...
-
-
-class Scene(Protocol):
-    """A video that is computed, not stored: any frame, in any order, always the same."""
-
-    @property
-    def num_frames(self) -> int: ...
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Height and width of a frame."""
-        ...
-
-    def render(self, index: int) -> RenderedFrame: ...
-
-    def draw(self, index: int, part: Part) -> np.ndarray:
-        """Draw a part of a frame, (h, w, 4) uint8: RGB as by `render`, but for rounding, and a fourth of no meaning."""
-        ...
-
-    def label(self, index: int) -> FrameLabel:
-        """Return what `render` would say of the target, without drawing."""
-        ...
-
-
-@runtime_checkable
-class SceneDataset(Protocol):
-    """A data set that computes its videos; a training sample renders three frames and no more."""
-
-    def __len__(self) -> int: ...
-
-    def scene(self, index: int, difficulty: float = 1.0) -> Scene:
-        """Return scene `index`; `difficulty` in [0, 1] lets a curriculum start with easier ones."""
-        ...
-
-
-class Names(Indexed[str]):
+class Names(abc.Sequence[str]):
     """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
 
     def __init__(self, names: Iterable[str] | np.ndarray) -> None:

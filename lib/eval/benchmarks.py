@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lib.config.text import suggest
-from lib.data.crop_cache.cache import RegionDataset
+from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset, stated_root
 from lib.data.sequence import SequenceDataset
 
@@ -33,11 +33,11 @@ class Benchmark:
     pooling: Literal["visible", "got10k"] = "visible"
 
     def open(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset:
-        """Open its sequences; errors as in `open_dataset`, and ValueError for regions, which are for training only."""
+        """Open its sequences; errors as in `open_dataset`, and ValueError for crops, which are for training only."""
         dataset = open_dataset(self.dataset, self.split, root, paths_file)
-        if isinstance(dataset, RegionDataset):
+        if isinstance(dataset, CropDataset):
             raise ValueError(
-                f"the folder of {self.dataset} holds regions around the targets, for training only; to test, name the "
+                f"the folder of {self.dataset} holds crops around the targets, for training only; to test, name the "
                 "folder of whole frames by --root"
             )
         return dataset
@@ -69,10 +69,11 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """Return a benchmark by name, or raise ValueError with a suggestion."""
-    if name not in BENCHMARKS:
-        raise ValueError(f"unknown benchmark {name!r}{suggest(name, BENCHMARKS)}; known: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]
+    """Return a benchmark by name, in any case, or raise ValueError with a suggestion."""
+    key = name.lower()
+    if key not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {name!r}{suggest(key, BENCHMARKS)}; known: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[key]
 
 
 def check_update_intervals(intervals: Mapping[str, int], place: str) -> None:

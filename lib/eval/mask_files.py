@@ -128,7 +128,7 @@ def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -
                                  "--overwrite to replace them, or another --results-dir to keep both")  # fmt: skip
             shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole({file: json.dumps(wanted, indent=2) + "\n"})
+    write_whole(file, json.dumps(wanted, indent=2) + "\n")
     return None
 
 

@@ -23,16 +23,20 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lib.config.text import record_from_json
 from lib.data.sequence import Sequence
-from lib.eval.results import ASIDE, RECORD_NAME, ResultFiles, set_aside, write_whole
+from lib.eval.results import RECORD_NAME, ResultFiles, set_aside, write_whole
+from lib.files import PARTIAL
 
 # Packages whose minor release may change boxes visibly; others, and patches, are remarked on.
 _DECISIVE = ("onnxruntime", "opencv", "timm", "torch")
 _DAMAGED_CURE = "tracking/test.py --overwrite tracks anew, or remove this file to score the results as they are"
 _CURE = "give --overwrite to replace them, or another --config or --results-dir to keep both"
+_ACCEPT = "give --accept-changes to go on with them all the same, which the record then states"
 _LEFT_BEHIND = 600  # seconds; an unfinished file that old has no writer any more
 _ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = re.compile(r"lib\.(box|data|models|tracker)\b")  # not the config: a record states its settings
+_RELEASE = "release of "  # begins what tells a package's release
 _TOLERANCE = 1e-3  # pixels; results have four digits after the point
 _NUM_LISTED = 10
 
@@ -49,6 +53,7 @@ class RunRecord:
         code: of the code that makes boxes, `code_sha256`; None in records of earlier versions, which noted
             a hash of files that cannot be computed any more since these have moved.
         videos: `video_fingerprint` by sequence.
+        earlier: in what code or packages differed with which a part of the results was made, where a user accepted it.
         batch: sequences that advanced at once, so that the time of a frame is that of a step divided by their number;
             the network's answers may differ in their last digits, too.
     """
@@ -62,6 +67,7 @@ class RunRecord:
     code: str | None = None
     videos: dict[str, str] = field(default_factory=dict)
     batch: int = 1
+    earlier: tuple[str, ...] = ()
 
 
 def read_record(folder: Path) -> RunRecord | None:
@@ -74,27 +80,35 @@ def read_record(folder: Path) -> RunRecord | None:
     if not path.is_file():
         return None
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        record = RunRecord(**{name: value for name, value in fields.items() if name != "code_sha256"})
-    except (ValueError, TypeError, AttributeError) as error:
+        return record_from_json(RunRecord, path.read_bytes(), gone=("code_sha256",))
+    except ValueError as error:
         raise ValueError(f"{path}: not the record of a run ({error}); {_DAMAGED_CURE}") from error
-    if not isinstance(record.versions, dict) or not isinstance(record.videos, dict):
-        raise ValueError(f"{path}: not the record of a run (no versions or videos); {_DAMAGED_CURE}")
-    return record
 
 
 def describe_difference(before: RunRecord, now: RunRecord) -> str | None:
     """Say in what two records differ so that their results must not be mixed, or return None."""
+    return next(iter(_differences(before, now).values()), None)
+
+
+def _differences(before: RunRecord, now: RunRecord) -> dict[str, str]:
+    """Return, by what differs, in what two records differ so that their results must not be mixed."""
     one, other = _identity(before), _identity(now)
     if before.code is None:
         other.pop("code", None)
-    for what in {**one, **other}:
-        if one.get(what) != other.get(what):
-            return f"{what} {one.get(what)}, now {other.get(what)}"
-    return None
+    return {
+        what: f"{what} {_short(one.get(what))}, now {_short(other.get(what))}"
+        for what in {**one, **other}
+        if one.get(what) != other.get(what)
+    }
 
 
-def claim_folder(folder: Path, record: RunRecord, overwrite: bool, sequences: Iterable[str] = ()) -> str | None:
+def _short(value: object) -> object:
+    return value[:12] if isinstance(value, str) and len(value) == 64 else value  # a hash
+
+
+def claim_folder(
+    folder: Path, record: RunRecord, overwrite: bool, sequences: Iterable[str] = (), *, accept_changes: bool = False
+) -> str | None:
     """Make the folder ready for the results of `record`, never mixing them with another's.
 
     Args:
@@ -103,6 +117,7 @@ def claim_folder(folder: Path, record: RunRecord, overwrite: bool, sequences: It
         overwrite: set results aside instead of refusing: those of `sequences`, or all of them where they are
             another run's. See `lib.eval.results`.
         sequences: what the run will track.
+        accept_changes: go on where nothing but code or packages have changed; the record then says in what.
 
     Returns:
         A remark for the user, when earlier results stay that were made with slightly other packages, or by a version
@@ -115,7 +130,7 @@ def claim_folder(folder: Path, record: RunRecord, overwrite: bool, sequences: It
     folder.mkdir(parents=True, exist_ok=True)
     try:
         present = read_record(folder)
-        stranger = _stranger(folder, present, record)
+        stranger = _stranger(folder, present, record, accept_changes)
     except ValueError as error:
         present, stranger = None, str(error)
     conflict = stranger or _other_video(folder, present, record)
@@ -126,17 +141,33 @@ def claim_folder(folder: Path, record: RunRecord, overwrite: bool, sequences: It
     remark = None
     written = record
     if present and not stranger and any(folder.glob("*.txt")):
-        kept = {"versions": present.versions, "code": present.code}
-        written = dataclasses.replace(record, **kept, videos={**present.videos, **record.videos})
+        changes = tuple(_differences(present, record).values())
+        kept = {} if changes else {"versions": present.versions, "code": present.code}
+        videos, earlier = {**present.videos, **record.videos}, (*present.earlier, *changes)
+        written = dataclasses.replace(record, **kept, videos=videos, earlier=earlier)
         if present.code is None and record.code is not None:
             remark = f"{folder}: earlier results there are of a version whose code cannot be compared with today's"
         if present.versions != record.versions:
             changed = sorted(name for name in record.versions if present.versions.get(name) != record.versions[name])
             remark = f"{folder}: earlier results there were made with other versions of {', '.join(changed)}"
+    if written.earlier:
+        remark = f"{folder}: results there were made with more than one state of code or packages: " + "; ".join(
+            written.earlier
+        )
     if written != present:
-        write_whole({folder / RECORD_NAME: json.dumps(dataclasses.asdict(written), indent=2) + "\n"})
+        write_whole(folder / RECORD_NAME, json.dumps(dataclasses.asdict(written), indent=2) + "\n")
     _remove_left_behind(folder)
     return remark
+
+
+def leave_folder(folder: Path, results_dir: Path) -> None:
+    """Give up a claimed folder in which nothing but its record lies, with the empty folders it is in."""
+    if [path.name for path in folder.iterdir()] == [RECORD_NAME]:
+        (folder / RECORD_NAME).unlink()
+        with suppress(OSError):  # another test has results there
+            for each in (folder, *folder.parents):
+                if each.is_relative_to(results_dir):
+                    each.rmdir()
 
 
 def _identity(record: RunRecord) -> dict[str, Any]:
@@ -150,22 +181,30 @@ def _identity(record: RunRecord) -> dict[str, Any]:
         **{f"settings.{key}": value for key, value in (record.settings or {}).items()},
         **({"code": record.code} if record.code else {}),
         "batch": record.batch,
-        **{f"release of {name}": release for name, release in releases.items()},
+        **{f"{_RELEASE}{name}": release for name, release in releases.items()},
     }
 
 
-def _stranger(folder: Path, present: RunRecord | None, record: RunRecord) -> str | None:
+def _stranger(folder: Path, present: RunRecord | None, record: RunRecord, accept_changes: bool) -> str | None:
     """Say why results of `record` must not go into the folder at all, or return None when they may."""
     if present is None:
         if any(folder.glob("*.txt")):
             return f"{folder} holds result files but no {RECORD_NAME} that says whose they are: {_CURE}"
         return None
-    difference = describe_difference(present, record)
-    return f"{folder} holds results of another run ({difference}): {_CURE}" if difference else None
+    differences = _differences(present, record)
+    surroundings = all(what == "code" or what.startswith(_RELEASE) for what in differences)
+    if not differences or (surroundings and accept_changes):
+        return None
+    difference = next(iter(differences.values()))
+    if surroundings:
+        return (
+            f"{folder} holds results of this run that were made with other code or packages ({difference}): {_ACCEPT}"
+        )
+    return f"{folder} holds results of another run ({difference}): {_CURE}"
 
 
 def _remove_left_behind(folder: Path) -> None:
-    for path in folder.glob(f"*{ASIDE}"):
+    for path in folder.glob(f".*{PARTIAL}"):
         with suppress(FileNotFoundError):  # another run finishes it or removes it just now
             if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
                 path.unlink()
@@ -234,19 +273,19 @@ def used_code(starts: Iterable[tuple[str, str]], root: Path = _ROOT) -> dict[tup
             modules[inner] = _read_module(inner, root)
             waiting += [(inner, each) for each in modules[inner].definitions]
             continue
-        found[name, definition] = "\n".join(bare_code(statement) for statement in statements)
+        found[name, definition] = code = "\n".join(bare_code(statement) for statement in statements)
         for statement in statements:
             waiting += _imports(statement).values()
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Name) and node.id in module.definitions:
-                    waiting.append((name, node.id))
-                elif isinstance(node, ast.Name) and node.id in module.imports:
-                    waiting.append(module.imports[node.id])
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Name) and node.id in module.definitions:
+                waiting.append((name, node.id))
+            elif isinstance(node, ast.Name) and node.id in module.imports:
+                waiting.append(module.imports[node.id])
     return {key: code for key, code in found.items() if code}
 
 
 def bare_code(tree: ast.AST) -> str:
-    """Return Python code without comments, docstrings, imports of this project and its own layout."""
+    """Return Python code without comments, docstrings, what errors say, imports of this project and its own layout."""
     return ast.unparse(_Bare().visit(copy.deepcopy(tree)))
 
 
@@ -258,6 +297,9 @@ class _Bare(ast.NodeTransformer):
                 node.body = node.body[1:]
             node.body = node.body or [ast.Pass()]
         return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         return None if _ROOMS.match(node.module or "") else node

@@ -1,23 +1,24 @@
-"""Result files: `<sequence>.txt` holds boxes, `<sequence>_time.txt` seconds.
+"""Result files: `<sequence>.txt` holds boxes, `<sequence>_time.txt` seconds, `<sequence>_score.txt` scores.
 
 A file that exists is complete: it is written aside, flushed to the disk and renamed.
 """
 
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lib.data.table import read_table
+from lib.files import whole_file
 
 RECORD_NAME = "run.json"  # of the file that says whose the results of a folder are; see `lib.eval.record`
-ASIDE = ".tmp"  # what a file that is being written ends in
-_SECONDS, _NON_FINITE = "_time", "_nonfinite"
+# A file of scores has a name of its own beside the boxes, as other tools have them: they read the boxes by name.
+_SECONDS, _SCORES, _NON_FINITE = _BESIDE = "_time", "_score", "_nonfinite"
 FOLDER = "replaced"
 
 
@@ -27,6 +28,12 @@ class ResultFiles:
 
     folder: Path
     sequence: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that would lead out of the folder, or could not be read in a list."""
+        name = self.sequence
+        if not name.isprintable() or name.startswith(".") or "/" in name or "\\" in name or not name:
+            raise ValueError(f"the sequence {name[:80]!r} cannot name a result file: rename it")
 
     @property
     def boxes(self) -> Path:
@@ -42,30 +49,40 @@ class ResultFiles:
         return self.folder / f"{self.sequence}{_NON_FINITE}.txt"
 
     @property
-    def all(self) -> tuple[Path, Path, Path]:
+    def scores(self) -> Path:
+        """Exists where the tracker says how sure it is; in [0, 1], 1 for the first frame, whose box is given."""
+        return self.folder / f"{self.sequence}{_SCORES}.txt"
+
+    @property
+    def all(self) -> tuple[Path, ...]:
         """The files that may be there, the boxes first: a result without them is none."""
-        return self.boxes, self.seconds, self.non_finite
+        return self.boxes, self.seconds, self.scores, self.non_finite
 
     def remove(self) -> None:
         """Remove what is there."""
         for path in self.all:
             path.unlink(missing_ok=True)
 
-    def write(self, boxes_xywh: np.ndarray, seconds: np.ndarray, num_non_finite: int) -> None:
-        """Write (N, 4) boxes and (N,) seconds; the boxes come last, because their file means that all is there.
+    def write(
+        self, boxes_xywh: np.ndarray, seconds: np.ndarray, num_non_finite: int, scores: np.ndarray | None = None
+    ) -> None:
+        """Write (N, 4) boxes, (N,) seconds and scores; the boxes come last, because their file means that all is there.
 
         Raises:
             OSError: as `write_whole`.
         """
         texts = {
-            self.seconds: seconds_text(seconds),
             self.boxes: boxes_text(boxes_xywh),
+            self.seconds: seconds_text(seconds),
+            self.scores: "" if scores is None else "".join(f"{score:.6f}\n" for score in scores.tolist()),
+            self.non_finite: f"{num_non_finite}\n" if num_non_finite else "",
         }
-        if num_non_finite:
-            texts = {self.non_finite: f"{num_non_finite}\n", **texts}
-        else:
-            self.non_finite.unlink(missing_ok=True)
-        write_whole(texts)
+        with ExitStack() as stack:  # what is entered first takes its name last, when all are written
+            for path, text in texts.items():
+                if text:
+                    stack.enter_context(whole_file(path)).write_text(text, encoding="utf-8")
+                else:
+                    path.unlink(missing_ok=True)
 
     def is_complete(self, num_frames: int, first_box_xywh: np.ndarray) -> bool:
         """Tell whether boxes and seconds are there to the last byte, one row per frame, from the given first box.
@@ -86,7 +103,7 @@ class ResultFiles:
 
 def check_names(names: Collection[str]) -> None:
     """Raise ValueError where two sequences of these names would share result files."""
-    for name, suffix in itertools.product(sorted(names), (_SECONDS, _NON_FINITE)):
+    for name, suffix in itertools.product(sorted(names), _BESIDE):
         if f"{name}{suffix}" in names:
             raise ValueError(f"the sequences {name!r} and {name}{suffix} would share result files: rename one")
 
@@ -101,7 +118,7 @@ def result_names(folder: Path) -> set[str]:
     beside = {
         stem
         for stem in stems
-        for suffix in (_SECONDS, _NON_FINITE)
+        for suffix in _BESIDE
         if stem.endswith(suffix) and (stem.removesuffix(suffix) in stems or f"{stem}{_SECONDS}" not in stems)
     }
     return stems - beside
@@ -133,30 +150,10 @@ def read_seconds(path: Path) -> np.ndarray:
     return read_table(path, 1)[:, 0]
 
 
-def write_whole(texts: dict[Path, str]) -> None:
-    """Write text files so that each is there in full or not at all, whenever the process or the machine stops.
-
-    All of them are on the disk before the first takes its name; they take their names in the order given.
-
-    Raises:
-        OSError: a file cannot be written, because the disk is full, say; the message names it.
-    """
-    # The number of the process, because two runs may share a folder.
-    asides = {path: path.with_name(f"{path.name}.{os.getpid()}{ASIDE}") for path in texts}
-    try:
-        for path, aside in asides.items():
-            try:
-                with aside.open("w", encoding="utf-8", newline="\n") as file:
-                    file.write(texts[path])
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:
-                raise OSError(error.errno, f"{error.strerror}; could not write", str(path)) from error
-        for path, aside in asides.items():
-            aside.replace(path)
-    finally:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that is there in full or not at all; errors as in `whole_file`."""
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _read_complete(path: Path, num_columns: int) -> np.ndarray | None:
@@ -209,7 +206,7 @@ def _move_record(source: Path, target: Path, *, others: bool) -> None:
     if text is None or (others and not (target.is_file() and target.read_text(encoding="utf-8") == text)):
         target.unlink(missing_ok=True)
     else:
-        target.write_text(text, encoding="utf-8")
+        write_whole(target, text)
 
 
 def check_writable(files: Mapping[str, Path | None], folders: Mapping[str, Path | None]) -> None:

@@ -98,8 +98,8 @@ def load_stem(stem: StemEmbed, path: Path) -> None:
         ValueError: it holds the weights of something else.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there are no weights {path} for the stem: see pretrained_models/README.md, or set the "
-                                "key model.encoder.pretrained to null")  # fmt: skip
+        raise FileNotFoundError(f"there are no weights {path} for the stem: see pretrained_models/README.md, or set "
+                                "the key model.encoder.pretrained to null")  # fmt: skip
     try:
         stem.load_classifier(read_checkpoint(path))
     except (ValueError, AttributeError) as error:

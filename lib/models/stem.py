@@ -36,6 +36,7 @@ class StemEmbed(nn.Module):
         ValueError: timm has no such CNN, or it has no feature map of such a stride.
     """
 
+    features: Any  # timm states no type with the method for feature maps
     scale: Tensor
     shift: Tensor
 
@@ -59,7 +60,9 @@ class StemEmbed(nn.Module):
         self.proj = nn.Linear(width, dim)
         # Images arrive normalised as this project's ViTs want them, and enter the CNN as it was trained.
         mean, std = (torch.tensor(cnn.pretrained_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-        vit_mean, vit_std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+        vit_mean, vit_std = (
+            torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+        )
         self.register_buffer("scale", vit_std / std, persistent=False)
         self.register_buffer("shift", (vit_mean - mean) / std, persistent=False)
 
@@ -88,11 +91,13 @@ class StemEmbed(nn.Module):
         if state.keys() != own.keys():
             state = dict(zip(own, state.values(), strict=False))
         if [value.shape for value in state.values()] != [value.shape for value in own.values()]:
-            raise ValueError(f"not the weights of timm's {self._name}, whose tensors have other shapes or another order")
+            raise ValueError(
+                f"not the weights of timm's {self._name}, whose tensors have other shapes or another order"
+            )
         whole.load_state_dict(dict(state))
         self.features.load_state_dict(self._first_stages(whole).state_dict())
 
-    def _first_stages(self, cnn: nn.Module) -> nn.Module:
+    def _first_stages(self, cnn: Any) -> Any:
         cnn.prune_intermediate_layers(self._indices, prune_norm=True)
         fold_batch_norm(cnn)
         return cnn.to(memory_format=torch.channels_last)
@@ -103,7 +108,7 @@ def _build_cnn(name: str) -> Any:
     if not timm.is_model(name):
         raise ValueError(f"the stem {name!r} is no model of timm; try one of {_EXAMPLES}")
     cnn = timm.create_model(name, pretrained=False)
-    if not hasattr(cnn, "prune_intermediate_layers") or not any(isinstance(m, nn.BatchNorm2d) for m in cnn.modules()):
+    if not any(isinstance(module, nn.BatchNorm2d) for module in cnn.modules()):
         raise ValueError(f"the stem {name!r} is no CNN with batch normalisation; try one of {_EXAMPLES}")
     return cnn
 

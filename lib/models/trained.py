@@ -11,11 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lib.config.load import differing_keys, experiment_from_dict, load
+from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, flatten, load
 from lib.config.schema import Experiment
 from lib.models.pretrained import read_checkpoint
 
 RUNS = Path("runs")
+SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
 SAFETENSORS = ".safetensors"  # how the name of such a file ends
 _KEY = "mmg"  # of the header's text entries; "format" is what other readers of weights ask for
 _FORMAT = 1
@@ -35,8 +36,67 @@ class TrainedModel(NamedTuple):
     score_trained: bool
 
 
+class DefaultWeights(NamedTuple):
+    """The weights that a command takes when it is told none.
+
+    Attributes:
+        config: to track by, or None for the weights' own.
+        checkpoint: the file.
+        why: one line for the user, which weights and why.
+    """
+
+    config: str | None
+    checkpoint: Path
+    why: str
+
+
+def default_weights(runs: Path = RUNS) -> DefaultWeights:
+    """Choose weights where neither config nor checkpoint is given, the best trained ones first.
+
+    Raises:
+        FileNotFoundError: no run is finished and none come with the project.
+    """
+    finished = newest_finished(runs, "mmg_vitb_score")
+    if finished is not None:
+        return DefaultWeights(None, finished, f"weights: {finished}, the newest finished run of mmg_vitb_score")
+    finished = newest_finished(runs, "mmg_vitb")
+    if finished is not None:
+        why = f"weights: {finished}, since no run of mmg_vitb_score is finished; without template updates (table6_none)"
+        return DefaultWeights("table6_none", finished, why)
+    shipped = SHIPPED / "mmg_small.safetensors"
+    if not shipped.is_file():
+        raise FileNotFoundError(f"no run of mmg_vitb_score or mmg_vitb in {runs} is finished, and no weights come with "
+                                f"this copy of the project (no {shipped}): give --config NAME, for the newest in "
+                                "runs/NAME, or --checkpoint FILE")  # fmt: skip
+    why = f"weights: {shipped}, which come with the project, since no run of mmg_vitb_score or mmg_vitb is finished"
+    return DefaultWeights(None, shipped, why)
+
+
+def newest_finished(runs: Path, config: str) -> Path | None:
+    """Return the newest `latest.pth` below a folder of runs that holds the last epoch of a config's training."""
+    newest_first = sorted(runs.glob("*/latest.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((path for path in newest_first if is_finished(path, config)), None)
+
+
+def is_finished(path: Path, config: str) -> bool:
+    """Tell whether a run's `latest.pth` is there and holds the last epoch of a config's training."""
+    if not path.is_file():
+        return False
+    written = path.parent / "config.yaml"  # a hint that spares reading every run's weights; a download has none
+    if written.is_file() and f"name: {config}" not in written.read_text(encoding="utf-8").splitlines():
+        return False
+    try:
+        content = read_checkpoint(path)
+    except ValueError:
+        return False
+    stored = content.get("config")
+    if not isinstance(stored, dict) or stored.get("name") != config:
+        return False
+    return content.get("epochs", 0) >= flatten(stored).get("train.epochs", float("inf"))
+
+
 def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
-    """Return the checkpoint's file: the given one, or the newest of `runs/<config>`.
+    """Return the checkpoint's file: the given one, or the newest of `runs/<config>`, or what comes with the project.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -49,11 +109,14 @@ def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
     if config is None:
         raise ValueError("the mmg tracker needs weights: give --config NAME, for the newest in runs/NAME, or "
                          "--checkpoint FILE")  # fmt: skip
-    newest = RUNS / load(config).name / "latest.pth"
-    if not newest.is_file():
+    name = load(config).name
+    newest, shipped = RUNS / name / "latest.pth", SHIPPED / f"{name}{SAFETENSORS}"
+    if newest.is_file():
+        return newest
+    if not shipped.is_file():
         raise FileNotFoundError(f"there is no checkpoint {newest}: train one by `python tracking/train.py --config "
                                 f"{config}`, or give --checkpoint FILE")  # fmt: skip
-    return newest
+    return shipped
 
 
 def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:

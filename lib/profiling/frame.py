@@ -142,7 +142,11 @@ class _Variant:
         self.mode: str = mode or "plain"
         self.rows: list[dict[str, float]] = []
         self._device = device
-        model = build_model(as_tracked(experiment), pretrained=False).eval().to(device)
+        model = (
+            build_model(as_tracked(experiment, score=experiment.track.update == "score"), pretrained=False)
+            .eval()
+            .to(device)
+        )
         dtype = tracking_dtype(precision, device, model.encoder.dim)
         self.dtype = dtype or torch.float32
         if mode is None:

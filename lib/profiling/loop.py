@@ -126,7 +126,7 @@ class LoopCost:
 
 
 @dataclass(frozen=True)
-class TimedFrames:
+class TimedFrames(Frames):
     """The first frames of a video; notes how long each took to decode, as long as it stays in its process."""
 
     frames: Frames

@@ -18,13 +18,14 @@ import numpy as np
 
 from lib.config.schema import Experiment
 from lib.data.crop_cache.cache import Reach
-from lib.data.crop_cache.cut import cut_regions
+from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import open_dataset
 from lib.data.images.decode import describe_decoder
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet
-from lib.data.sequence import SceneDataset, SequenceDataset
+from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import PICTURES
+from lib.data.synthetic.record import SceneDataset
 from lib.models.device import find_device
 from lib.profiling.videos import QUALITY, draw_videos, piece_videos
 from lib.train.loading import open_loader
@@ -196,7 +197,7 @@ def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | 
             _make_videos(frames, photographs, (side,) * _NUM_VIDEOS, _NUM_CROP_FRAMES)
             dataset = open_dataset("folder", "train", frames)
             reach = Reach.of(experiment.data, experiment.crop)
-            cut_regions(dataset, "train", crops, reach, "folder", root=frames, progress=False)
+            cut_crops(dataset, "train", crops, reach, "folder", root=frames, progress=False)
             rows.append(in_new_process(_compare, frames, crops, experiment, num_samples))
     shares = np.array(list(_SHARES.values()))
     mean = shares @ np.array(rows) / shares.sum()

@@ -1,7 +1,8 @@
 """One live sequence: the only stateful inference code. `TRACKERS` names what can be run."""
 
+import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from lib.config.load import load
 from lib.config.text import suggest
-from lib.models.trained import find_checkpoint, read_trained_model
+from lib.models.trained import default_weights, find_checkpoint, read_trained_model
 from lib.tracker.base import Tracker
 from lib.tracker.build import build_mmg_tracker, choose_device
 from lib.tracker.classical import OpenCVTracker, StaticBox
@@ -48,6 +49,18 @@ class TrackerSpec:
         if self.onnx is not None and weights[:2] != (None, None):
             raise ValueError(f"--onnx {self.onnx} holds the weights and says how they track: leave out --config and "
                              "--checkpoint")  # fmt: skip
+
+    def with_weights(self) -> "TrackerSpec":
+        """Return the spec with `default_weights` where it needs weights and names none, and tell the user which.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        if not self.trained or (self.config, self.checkpoint, self.onnx) != (None, None, None):
+            return self
+        config, checkpoint, why = default_weights()
+        print(why, file=sys.stderr)
+        return replace(self, config=config, checkpoint=checkpoint)
 
     def build(self) -> Tracker:
         """Make the tracker.

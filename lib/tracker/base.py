@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+LOST_AFTER = 10  # frames in a row with a score under the threshold, after which a target counts as lost
+
 
 class Prediction(NamedTuple):
     """Where a tracker believes the target to be.
@@ -12,11 +14,14 @@ class Prediction(NamedTuple):
         box_xywh: (4,) float64 in pixels of the frame.
         score: confidence in [0, 1], or nan for trackers that give none.
         finite: False when the tracker's own output was not finite and the last box was kept.
+        lost: True when the score has been under the tracker's threshold for `LOST_AFTER` frames, this one included,
+            or when a tracker without scores says so itself.
     """
 
     box_xywh: np.ndarray
     score: float = float("nan")
     finite: bool = True
+    lost: bool = False
 
 
 class Tracker(Protocol):

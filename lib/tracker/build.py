@@ -62,7 +62,7 @@ def build_tracker_of(
 def build_trained_network(trained: TrainedModel, path: Path) -> MMG:
     """Build the network with a checkpoint's weights, in evaluation mode.
 
-    The decoders are not built: they serve training only. The score module is built for the update that needs it.
+    The decoders are not built: they serve training only. The score module is built where it is trained.
 
     Raises:
         ValueError: the checkpoint, from `path`, does not fit its config, or does not give what the update needs.
@@ -70,7 +70,7 @@ def build_trained_network(trained: TrainedModel, path: Path) -> MMG:
     if trained.experiment.track.update == "score" and not trained.score_trained:
         raise ValueError(f"track.update is 'score', but the score module in {path} is not trained: train the second "
                          "stage, or give a --config with track.update: fixed or none")  # fmt: skip
-    model = build_model(as_tracked(trained.experiment), pretrained=False)
+    model = build_model(as_tracked(trained.experiment, score=trained.score_trained), pretrained=False)
     load_model_state(model, trained.state, allow_unexpected=("decoder.", "score."), source=str(path))
     return model.eval()
 
@@ -86,9 +86,9 @@ def choose_device(name: str) -> torch.device:
     return find_device(name)
 
 
-def as_tracked(experiment: Experiment) -> Experiment:
-    """Return the experiment without what tracking does not use, so that it is not built."""
+def as_tracked(experiment: Experiment, *, score: bool) -> Experiment:
+    """Return the experiment without what tracking does not use, so that it is not built; with a score module or not."""
     model = experiment.model
     decoder = dataclasses.replace(model.decoder, self_decoder=False, online_to_search=False, search_to_online=False)
-    score = dataclasses.replace(model.score, enabled=experiment.track.update == "score")
-    return dataclasses.replace(experiment, model=dataclasses.replace(model, decoder=decoder, score=score))
+    scored = dataclasses.replace(model.score, enabled=score)
+    return dataclasses.replace(experiment, model=dataclasses.replace(model, decoder=decoder, score=scored))

@@ -45,7 +45,7 @@ class OpenCVTracker:
         if _OPENCV_CLASSES[algorithm] not in vars(cv2):
             raise ValueError(
                 f"the installed OpenCV {cv2.__version__} has no {algorithm} tracker; it comes with the contributed "
-                "modules: pip install -e '.[classical]'"
+                "modules, in place of the plain one: make classical"
             )
         self.algorithm = algorithm
 
@@ -85,7 +85,7 @@ class OpenCVTracker:
             image = cv2.resize(image, (first_width, first_height), interpolation=cv2.INTER_AREA)
         found, tracked_xywh = self._tracker.update(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if not found:
-            return Prediction(self._box_xywh * np.tile(scale, 2), score=0.0)
+            return Prediction(self._box_xywh * np.tile(scale, 2), score=0.0, lost=True)
         left, top, width, height = tracked_xywh
         sides = np.array([width, height, width, height], dtype=np.float64)
         self._box_xywh = np.array([left, top, 0, 0]) + self._relation * sides

@@ -1,10 +1,8 @@
 """Write a trained tracker for use elsewhere: as an ONNX file that needs none of this code, or as plain weights."""
 
 import dataclasses
-import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +14,7 @@ from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.data.datasets.synthetic import SyntheticDataset
+from lib.files import whole_file
 from lib.models.mmg import MMG
 from lib.models.trained import SAFETENSORS, file_sha256, read_trained_model, write_weights
 from lib.tracker import TrackerSpec
@@ -56,7 +55,7 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
 
     Args:
         config: name or path of an experiment, whose `track` section then applies; None for the checkpoint's own.
-        checkpoint: file; None for the newest of `runs/<config>`.
+        checkpoint: file; None for the newest of `runs/<config>`; without both, as `default_weights`.
         out: the file to write; one that exists is replaced.
 
     Raises:
@@ -68,16 +67,17 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
     if out.suffix not in (ONNX, SAFETENSORS):
         raise ValueError(f"{out}: the name must end in {ONNX} (network and how to track with it) or {SAFETENSORS} "
                          "(weights and config)")  # fmt: skip
-    spec = TrackerSpec("mmg", config, checkpoint)
+    spec = TrackerSpec("mmg", config, checkpoint).with_weights()
     path = spec.checkpoint_file
     assert path is not None, "the mmg tracker has weights"
     digest = file_sha256(path)
-    trained = read_trained_model(path, config)
+    trained = read_trained_model(path, spec.config)
     experiment = dataclasses.replace(trained.experiment, name=spec.config_name)
     if file_sha256(path) != digest:
         raise ValueError(f"{path} has changed while it was read, as the newest checkpoint of a run in training does: "
                          "give --checkpoint with a file that stays")  # fmt: skip
-    with _written_aside(out) as aside:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out, out.suffix) as aside:
         if out.suffix == SAFETENSORS:
             facts = {"checkpoint_sha256": digest, "score_trained": trained.score_trained}
             write_weights(aside, trained.state, {"config": experiment_to_dict(experiment), **facts})
@@ -140,20 +140,6 @@ def draw_crops(experiment: Experiment, number: int) -> tuple[Tensor, ...]:
         for batch, (frame, factor, size) in zip(batches, kinds, strict=True):
             batch.append(CropWindow.around(video.boxes_xywh[0], factor, size).cut(video.frames[frame]))
     return tuple(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).contiguous() for batch in batches)
-
-
-@contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """Yield a file's name beside `path` to write to; it is flushed and becomes `path` unless an error is raised."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def write_onnx(model: MMG, crops: tuple[Tensor, ...], path: Path, about: str, metadata: Mapping[str, str]) -> None:

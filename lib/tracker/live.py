@@ -1,9 +1,13 @@
 """Track one video from a box on each target: an annotated mp4, and the boxes as text."""
 
 import os
+import re
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator, Sized
 from collections.abc import Sequence as Indexed
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +19,7 @@ from lib.data.datasets.folder import open_frames
 from lib.data.images.frames import VideoFile
 from lib.data.sequence import Frames
 from lib.draw import GREY, PALETTE, draw_boxes, draw_label, shade_mask
+from lib.files import whole_file
 from lib.mp4 import Mp4Writer
 from lib.tracker.base import Prediction, checked_box
 from lib.tracker.batch import SeveralTargets
@@ -43,6 +48,49 @@ class LiveRun(NamedTuple):
     fps: float
 
 
+class LiveFrames:
+    """What a camera or a stream shows, once and in order; `[0]` is the frame that it began with.
+
+    Args:
+        source: number of a camera, or address of a stream.
+
+    Raises:
+        ValueError: it cannot be opened, or shows nothing.
+    """
+
+    def __init__(self, source: int | str) -> None:
+        what = f"camera {source}" if isinstance(source, int) else f"stream {source}"
+        self._capture = cv2.VideoCapture(source)
+        shown, picture = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not shown or picture is None:
+            raise ValueError(f"the {what} cannot be opened, or shows nothing")
+        self._first = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        self.rate = _sensible(self._capture.get(cv2.CAP_PROP_FPS))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        assert index == 0, "what was shown is gone"
+        return self._first
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self._first
+        while True:
+            shown, picture = self._capture.read()
+            if not shown:
+                return
+            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def open_any(name: str) -> tuple[Frames | LiveFrames, float]:
+    """Open a camera by its number, a stream by its address (`rtsp://...`), or else as `open_video`."""
+    if name.isdecimal() and not Path(name).exists():
+        frames = LiveFrames(int(name))
+    elif "://" in name:
+        frames = LiveFrames(name)
+    else:
+        return open_video(Path(name))
+    return frames, frames.rate
+
+
 def open_video(path: Path) -> tuple[Frames, float]:
     """Open a video file, or a folder with pictures, or with `img/` of them, in natural order.
 
@@ -58,8 +106,23 @@ def open_video(path: Path) -> tuple[Frames, float]:
     if path.is_dir():
         return open_frames(path), _DEFAULT_RATE
     frames = VideoFile(path)
-    rate = cv2.VideoCapture(str(path.absolute())).get(cv2.CAP_PROP_FPS)
-    return frames, rate if 1 <= rate <= 1000 else _DEFAULT_RATE
+    return frames, _sensible(cv2.VideoCapture(str(path.absolute())).get(cv2.CAP_PROP_FPS))
+
+
+def _sensible(rate: float) -> float:
+    return rate if 1 <= rate <= 1000 else _DEFAULT_RATE
+
+
+def join_boxes(words: Indexed[str]) -> list[str]:
+    """Return a command line in which `--box 10 10 20 20` and `--box -5,3,9,9` are one word each."""
+    joined: list[str] = []
+    for word in words:
+        boxed = joined and joined[-1].startswith("--box") and len(re.findall("[,=]", joined[-1])) < 4
+        if boxed and re.fullmatch(r"[-+.,\d]+", word):
+            joined[-1] += ("," if "=" in joined[-1] else "=") + word
+        else:
+            joined.append(word)
+    return joined
 
 
 def parse_box(text: str) -> np.ndarray:
@@ -75,14 +138,14 @@ def parse_box(text: str) -> np.ndarray:
 
 def track_video(
     tracker: SeveralTargets,
-    frames: Frames,
+    frames: Frames | LiveFrames,
     boxes_xywh: Indexed[np.ndarray],
     out: Path,
     *,
     name: str,
     label: str,
     rate: float = _DEFAULT_RATE,
-    in_window: bool = False,
+    watch: Callable[[np.ndarray], bool] | None = None,
     masks: Indexed[MaskBackend] = (),
 ) -> LiveRun:
     """Track a video from the boxes on its first frame, and write `<name>.mp4` and `<name>.txt` into a folder.
@@ -92,21 +155,19 @@ def track_video(
 
     Args:
         tracker: of as many targets as there are boxes.
-        frames: the video.
+        frames: the video; Ctrl-C ends a live one, whose files are then complete.
         boxes_xywh: (4,) each, in pixels of the first frame.
         out: made when missing.
         name: of the files, without suffix.
         label: written at a box, before the target's number, where there are several, and the score.
         rate: frames per second of the mp4.
-        in_window: show it, too, until Esc or q is pressed.
+        watch: is shown each annotated frame, and answers True to stop, such as `show`.
         masks: for each target what makes a mask of its box, which is then drawn; its time is not the tracker's.
 
     Raises:
-        ValueError: a box cannot start a track, `out` is a file, or a window is asked for and there is no display.
+        ValueError: a box cannot start a track, or `out` is a file.
         OSError: a file cannot be read or written.
     """
-    if in_window:
-        require_display()
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: the output goes to a folder")
     for box_xywh in boxes_xywh:
@@ -123,49 +184,49 @@ def track_video(
     height, width = frames[0].shape[:2]
     reduction = max(1.0, max(height, width) / _LONGEST_SIDE)
     height, width = max(round(height / reduction), 1), max(round(width / reduction), 1)
-    asides = [path.with_name(f".{path.name}.{os.getpid()}") for path in boxes]
-    try:
-        with Mp4Writer(video, height, width, rate) as writer:
-            for index in tqdm(range(len(frames)), desc=name, unit="frame"):
-                image = frames[index]
-                started = time.perf_counter()
+    with ExitStack() as whole:
+        asides = [whole.enter_context(whole_file(path)) for path in boxes]
+        writer = whole.enter_context(Mp4Writer(video, height, width, rate))
+        total = len(frames) if isinstance(frames, Sized) else None
+        for index, image in enumerate(tqdm(_until_interrupted(frames), name, total, unit="frame")):
+            started = time.perf_counter()
+            if index == 0:
+                tracker.initialize(image, boxes_xywh)
+                predictions = [Prediction(box_xywh) for box_xywh in boxes_xywh]
+            else:
+                predictions = tracker.track(image)
+            seconds += time.perf_counter() - started
+            num_non_finite += not all(prediction.finite for prediction in predictions)
+            for of_target, prediction in zip(rows, predictions, strict=True):
+                of_target.append(",".join(f"{value:.4f}" for value in prediction.box_xywh) + "\n")
+            found = []
+            for backend, prediction in zip(masks, predictions, strict=bool(masks)):
                 if index == 0:
-                    tracker.initialize(image, boxes_xywh)
-                    predictions = [Prediction(box_xywh) for box_xywh in boxes_xywh]
-                else:
-                    predictions = tracker.track(image)
-                seconds += time.perf_counter() - started
-                num_non_finite += not all(prediction.finite for prediction in predictions)
-                for of_target, prediction in zip(rows, predictions, strict=True):
-                    of_target.append(",".join(f"{value:.4f}" for value in prediction.box_xywh) + "\n")
-                found = []
-                for backend, prediction in zip(masks, predictions, strict=bool(masks)):
-                    if index == 0:
-                        backend.initialize(image, prediction.box_xywh)
-                    found.append(backend.segment(image, prediction.box_xywh))
-                picture = annotate(image, predictions, labels, index, found)
-                writer.write(picture)
-                if in_window and show(picture, name):
-                    break
-            for aside, of_target, path in zip(asides, rows, boxes, strict=True):
-                _write(aside, "".join(of_target), path)
-        for aside, path in zip(asides, boxes, strict=True):
-            aside.replace(path)
-    finally:
-        for aside in asides:
-            aside.unlink(missing_ok=True)
+                    backend.initialize(image, prediction.box_xywh)
+                found.append(backend.segment(image, prediction.box_xywh))
+            picture = annotate(image, predictions, labels, index, found)
+            writer.write(picture)
+            if watch is not None and watch(picture):
+                break
+        for aside, of_target in zip(asides, rows, strict=True):
+            aside.write_text("".join(of_target), encoding="utf-8")
     return LiveRun(video, boxes, len(rows[0]), num_non_finite, len(rows[0]) / max(seconds, 1e-9))
 
 
-def _write(aside: Path, text: str, path: Path) -> None:
-    """Write a text to the disk; an OSError names the file that it will be."""
+def _until_interrupted(frames: Frames | LiveFrames) -> Iterator[np.ndarray]:
+    if not isinstance(frames, LiveFrames):
+        for index in range(len(frames)):
+            yield frames[index]
+        return
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; could not write", str(path)) from error
+        for image in frames:
+            yield image
+            if interrupts:
+                return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def annotate(
@@ -183,7 +244,7 @@ def annotate(
     palette = [PALETTE[number % len(PALETTE)] for number in range(len(predictions))]
     for mask, colour in zip(masks, palette if len(masks) > 1 else [PALETTE[1]], strict=False):
         shade_mask(picture, mask, colour)
-    lost = [prediction.score == 0 or not prediction.finite for prediction in predictions]
+    lost = [prediction.lost or not prediction.finite for prediction in predictions]
     colours = [GREY if lost_now else colour for lost_now, colour in zip(lost, palette, strict=True)]
     draw_boxes(picture, [prediction.box_xywh for prediction in predictions], colours)
     for prediction, label, colour in zip(predictions, labels, colours, strict=True):
@@ -193,9 +254,14 @@ def annotate(
     return picture
 
 
+def has_display() -> bool:
+    """Tell whether a window can open; on Linux, trying to without a display would end the process."""
+    return bool(not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def require_display() -> None:
-    """Raise ValueError when no window can open; on Linux, trying to would end the process."""
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    """Raise ValueError when no window can open."""
+    if not has_display():
         raise ValueError("there is no display to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set): give "
                          "the box as --box x,y,w,h, and leave out --select and --show")  # fmt: skip
 
@@ -218,7 +284,7 @@ def select_box(image: np.ndarray) -> np.ndarray:
     return np.array(box_xywh, dtype=np.float64)
 
 
-def show(image: np.ndarray, title: str) -> bool:
+def show(image: np.ndarray, title: str = "tracking; q stops") -> bool:
     """Show an (H, W, 3) uint8 RGB image; True when the user asks to stop, by Esc or q.
 
     Raises:

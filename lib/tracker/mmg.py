@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib.data.crop import CropWindow
 from lib.models.mmg import TrackOutput
-from lib.tracker.base import Prediction, checked_box
+from lib.tracker.base import LOST_AFTER, Prediction, checked_box
 from lib.tracker.template_update import TemplateUpdate
 
 
@@ -76,6 +76,7 @@ class Target:
         self._crops = crops
         self._update = update
         self._box_xywh = checked_box(image, box_xywh)
+        self._frames_in_doubt = 0
         self.template = self.online_template = self._cut_template(image)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -92,10 +93,13 @@ class Target:
             if self._crops.size_smoothing < 1:
                 box_xywh = smooth_size(self._box_xywh, box_xywh, self._crops.size_smoothing)
             self._box_xywh = clip_to_frame(box_xywh, height, width, self._crops.clip_margin)
-        new_template = self._update.offer(located.score, (lambda: self._cut_template(image)) if finite else None)
+        wanted = finite and self._update.wants(located.score)
+        new_template = self._update.offer(located.score, self._cut_template(image) if wanted else None)
         if new_template is not None:
             self.online_template = new_template
-        return Prediction(self._box_xywh.copy(), located.score, finite)
+        in_doubt = located.score < self._update.threshold  # never for nan, of a network without scores
+        self._frames_in_doubt = self._frames_in_doubt + 1 if in_doubt else 0
+        return Prediction(self._box_xywh.copy(), located.score, finite, self._frames_in_doubt >= LOST_AFTER)
 
     def _cut_template(self, image: np.ndarray) -> np.ndarray:
         return CropWindow.around(self._box_xywh, self._crops.template_factor, self._crops.template_size).cut(image)
@@ -139,7 +143,9 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
-        self._crops = TargetCrops(template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing)
+        self._crops = TargetCrops(
+            template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing
+        )
         self._update = update
         self.device = device or torch.device("cpu")
         self._templates = _StackedCrops(self.device)

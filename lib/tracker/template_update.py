@@ -1,6 +1,5 @@
 """When the online template is replaced, and by which frame's crop; paper section III-D, Table VI."""
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
@@ -36,29 +35,31 @@ class TemplateUpdate:
         self._frame = 0
         self._start_interval()
 
-    def offer(self, score: float, make_crop: Callable[[], np.ndarray] | None) -> np.ndarray | None:
+    def wants(self, score: float) -> bool:
+        """Tell whether the crop around the next frame's prediction is needed, given its score; see `offer`."""
+        if self.mode == "score":
+            return score > self._best_score
+        return self.mode == "fixed" and (self._frame + 1) % self.interval == 0
+
+    def offer(self, score: float, crop: np.ndarray | None) -> np.ndarray | None:
         """Count one tracked frame and return the crop that replaces the online template now, or None.
 
         Args:
             score: confidence in this frame's prediction, in [0, 1]; nan, which never passes the threshold, where
                 the tracker has none.
-            make_crop: cuts the template crop around this frame's prediction; called only when the crop is needed.
-                None when the frame has no usable prediction.
+            crop: the template crop around this frame's prediction, where `wants` asked for it and the prediction is
+                usable; else None.
         """
         if self.mode == "none":
             return None
         self._frame += 1
-        ends = self._frame % self.interval == 0
-        if make_crop is not None and self._wants(score, ends):
-            self._best_score, self._best_crop = score, make_crop()
-        if not ends:
+        if crop is not None:
+            self._best_score, self._best_crop = score, crop
+        if self._frame % self.interval:
             return None
         replacement = self._best_crop
         self._start_interval()
         return replacement
-
-    def _wants(self, score: float, ends: bool) -> bool:
-        return ends if self.mode == "fixed" else score > self._best_score
 
     def _start_interval(self) -> None:
         self._best_score = self.threshold

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import torch
 
-from lib.data.sequence import SceneDataset, SequenceDataset
+from lib.data.sequence import SequenceDataset
+from lib.data.synthetic.record import SceneDataset
 from lib.files import whole_file
 from lib.train import distributed
 from lib.train.log import set_aside

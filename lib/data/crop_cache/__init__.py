@@ -1,1 +1,1 @@
-"""The cache of training regions: crops with their surroundings, cut once."""
+"""The cache of crops for training: crops with their surroundings, cut once."""

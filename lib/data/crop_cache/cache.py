@@ -1,14 +1,14 @@
 """The surroundings of every target, cut out once: all that training can need, at the resolution that it needs.
 
-Of each frame two regions are stored: a small one for templates and a wider one for search regions. Each reaches as far
+Of each frame two crops are stored: a small one for templates and a wider one for search regions. Each reaches as far
 as jittered crops do and is shrunk until the target is as large as the sharpest of them wants it. For large targets this
 is a fraction of the pixels, for small ones a fraction of the frame.
 """
 
 import json
 import math
+from collections import abc
 from collections.abc import Mapping
-from collections.abc import Sequence as Indexed
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -16,26 +16,28 @@ import numpy as np
 
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
-from lib.data.images.picture import FilePicture
-from lib.data.sequence import Names, Sequence
-from lib.data.storage.tree import TreePath
+from lib.data.images.frames import ImageFiles, NumberedFiles
+from lib.data.sequence import Frames, Names, Sequence
+from lib.data.storage.tree import TreePath, read_file, read_json
 
+MARK = "regions.json"  # beside the data base, as of every version
 MANIFEST = "crops.json"
-KINDS = ("template", "search")  # of regions, the smaller first
+KINDS = ("template", "search")  # of crops, the smaller first
 TABLE = "table.bin"
 _VERSION = 3
-# A row for each frame. Without regions, all but the first three fields is 0.
+_SIDES = ("half_side", "target_side")
+# A row for each frame. Without crops, all but the first three fields is 0.
 _ROW = np.dtype([
     ("box_xywh", "<f8", 4),
     ("visible", "?"),
     ("absent", "?"),
     ("frame_size", "<i4", 2),
-    ("regions", [("left", "<i4"), ("top", "<i4"), ("width", "<i4"), ("height", "<i4"), ("eighths", "u1")], len(KINDS)),
+    ("crops", [("left", "<i4"), ("top", "<i4"), ("width", "<i4"), ("height", "<i4"), ("eighths", "u1")], len(KINDS)),
 ])  # fmt: skip
 # Standard deviations of the scale jitter. One window in 700 is larger than the first allows; only if it lies far off,
 # too, it is not held. One crop in six is taken closer than the second allows, and enlarged, by a tenth on average.
 _REACH_SIGMAS, _SHARP_SIGMAS = 3.0, 1.0
-_STEPS = 8  # factors are multiples of an eighth, so that a region of whole pixels shrinks to whole pixels
+_STEPS = 8  # factors are multiples of an eighth, so that a crop of whole pixels shrinks to whole pixels
 _LARGEST_FACTOR = 8.0
 
 
@@ -67,7 +69,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Region:
+class StoredCrop:
     """A part of a frame, stored with each pixel standing for factor x factor pixels of the frame.
 
     Attributes:
@@ -83,8 +85,8 @@ class Region:
     factor: float
 
     @classmethod
-    def around(cls, box_xywh: np.ndarray, extent: Extent, frame_height: int, frame_width: int) -> "Region":
-        """Return the region that crops around a box need."""
+    def around(cls, box_xywh: np.ndarray, extent: Extent, frame_height: int, frame_width: int) -> "StoredCrop":
+        """Return the crop that crops around a box need."""
         left, top, box_width, box_height = box_xywh.tolist()
         side = math.sqrt(box_width * box_height)
         steps = int(_STEPS * min(max(side / extent.target_side, 1.0), _LARGEST_FACTOR))
@@ -106,7 +108,7 @@ class Region:
         return round(self.height / self.factor), round(self.width / self.factor)
 
     def holds(self, window: CropWindow, frame_height: int, frame_width: int) -> bool:
-        """Return whether all of a window of the frame that lies in the frame is in the region."""
+        """Return whether all of a window of the frame that lies in the frame is in the crop."""
         return (
             max(window.left, 0.0) >= self.left
             and max(window.top, 0.0) >= self.top
@@ -120,67 +122,42 @@ class Region:
 
 
 class StoredFrame(NamedTuple):
-    """Where the regions of one frame lie, in the order of `KINDS`, and how large the frame is."""
+    """Where the crops of one frame lie, in the order of `KINDS`, and how large the frame is."""
 
-    regions: tuple[Region, ...]
+    crops: tuple[StoredCrop, ...]
     height: int
     width: int
 
 
-class RegionPicture:
-    """A frame of which regions are stored; the smallest that holds a window is read."""
+class CropFrames(Frames):
+    """The frames of one video, of which the surroundings of the target are stored where it is visible."""
 
-    def __init__(self, pictures: Indexed[FilePicture], frame: StoredFrame) -> None:
-        self._pictures = pictures
-        self._frame = frame
-
-    def read(self, window: CropWindow) -> int:
-        kind = self._kind(window)
-        return 0 if kind is None else self._pictures[kind].read(window)
-
-    def decode(self, window: CropWindow) -> tuple[np.ndarray, CropWindow] | None:
-        kind = self._kind(window)
-        if kind is None:
-            return None  # drawn again: rarer than one sample in a thousand
-        return self._pictures[kind].decode(self._frame.regions[kind].place(window))
-
-    def forget(self) -> None:
-        for picture in self._pictures:
-            picture.forget()
-
-    def _kind(self, window: CropWindow) -> int | None:
-        """Return which region to cut from; None where the window lies beside the frame or was not stored."""
-        regions, height, width = self._frame
-        if window.covers_frame_share(height, width) == 0:
-            return None
-        return next((kind for kind, region in enumerate(regions) if region.holds(window, height, width)), None)
-
-
-class RegionFrames:
-    """The frames of one video, of which regions are stored where the target is visible."""
-
-    def __init__(self, folder: TreePath, table: np.ndarray) -> None:
+    def __init__(self, folder: TreePath, table: np.ndarray, keep: bool) -> None:
         self._folder = folder
         self._table = table
+        self._files = [ImageFiles(NumberedFiles(folder, 0, len(table), suffix=f"-{kind}.jpg"), keep) for kind in KINDS]
 
     def __len__(self) -> int:
         return len(self._table)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        raise ValueError(f"{self._folder} holds regions around the target for training, no whole frames")
+        raise ValueError(f"{self._folder} holds crops around the target for training, no whole frames")
 
-    def picture(self, index: int, keep: bool = False) -> RegionPicture:
-        """Return a frame unread, for crops of it."""
+    def cut(self, index: int, window: CropWindow) -> np.ndarray | None:
+        """Cut from the smallest stored crop that holds the window; None, rarer than in one of a thousand, if none."""
         row = self._table[index]
-        stored: list[tuple[int, int, int, int, int]] = row["regions"].tolist()
-        regions = tuple(Region(left, top, width, height, eighths / 8) for left, top, width, height, eighths in stored)
         height, width = row["frame_size"].tolist()
-        pictures = [FilePicture(self._folder / region_name(index, kind), keep) for kind in KINDS]
-        return RegionPicture(pictures, StoredFrame(regions, height, width))
+        if window.covers_frame_share(height, width) == 0:
+            return None
+        for files, stored in zip(self._files, row["crops"].tolist(), strict=True):
+            crop = StoredCrop(*stored[:4], stored[4] / _STEPS)
+            if crop.holds(window, height, width):
+                return files.cut(index, crop.place(window))
+        return None
 
 
-class RegionDataset:
-    """A split of a data set, cut to regions by `tracking/prepare.py crops`; for training only."""
+class CropDataset:
+    """A split of a data set, cut to crops by `tracking/prepare.py crops`; for training only."""
 
     def __init__(self, root: TreePath, split: str) -> None:
         """Read the list of sequences.
@@ -194,34 +171,38 @@ class RegionDataset:
         if not path.is_file():
             present = sorted(child.name for child in root.iterdir() if (child / MANIFEST).is_file())
             raise FileNotFoundError(
-                f"{root} holds the regions of {', '.join(present)}, not of {split!r}; regions are for training only: "
+                f"{root} holds the crops of {', '.join(present)}, not of {split!r}; crops are for training only: "
                 "add a split to train on with tracking/prepare.py crops, but to test, name the folder of whole frames"
             )
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["version"] != _VERSION:
-            raise ValueError(f"{path} was written by another version of this code; make the regions again")
-        self.reach = Reach(**{kind: Extent(**manifest["reach"][kind]) for kind in KINDS})
-        self.images_only = bool(manifest["images_only"])
-        self.names = Names(manifest["names"])
+        manifest = read_json(path)
+        try:
+            version, reach = manifest["version"], manifest["reach"]
+            self.images_only = bool(manifest["images_only"])
+            self.names = Names(manifest["names"])
+            self.reach = Reach(*(Extent(*(float(reach[kind][side]) for side in _SIDES)) for kind in KINDS))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{path} is damaged, make the crops again: {error!r}") from None
+        if version != _VERSION:
+            raise ValueError(f"{path} was written by another version of this code; make the crops again")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sequence:
-        """Read where the regions and boxes of a video are."""
+        """Read where the crops and boxes of a video are."""
         name = self.names[index]
         folder = self._folder / name
         table = _read_table(folder)
         return Sequence(
             name=name,
-            frames=RegionFrames(folder, table),
+            frames=CropFrames(folder, table, self.images_only),
             boxes_xywh=np.ascontiguousarray(table["box_xywh"]),
             visible=np.ascontiguousarray(table["visible"]),
             absent=np.ascontiguousarray(table["absent"]),
         )
 
     def require(self, data: Data, crop: Crop) -> None:
-        """Check that the regions are large and sharp enough for an experiment.
+        """Check that the crops are large and sharp enough for an experiment.
 
         Raises:
             ValueError: they are not.
@@ -229,37 +210,43 @@ class RegionDataset:
         needed = Reach.of(data, crop)
         if not self.reach.covers(needed):
             raise ValueError(
-                f"the regions in {self._folder} are too small for this experiment: they {_describe(self.reach)}; it "
+                f"the crops in {self._folder} are too small for this experiment: they {_describe(self.reach)}; it "
                 f"needs that they {_describe(needed)}; make them again with tracking/prepare.py crops --config"
             )
 
 
-def is_region_cache(root: TreePath) -> bool:
-    """Return whether a tree holds regions in place of frames."""
-    return (root / "regions.json").is_file()
+def is_crop_cache(root: TreePath) -> bool:
+    """Return whether a tree holds crops in place of frames."""
+    return (root / MARK).is_file()
 
 
-def region_name(index: int, kind: str) -> str:
-    """Return the file of a region of frame `index`, within the folder of its sequence."""
+def crop_name(index: int, kind: str) -> str:
+    """Return the file of a crop of frame `index`, within the folder of its sequence."""
     return f"{index:08d}-{kind}.jpg"
 
 
 def encode_table(sequence: Sequence, frames: Mapping[int, StoredFrame]) -> bytes:
-    """Return the bytes of the file `TABLE` of a sequence. Frames without regions count as not visible."""
+    """Return the bytes of the file `TABLE` of a sequence. Frames without crops count as not visible."""
     table = np.zeros(len(sequence.boxes_xywh), _ROW)
     table["box_xywh"] = sequence.boxes_xywh
     table["absent"] = sequence.absent
-    for index, (regions, height, width) in frames.items():
-        stored = [(part.left, part.top, part.width, part.height, round(8 * part.factor)) for part in regions]
+    for index, (crops, height, width) in frames.items():
+        stored = [(part.left, part.top, part.width, part.height, round(_STEPS * part.factor)) for part in crops]
         table[index] = (table[index]["box_xywh"], True, sequence.absent[index], (height, width), stored)
     return table.tobytes()
 
 
 def _read_table(folder: TreePath) -> np.ndarray:
-    data = (folder / TABLE).read_bytes()
+    data = read_file(folder / TABLE)
     if len(data) % _ROW.itemsize:
         raise ValueError(f"{folder / TABLE} is damaged: it has {len(data)} bytes, rows have {_ROW.itemsize}")
-    return np.frombuffer(data, _ROW)
+    table = np.frombuffer(data, _ROW)
+    box_xywh = table["box_xywh"]
+    usable = np.isfinite(box_xywh).all(axis=1) & (box_xywh[:, 2:] > 0).all(axis=1)
+    usable &= (table["frame_size"] > 0).all(axis=1) & (table["crops"]["eighths"] >= _STEPS).all(axis=1)
+    if (table["visible"] & ~usable).any():
+        raise ValueError(f"{folder / TABLE} is damaged: a visible target has no crops")
+    return table
 
 
 @dataclass(frozen=True)
@@ -284,7 +271,7 @@ class Reach:
         return self.template.covers(other.template) and self.search.covers(other.search)
 
 
-def encode_manifest(names: Indexed[str], images_only: bool, reach: Reach) -> bytes:
+def encode_manifest(names: abc.Sequence[str], images_only: bool, reach: Reach) -> bytes:
     """Return the bytes of the manifest of a split."""
     content = {"version": _VERSION, "images_only": images_only, "reach": asdict(reach), "names": list(names)}
     return json.dumps(content).encode()

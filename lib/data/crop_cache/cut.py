@@ -1,4 +1,4 @@
-"""Write the regions that `cache.py` reads."""
+"""Write the crops that `cache.py` reads."""
 
 import hashlib
 import json
@@ -14,19 +14,22 @@ from tqdm import tqdm
 from lib.data.crop_cache.cache import (
     KINDS,
     MANIFEST,
+    MARK,
     TABLE,
+    CropDataset,
     Reach,
-    Region,
-    RegionDataset,
+    StoredCrop,
     StoredFrame,
+    crop_name,
     encode_manifest,
     encode_table,
-    region_name,
 )
 from lib.data.images.decode import decode_image
 from lib.data.images.frames import ImageFiles, VideoFile
-from lib.data.sequence import Frames, SceneDataset, Sequence, SequenceDataset
-from lib.data.storage.lmdb_tree import PackWriter
+from lib.data.sequence import Frames, Sequence, SequenceDataset
+from lib.data.storage.lmdb_writer import LmdbWriter
+from lib.data.storage.tree import read_file
+from lib.data.synthetic.record import SceneDataset
 
 # Less shows: on photographs, crops then differ from those of whole frames by as much as two interpolations do.
 QUALITY = 80
@@ -42,7 +45,7 @@ class CutReport:
         sequences: of the split.
         kept: how many were there already, cut from the same pictures and boxes.
         removed: files of sequences that have changed or are gone, or were not complete.
-        frames: of which regions were written now.
+        frames: of which crops were written now.
         size: their bytes.
         source_size: bytes of the image files that they were cut from, as far as they are files.
     """
@@ -55,7 +58,7 @@ class CutReport:
     source_size: int
 
 
-def cut_regions(
+def cut_crops(
     dataset: SequenceDataset,
     split: str,
     out: Path,
@@ -67,7 +70,7 @@ def cut_regions(
     workers: int = 2,
     progress: bool = True,
 ) -> CutReport:
-    """Cut the regions of every visible target and store them in an LMDB.
+    """Cut the crops of every visible target and store them in an LMDB.
 
     The same call resumes what was interrupted and follows what has changed: a sequence whose boxes, visibility or
     pictures are not those it was cut from is cut again.
@@ -76,7 +79,7 @@ def cut_regions(
         dataset: what to cut.
         split: under which name it will be found.
         out: folder of the LMDB; may hold other splits already.
-        reach: how large and sharp the regions must be.
+        reach: how large and sharp the crops must be.
         source: says what the data set is; another one may not be added to the same LMDB.
         root: the data set's folder, as far as it has one; neither may another folder.
         quality: of the JPEG that is written, 1 to 100; for templates at least 90.
@@ -85,23 +88,24 @@ def cut_regions(
 
     Raises:
         ValueError: `out` holds something else, or lies in the data set, or the data set draws its frames or holds
-            regions already, or a frame cannot be read.
+            crops already, or a frame cannot be read.
         OSError: something cannot be read or written.
     """
     if isinstance(dataset, SceneDataset):
-        raise ValueError("this data set draws its frames; there is nothing to be gained by storing regions of them")
-    if isinstance(dataset, RegionDataset):
-        raise ValueError(f"{source} holds regions already: name the folder of the whole frames by --root")
+        raise ValueError("this data set draws its frames; there is nothing to be gained by storing crops of them")
+    if isinstance(dataset, CropDataset):
+        raise ValueError(f"{source} holds crops already: name the folder of the whole frames by --root")
     if not 1 <= quality <= 100:
         raise ValueError(f"the quality of a JPEG lies in 1 to 100, not {quality}")
     if root is not None and out.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{out} lies in the data set {root} that is to be cut: choose a folder outside")
     origin = source if root is None else f"{source} in {root.resolve()}"
+    # "regions" as in every version: it is what an LMDB is known by.
     title = f"regions of {origin}, {json.dumps(asdict(reach))}, quality {quality}"
     names = dataset.names
     kept = removed = frames = size = source_size = 0
-    with PackWriter(out, title) as writer, ThreadPoolExecutor(workers) as pool:
-        writer.add("regions.json", json.dumps({"source": origin}).encode())
+    with LmdbWriter(out, title) as writer, ThreadPoolExecutor(workers) as pool:
+        writer.add(MARK, json.dumps({"source": origin}).encode())
         for name in _names_before(writer, split) - set(names):
             gone = writer.keys(f"{split}/{name}")
             writer.remove(gone)
@@ -126,7 +130,7 @@ def cut_regions(
             stored = {}
             for frame, cut in zip(visible, cuts, strict=True):
                 for kind, data in zip(KINDS, cut.encoded, strict=True):
-                    writer.add(f"{folder}/{region_name(frame, kind)}", data)
+                    writer.add(f"{folder}/{crop_name(frame, kind)}", data)
                     size += len(data)
                 stored[frame] = cut.frame
                 source_size += cut.source_size
@@ -139,7 +143,7 @@ def cut_regions(
     return CutReport(len(dataset), kept, removed, frames, size, source_size)
 
 
-def _names_before(writer: PackWriter, split: str) -> set[str]:
+def _names_before(writer: LmdbWriter, split: str) -> set[str]:
     """Return the sequences that an earlier call stored."""
     manifest = writer.read(f"{split}/{MANIFEST}")
     return set() if manifest is None else set(json.loads(manifest)["names"])
@@ -161,7 +165,7 @@ def _digest(sequence: Sequence) -> bytes:
 
 
 class FrameCut(NamedTuple):
-    """The regions of one frame, in the order of `KINDS`.
+    """The crops of one frame, in the order of `KINDS`.
 
     Attributes:
         frame: where they lie.
@@ -175,18 +179,18 @@ class FrameCut(NamedTuple):
 
 
 def cut_frame(sequence: Sequence, frame: int, reach: Reach, quality: int) -> FrameCut:
-    """Cut the regions around one target. Where cutting and shrinking save nothing, the file is taken as it is."""
+    """Cut the crops around one target. Where cutting and shrinking save nothing, the file is taken as it is."""
     data, image = _read(sequence.frames, frame)
     height, width = image.shape[:2]
-    regions, encoded = [], []
+    crops, encoded = [], []
     for extent, kind_quality in ((reach.template, max(quality, _TEMPLATE_QUALITY)), (reach.search, quality)):
-        region = Region.around(sequence.boxes_xywh[frame], extent, height, width)
-        jpeg = _encode(_shrink(image, region), kind_quality)
+        crop = StoredCrop.around(sequence.boxes_xywh[frame], extent, height, width)
+        jpeg = _encode(_shrink(image, crop), kind_quality)
         if data and len(data) <= len(jpeg):
-            region, jpeg = Region(0, 0, width, height, 1.0), data
-        regions.append(region)
+            crop, jpeg = StoredCrop(0, 0, width, height, 1.0), data
+        crops.append(crop)
         encoded.append(jpeg)
-    return FrameCut(StoredFrame(tuple(regions), height, width), tuple(encoded), len(data))
+    return FrameCut(StoredFrame(tuple(crops), height, width), tuple(encoded), len(data))
 
 
 def _encode(image: np.ndarray, quality: int) -> bytes:
@@ -202,18 +206,18 @@ def _read(frames: Frames, index: int) -> tuple[bytes, np.ndarray]:
     if not isinstance(frames, ImageFiles):
         return b"", frames[index]
     path = frames.paths[index]
-    data = path.read_bytes()
+    data = read_file(path)
     try:
         return data, decode_image(data)
     except ValueError as error:
         raise ValueError(f"{path} is not an image that can be read: {error}") from None
 
 
-def _shrink(image: np.ndarray, region: Region) -> np.ndarray:
-    """Return a region of a frame at the size at which it is stored; black where it reaches beyond the frame."""
-    part = image[region.top : region.top + region.height, region.left : region.left + region.width]
-    if region.factor == 1:
+def _shrink(image: np.ndarray, crop: StoredCrop) -> np.ndarray:
+    """Return a crop of a frame at the size at which it is stored; black where it reaches beyond the frame."""
+    part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    if crop.factor == 1:
         return part
-    below, right = region.height - part.shape[0], region.width - part.shape[1]
+    below, right = crop.height - part.shape[0], crop.width - part.shape[1]
     padded = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return cv2.resize(padded, region.stored_size[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.resize(padded, crop.stored_size[::-1], interpolation=cv2.INTER_AREA)

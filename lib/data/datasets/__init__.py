@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.config.paths import dataset_root
 from lib.config.text import suggest
-from lib.data.crop_cache.cache import RegionDataset, is_region_cache
+from lib.data.crop_cache.cache import CropDataset, is_crop_cache
 from lib.data.datasets.coco import COCO_SPLITS, CocoDataset
 from lib.data.datasets.folder import open_folder
 from lib.data.datasets.got10k import GOT10K_SPLITS, Got10kDataset
@@ -137,7 +137,7 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
     if not root.is_dir():
         raise FileNotFoundError(f"the folder of {name}, {root}, does not exist")
     tree = open_tree(root)
-    return RegionDataset(tree, split) if is_region_cache(tree) else entry.open(split, tree)
+    return CropDataset(tree, split) if is_crop_cache(tree) else entry.open(split, tree)
 
 
 def published_size(name: str, split: str, dataset: SequenceDataset) -> SplitSize:
@@ -155,7 +155,7 @@ def published_size(name: str, split: str, dataset: SequenceDataset) -> SplitSize
         return sizes["train"] if num_shards == NUM_SHARDS else SplitSize(num_shards * VIDEOS_PER_SHARD)
     if isinstance(dataset, NfSDataset) and dataset.as_published:
         return SplitSize(size.sequences)
-    if isinstance(dataset, RegionDataset):
+    if isinstance(dataset, CropDataset):
         # It is as complete as what it was cut from: a part of TrackingNet, or photographs without those of no object.
         return SplitSize(
             None if name == "trackingnet" else size.sequences, None if dataset.images_only else size.frames

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.storage.tree import TreePath
-from lib.data.table import read_table
+from lib.data.storage.tree import TreePath, read_file
+from lib.data.table import is_numeric, read_table
 
+_FARTHEST, _SMALLEST = 1e9, 1e-6  # pixels; beyond, areas and integers overflow, or are divided by
 _FOLDER = Path(__file__).parent / "splits"
 
 
@@ -33,13 +34,15 @@ def read_flags(path: TreePath, num_rows: int) -> np.ndarray:
 
 def read_numbers(path: TreePath, num_rows: int) -> np.ndarray:
     """Read (N,) float64, a number per frame; errors as in `read_flags`."""
-    data = path.read_bytes().strip()
+    data = read_file(path).strip()
     characters = np.frombuffer(data, dtype=np.uint8)
     digits, separators = characters[::2] - ord("0"), characters[1::2]
     if (digits <= 9).all() and ((separators == ord(",")) | (separators == ord("\n"))).all():
         numbers = digits.astype(np.float64)  # the usual file, one digit per frame, a hundred times faster
     else:
         try:
+            if not is_numeric(data):
+                raise ValueError("they hold other characters")
             numbers = np.array(data.replace(b",", b" ").split(), dtype="S").astype(np.float64)
         except ValueError as error:
             raise ValueError(f"{path}: expected numbers, one per frame: {error}") from error
@@ -49,8 +52,9 @@ def read_numbers(path: TreePath, num_rows: int) -> np.ndarray:
 
 
 def has_area(boxes_xywh: np.ndarray) -> np.ndarray:
-    """Return (N,) bool, True where a box is annotated and of positive size."""
-    return np.all(np.isfinite(boxes_xywh), axis=1) & np.all(boxes_xywh[:, 2:] > 0, axis=1)
+    """Return (N,) bool, True where a box is annotated, of positive size, and of numbers that can be reckoned with."""
+    possible = np.abs(boxes_xywh) < _FARTHEST  # False for nan
+    return np.all(possible, axis=1) & np.all(boxes_xywh[:, 2:] > _SMALLEST, axis=1)
 
 
 @dataclass(frozen=True)

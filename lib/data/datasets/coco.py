@@ -3,25 +3,25 @@
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 """
 
-import contextlib
 import functools
-import io
-import json
+from collections import abc
 from collections.abc import Mapping
-from collections.abc import Sequence as Indexed
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
-from lib.data.images.frames import ImageFiles
-from lib.data.sequence import Sequence
-from lib.data.storage.tree import TreePath
+from lib.data.images.decode import require_size
+from lib.data.images.frames import ImageFiles, require_same_size
+from lib.data.sequence import Frames, Sequence
+from lib.data.storage.tree import TreePath, read_json
 
 COCO_SPLITS = ("train", "val")
 
+_LISTS = ("images", "annotations")
 _LAYOUT = "train2017/*.jpg (or images/train2017/*.jpg) and annotations/instances_train2017.json"
 
 
@@ -39,7 +39,7 @@ class CocoDataset:
 
         Raises:
             FileNotFoundError: there is no annotation file.
-            ValueError: it is not one of COCO's, or pycocotools is not installed.
+            ValueError: it is not one of COCO's.
         """
         file = root / "annotations" / f"instances_{split}2017.json"
         if not file.is_file():
@@ -52,7 +52,7 @@ class CocoDataset:
         self._boxes_xywh = arrays["boxes_xywh"]
         nested = root / "images" / f"{split}2017"
         self._folder = nested if nested.is_dir() else root / f"{split}2017"
-        self.names: Indexed[str] = _Names(self)
+        self.names: abc.Sequence[str] = _Names(self)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -62,7 +62,7 @@ class CocoDataset:
         boxes_xywh = self._boxes_xywh[index][None]
         return Sequence(
             name=self.name(index),
-            frames=ImageFiles([self._folder / self._image_name(index)]),
+            frames=ImageFiles([self._folder / self._image_name(index)], keep=True),
             boxes_xywh=boxes_xywh,
             visible=has_area(boxes_xywh),
             absent=np.zeros(1, dtype=bool),
@@ -104,7 +104,7 @@ class CocoDataset:
         return bytes(self._image_names[self._image_of[index]]).decode()
 
 
-class _ObjectMask:
+class _ObjectMask(Frames):
     """The one mask of an object's "sequence", decoded when asked for."""
 
     def __init__(self, dataset: CocoDataset, index: int) -> None:
@@ -117,10 +117,13 @@ class _ObjectMask:
     def __getitem__(self, index: int) -> np.ndarray:
         if index not in (0, -1):
             raise IndexError(f"mask {index} of 1")
-        return self._dataset.mask(self._index)
+        mask = self._dataset.mask(self._index)
+        sequence = self._dataset[self._index]
+        require_same_size(mask, f"of {sequence.name}", sequence.frames, 0)
+        return mask
 
 
-class _Names(Indexed[str]):
+class _Names(abc.Sequence[str]):
     """Names made when asked for: there are 850,000."""
 
     def __init__(self, dataset: CocoDataset) -> None:
@@ -133,52 +136,136 @@ class _Names(Indexed[str]):
         return self._dataset.name(index)
 
 
-def _read(file: TreePath) -> tuple[Any, list[Any]]:
-    """Read an annotation file: pycocotools' view of it, and all objects but crowds."""
-    try:
-        from pycocotools.coco import COCO
-    except ImportError:
-        raise ValueError("reading COCO's annotation needs pycocotools: pip install pycocotools") from None
-    coco = COCO()
-    try:
-        coco.dataset = json.loads(file.read_bytes())
-    except ValueError as error:  # of its encoding, too
-        raise ValueError(f"{file} is damaged, copy or unpack it again: {error}") from None
-    if not isinstance(coco.dataset, dict) or not {"images", "annotations"} <= set(coco.dataset):
+class _Object(NamedTuple):
+    """An annotated object, as far as it is of use; its segmentation as it stands in the file."""
+
+    number: int
+    row: int  # of its photograph
+    box_xywh: list[float]
+    segmentation: Any
+
+
+class _Photograph(NamedTuple):
+    number: int
+    name: str
+    height: int
+    width: int
+
+
+def _read(file: TreePath) -> tuple[list[_Photograph], list[_Object]]:
+    """Read an annotation file: the photographs, by their numbers, and all objects but crowds.
+
+    Raises:
+        ValueError: it is not one of COCO's; the message names the file and the entry.
+    """
+    content = read_json(file)
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _LISTS):
         raise ValueError(f"{file} is not an annotation file of COCO: it has no images and annotations")
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress by print
-        coco.createIndex()
-    return coco, list(coco.loadAnns(coco.getAnnIds(iscrowd=False)))
+    entry: Any = None
+    try:
+        photographs = []
+        for entry in content["images"]:
+            size = entry.get("height", 0), entry.get("width", 0)  # which nothing but masks needs
+            photograph = _Photograph(entry["id"], entry["file_name"], *size)
+            if not _are_whole(photograph.number, *size) or not photograph.name.isprintable() or not photograph.name:
+                raise ValueError("its numbers or its name")
+            photographs.append(photograph)
+        photographs.sort()
+        row_of = {photograph.number: row for row, photograph in enumerate(photographs)}
+        objects = []
+        for entry in content["annotations"]:
+            if not entry.get("iscrowd", 0):
+                box_xywh = [float(value) for value in entry["bbox"]]
+                if len(box_xywh) != 4 or not _are_whole(entry["id"]):
+                    raise ValueError("its box or its number")
+                objects.append(_Object(entry["id"], row_of[entry["image_id"]], box_xywh, entry.get("segmentation")))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        shown = repr(entry)[:120]
+        raise ValueError(f"{file} is damaged, copy or unpack it again: {shown}: {error!r}") from None
+    return photographs, objects
+
+
+def _are_whole(*values: object) -> bool:
+    return all(type(value) is int and abs(value) < 2**62 for value in values)
 
 
 def _index(file: TreePath) -> dict[str, np.ndarray]:
     """Return what the objects are and where."""
-    coco, objects = _read(file)
-    image_ids = sorted(coco.getImgIds())
-    row_of = {image_id: row for row, image_id in enumerate(image_ids)}
+    photographs, objects = _read(file)
     return {
-        "ids": np.array([each["id"] for each in objects], dtype=np.int64),
-        "image_of": np.array([row_of[each["image_id"]] for each in objects], dtype=np.int32),
-        "image_names": np.array([image["file_name"].encode() for image in coco.loadImgs(image_ids)], dtype="S"),
-        "boxes_xywh": np.array([each["bbox"] for each in objects], dtype=np.float64).reshape(-1, 4),
+        "ids": np.array([each.number for each in objects], dtype=np.int64),
+        "image_of": np.array([each.row for each in objects], dtype=np.int32),
+        "image_names": np.array([photograph.name.encode() for photograph in photographs], dtype="S"),
+        "boxes_xywh": np.array([each.box_xywh for each in objects], dtype=np.float64).reshape(-1, 4),
     }
 
 
 def _index_masks(file: TreePath) -> dict[str, np.ndarray]:
     """Return the run-length codes of all masks as pycocotools writes them, in the order of `_index`."""
-    coco, objects = _read(file)
-    codes = [coco.annToRLE(each) for each in objects]
-    lengths = [len(code["counts"]) for code in codes]
+    photographs, objects = _read(file)
+    codes = []
+    for each in objects:
+        try:
+            require_size(*photographs[each.row][2:])
+            codes.append(_encode_mask(each.segmentation, *photographs[each.row][2:]))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"{file}: the segmentation of object {each.number} cannot be meant: {error}") from None
     return {
-        "codes": np.frombuffer(b"".join(code["counts"] for code in codes), dtype=np.uint8),
-        "starts": np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-        "sizes": np.array([code["size"] for code in codes], dtype=np.int32).reshape(-1, 2),
+        "codes": np.frombuffer(b"".join(codes), dtype=np.uint8),
+        "starts": np.concatenate(([0], np.cumsum([len(code) for code in codes]))).astype(np.int64),
+        "sizes": np.array([photographs[each.row][2:] for each in objects], dtype=np.int32).reshape(-1, 2),
     }
 
 
+def _encode_mask(segmentation: Any, height: int, width: int) -> bytes:
+    """Return polygons, or lengths of runs, as pycocotools' code. Its C code believes what it is told: check it all."""
+    codec = _codec()
+    if isinstance(segmentation, dict):
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        if size != [height, width]:
+            raise ValueError(f"its size is {size}, that of its photograph {[height, width]}")
+        if isinstance(counts, str):
+            counts = _read_counts(counts)
+        if not isinstance(counts, list) or not _are_whole(*counts) or min(counts, default=-1) < 0:
+            raise ValueError("its counts are not whole numbers")
+        if sum(counts) != height * width:
+            raise ValueError(f"its counts cover {sum(counts)} of {height * width} pixels")
+        return codec.frPyObjects({"size": size, "counts": counts}, height, width)["counts"]
+    if not isinstance(segmentation, list) or not segmentation:
+        raise ValueError("it has no polygons")
+    for polygon in segmentation:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("a polygon needs three points of two numbers")
+        for coordinates, side in ((polygon[::2], width), (polygon[1::2], height)):
+            if not all(type(value) in {int, float} and -side <= value <= 2 * side for value in coordinates):
+                raise ValueError(f"a polygon lies far beside its photograph of {width} x {height} pixels")
+    return codec.merge(codec.frPyObjects(segmentation, height, width))["counts"]
+
+
+def _read_counts(text: str) -> list[int]:
+    """Return the lengths of runs of a mask that pycocotools has written as text: five bits a character, differences."""
+    counts: list[int] = []
+    value = shift = 0
+    for character in text.encode():
+        bits = character - 48
+        if not 0 <= bits < 64 or shift > 30:
+            raise ValueError("its counts are not those of pycocotools")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)  # the highest bit is the sign
+            counts.append(value + counts[-2] if len(counts) > 2 else value)
+            value = shift = 0
+    return counts
+
+
 def _decode_mask(code: bytes, size: np.ndarray) -> np.ndarray:
+    return _codec().decode({"size": size.tolist(), "counts": code}) > 0
+
+
+def _codec() -> ModuleType:
     try:
-        from pycocotools import mask as codec
+        from pycocotools import mask
     except ImportError:
         raise ValueError("reading COCO's masks needs pycocotools: pip install pycocotools") from None
-    return codec.decode({"size": size.tolist(), "counts": code}) > 0
+    return mask

@@ -1,7 +1,7 @@
 """Your own data: a folder of sequences, each with pictures (or a video) and a text file of boxes."""
 
 import warnings
-from collections.abc import Sequence as Indexed
+from collections import abc
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ class FolderDataset:
             raise FileNotFoundError(f"no sequence found in {root}; {LAYOUT}")
         self._folders = sorted(folders, key=lambda folder: natural_key(folder.name))
         self._opened: dict[int, Sequence] = {}
-        self.names: Indexed[str] = tuple(_name(folder) for folder in self._folders)
+        self.names: abc.Sequence[str] = tuple(_name(folder) for folder in self._folders)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -164,4 +164,4 @@ def _open_masks(folder: TreePath, frames: Frames) -> MaskFiles | None:
     masks = list_pictures(folder)
     if len(masks) != len(frames):
         raise ValueError(f"{folder} holds {len(masks)} masks, but there are {len(frames)} frames in {folder.parent}")
-    return MaskFiles(masks)
+    return MaskFiles(masks, frames)

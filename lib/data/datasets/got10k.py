@@ -14,10 +14,10 @@ import re
 import numpy as np
 
 from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_flags, read_numbers, read_split_file
-from lib.data.datasets.listing import NumberedFiles, keep_present, list_names, list_pictures
-from lib.data.images.frames import ImageFiles
+from lib.data.datasets.listing import keep_present, list_names, list_pictures
+from lib.data.images.frames import ImageFiles, NumberedFiles
 from lib.data.sequence import Sequence
-from lib.data.storage.tree import TreePath
+from lib.data.storage.tree import TreePath, read_file
 
 GOT10K_SPLITS = ("train", "vottrain", "vottrain_strict", "votval", "votval_strict", "val", "test")
 NUM_TRAIN = 9335
@@ -25,7 +25,7 @@ NUM_VAL = 180  # and of test
 
 _LAYOUT = "{train,val,test}/GOT-10k_Train_000001/{00000001.jpg, groundtruth.txt, absence.label, cover.label}"
 _PARTS = re.compile(r"GOT-10k_Train_split_\d+")  # the training download comes in 19 of them
-_RESOLUTION = re.compile(r"resolution\s*[:=]\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_RESOLUTION = re.compile(r"resolution\s*[:=]\s*\(\s*([1-9][0-9]{0,8})\s*,\s*([1-9][0-9]{0,8})\s*\)")
 
 
 class Got10kDataset:
@@ -98,7 +98,7 @@ def _with_parts(folder: TreePath) -> list[TreePath]:
 def _read_frame_size(folder: TreePath) -> np.ndarray:
     """Return (height, width) from `meta_info.ini`."""
     path = folder / "meta_info.ini"
-    match = _RESOLUTION.search(path.read_text(encoding="utf-8", errors="replace"))
+    match = _RESOLUTION.search(read_file(path).decode(errors="replace"))
     if match is None:
         raise ValueError(f"{path} has no line `resolution: (width, height)`, which GOT-10k's measures need")
     width, height = (int(number) for number in match.groups())

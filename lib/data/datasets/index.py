@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.storage.lmdb_tree import PackedPath
-from lib.data.storage.tree import TreePath
+from lib.data.storage.tree import LmdbPath, TreePath
 
 _STAMP = "stamp"
 # A file system may count in steps this long: what has changed a moment ago could change again and look the same.
@@ -61,7 +60,7 @@ def cache_folder() -> Path:
 
 def modified_ns(path: TreePath) -> int:
     """Return when a file or folder was last modified, in nanoseconds; 0 if it does not exist."""
-    file = Path(path.database) / "data.mdb" if isinstance(path, PackedPath) else path
+    file = Path(path.database) / "data.mdb" if isinstance(path, LmdbPath) else path
     assert isinstance(file, Path)
     try:
         return file.stat().st_mtime_ns

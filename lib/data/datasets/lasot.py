@@ -5,11 +5,11 @@ extension by the same authors, IJCV 2021.
 """
 
 import re
-from collections.abc import Sequence as Indexed
+from collections import abc
 
 from lib.data.datasets.annotation import has_area, read_boxes, read_flags, read_split_file
-from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
-from lib.data.images.frames import ImageFiles
+from lib.data.datasets.listing import keep_present, list_names
+from lib.data.images.frames import ImageFiles, NumberedFiles
 from lib.data.sequence import Sequence
 from lib.data.storage.tree import TreePath
 
@@ -29,7 +29,9 @@ class LaSOTDataset:
 
     images_only = False
 
-    def __init__(self, root: TreePath, title: str, names: Indexed[str], attributes: dict[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, root: TreePath, title: str, names: abc.Sequence[str], attributes: dict[str, tuple[str, ...]]
+    ) -> None:
         """List which of the named sequences are there.
 
         Args:

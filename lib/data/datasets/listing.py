@@ -2,9 +2,8 @@
 
 import re
 import warnings
+from collections import abc
 from collections.abc import Iterable
-from collections.abc import Sequence as Indexed
-from dataclasses import dataclass
 from pathlib import PurePath
 
 from lib.data.sequence import Names
@@ -17,34 +16,7 @@ class MissingSequencesWarning(UserWarning):
     """Some of a published split's sequences are not there."""
 
 
-@dataclass(frozen=True)
-class NumberedFiles(Indexed[TreePath]):
-    """Files `first`, `first + 1`, ... of a folder, whether or not they exist; nothing is listed.
-
-    Attributes:
-        folder: where they are.
-        first: number of the first one.
-        num_files: how many there are.
-        digits: with leading zeros up to this length; 1 for none.
-        suffix: with its dot.
-    """
-
-    folder: TreePath
-    first: int
-    num_files: int
-    digits: int = 8
-    suffix: str = ".jpg"
-
-    def __len__(self) -> int:
-        return self.num_files
-
-    def __getitem__(self, index: int) -> TreePath:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if not -self.num_files <= index < self.num_files:
-            raise IndexError(f"frame {index} of {self.num_files} in {self.folder}")
-        return self.folder / f"{self.first + index % self.num_files:0{self.digits}d}{self.suffix}"
-
-
-def keep_present(title: str, wanted: Indexed[str], present: Iterable[str], root: TreePath, layout: str) -> Names:
+def keep_present(title: str, wanted: abc.Sequence[str], present: Iterable[str], root: TreePath, layout: str) -> Names:
     """Return the wanted sequences that are present, in the wanted order; warns when some are missing.
 
     Args:

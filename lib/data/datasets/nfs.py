@@ -3,13 +3,16 @@
 Source: Kiani Galoogahi et al., "Need for Speed: A Benchmark for Higher Frame Rate Object Tracking", ICCV 2017.
 """
 
+import codecs
+
 import numpy as np
 
 from lib.data.datasets.annotation import has_area, read_boxes, read_split_file
-from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
-from lib.data.images.frames import ImageFiles
+from lib.data.datasets.listing import keep_present, list_names
+from lib.data.images.frames import ImageFiles, NumberedFiles
 from lib.data.sequence import Sequence
-from lib.data.storage.tree import TreePath
+from lib.data.storage.tree import TreePath, read_file
+from lib.data.table import is_numeric
 
 _LAYOUT = "<name>/30/{<name>/00001.jpg, <name>.txt} as published, or sequences/<name>/00001.jpg and anno/nfs_<name>.txt"
 _STEP = 8  # rows of the published annotation a frame: it is that of 240 frames per second
@@ -87,15 +90,16 @@ def _read_published(file: TreePath, num_frames: int) -> tuple[np.ndarray, np.nda
         ValueError: a row is something else; the message names file and row.
     """
     rows = []
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
+    lines = read_file(file).removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
     for number, line in enumerate(lines, start=1):
+        words = line.split()[:_COLUMNS]
         try:
-            values = [float(word) for word in line.split()[:_COLUMNS]]
+            values = [float(word) for word in words] if is_numeric(b" ".join(words)) else []
         except ValueError:
             values = []
         if len(values) != _COLUMNS:
             raise ValueError(f"{file}, row {number}: expected track left top right bottom frame lost occluded "
-                             f"generated label, found {line.strip()!r}")  # fmt: skip
+                             f"generated label, found {line.strip().decode(errors='replace')[:200]!r}")  # fmt: skip
         rows.append(values)
     table = np.array(rows, dtype=np.float64).reshape(-1, _COLUMNS)
     # Whoever has thinned out the rows already has about as many as there are frames.

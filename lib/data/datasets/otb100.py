@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_split_file
-from lib.data.datasets.listing import NumberedFiles, keep_present, list_names
-from lib.data.images.frames import ImageFiles
+from lib.data.datasets.listing import keep_present, list_names
+from lib.data.images.frames import ImageFiles, NumberedFiles
 from lib.data.sequence import Sequence
 from lib.data.storage.tree import TreePath
 

@@ -6,22 +6,16 @@ Source of the idea: Li et al., "Crop-Transform-Paste: Self-Supervised Learning f
 2021, arXiv 2106.10900.
 """
 
-from collections.abc import Sequence as Indexed
-from dataclasses import replace
-
 import numpy as np
 
-from lib.data.sequence import Sequence
 from lib.data.storage.tree import TreePath
 from lib.data.synthetic import Scene, SceneStyle
 from lib.data.synthetic.album import Album, list_photographs, name_hash
 from lib.data.synthetic.cutout import PhotoLooks
-from lib.data.synthetic.record import SceneNames, record_scene
+from lib.data.synthetic.record import SPLITS, SceneDataset
 
-SPLITS = {"train": 0, "val": 1, "test": 2}
 # Of ten photographs on average: one for val, one for test, the rest for train.
 SHARES = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
-_NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
 _FEWEST = 10  # photographs of a folder
 _FEWEST_OF_SPLIT = 3
 _STREAM = 3  # keeps the seeds apart from those of other data sets
@@ -46,14 +40,12 @@ STYLE = SceneStyle(
 )
 
 
-class StillsDataset:
+class StillsDataset(SceneDataset):
     """Videos made of the photographs of a folder.
 
     The frames of sequence i are a function of the split, i and the sorted list of photographs. A photograph belongs
     to one split, by a hash of its name, so that no split shows what another does.
     """
-
-    images_only = False
 
     def __init__(
         self,
@@ -77,14 +69,7 @@ class StillsDataset:
             FileNotFoundError: the folder holds no photograph.
             ValueError: it holds too few, or a mask that belongs to none.
         """
-        if split not in SPLITS:
-            raise ValueError(f"the stills data set has no split {split!r}; choose one of {', '.join(SPLITS)}")
-        if num_sequences is None:
-            num_sequences = _NUM_SEQUENCES[split]
-        if num_sequences < 1 or num_frames < 1:
-            raise ValueError(
-                f"the stills data set needs at least one sequence and frame, not {num_sequences} and {num_frames}"
-            )
+        super().__init__("stills", split, num_sequences, num_frames, style)
         names, masked = list_photographs(root)
         if len(names) < _FEWEST:
             raise ValueError(
@@ -98,28 +83,8 @@ class StillsDataset:
                 f"their names (a tenth each to val and test); at least {_FEWEST_OF_SPLIT} are needed: add more"
             )
         self.album = Album(root, chosen, masked)
-        self._split = split
-        self._num_frames = num_frames
-        self._style = style
-        self.names: Indexed[str] = SceneNames(split, num_sequences)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def scene(self, index: int, difficulty: float = 1.0) -> Scene:
-        """Return sequence `index` unmade: the fast way to a few frames and their labels.
-
-        Args:
-            index: of the sequence.
-            difficulty: share in [0, 1] of the style's own difficulty; another difficulty is another video.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(f"sequence {index} of {len(self)}")
-        style = replace(self._style, difficulty=self._style.difficulty * difficulty) if difficulty < 1 else self._style
+    def _open(self, index: int, style: SceneStyle) -> Scene:
         seed = (SPLITS[self._split], index, _STREAM)
         looks = PhotoLooks(self.album, np.random.default_rng((*seed, 1)))
         return Scene.from_seed(seed, style, self._num_frames, looks)
-
-    def __getitem__(self, index: int) -> Sequence:
-        """Label every frame of a sequence; pictures are made when asked for."""
-        return record_scene(self.scene(index), self.names[index])

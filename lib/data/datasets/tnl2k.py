@@ -4,8 +4,8 @@ Source: Wang et al., "Towards More Flexible and Accurate Object Tracking with Na
 """
 
 from lib.data.datasets.annotation import has_area, read_boxes
-from lib.data.datasets.listing import NumberedFiles, advice_to_unpack, list_names, list_pictures
-from lib.data.images.frames import ImageFiles
+from lib.data.datasets.listing import advice_to_unpack, list_names, list_pictures
+from lib.data.images.frames import ImageFiles, NumberedFiles
 from lib.data.sequence import Names, Sequence
 from lib.data.storage.tree import TreePath
 

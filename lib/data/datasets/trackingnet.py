@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.index import cached_arrays, modified_ns
-from lib.data.datasets.listing import NumberedFiles, advice_to_unpack, list_names
-from lib.data.images.frames import ImageFiles
+from lib.data.datasets.listing import advice_to_unpack, list_names
+from lib.data.images.frames import ImageFiles, NumberedFiles
 from lib.data.sequence import Names, Sequence
 from lib.data.storage.tree import TreePath
 

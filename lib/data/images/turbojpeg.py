@@ -23,7 +23,6 @@ _FOLDERS = {
 # Of TurboJPEG's header file.
 _DECOMPRESS = 1  # TJINIT_DECOMPRESS
 _RGBX = 2  # TJPF_RGBX
-_FATAL = 1  # TJERR_FATAL; a warning leaves a picture, as it does in OpenCV
 
 
 class _Region(ctypes.Structure):
@@ -63,7 +62,8 @@ class RegionDecoder:
                 inside the picture.
 
         Raises:
-            ValueError: this kind of file, or this rectangle, cannot be decoded; it is not known whether others can.
+            ValueError: the library has a complaint. It may be harmless, or hide that the decoder gave up: after a
+                warning, it reports no worse one.
         """
         assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape[2] == 4
         library, handle = self._library, self._handle
@@ -75,7 +75,7 @@ class RegionDecoder:
         self._check(library.tj3Decompress8(handle, data, len(data), out.ctypes.data, 0, _RGBX))
 
     def _check(self, status: int) -> None:
-        if status and self._library.tj3GetErrorCode(self._handle) == _FATAL:
+        if status:
             raise ValueError(self._library.tj3GetErrorStr(self._handle).decode(errors="replace"))
 
 
@@ -124,6 +124,5 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.tj3SetScalingFactor.argtypes = (handle, _Factor)
     library.tj3SetCroppingRegion.argtypes = (handle, _Region)
     library.tj3Decompress8.argtypes = (handle, ctypes.c_char_p, size, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
-    library.tj3GetErrorCode.argtypes = (handle,)
     library.tj3GetErrorStr.argtypes, library.tj3GetErrorStr.restype = (handle,), ctypes.c_char_p
     return library

@@ -1,19 +1,17 @@
 """One video as training sees it: which frames are drawn, with the target in them and without."""
 
-import functools
-import time
-from typing import NamedTuple, Protocol, cast
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
 from lib.config.schema import Data
-from lib.data.crop_cache.cache import RegionDataset
+from lib.data.crop_cache.cache import CropDataset
 from lib.data.images.frames import ArrayFrames
-from lib.data.images.picture import DrawnPicture, Picture, UnreadableFrameError, open_picture
-from lib.data.sequence import Frames, Scene, SceneDataset, Sequence, SequenceDataset
+from lib.data.sequence import Frames, Sequence, SequenceDataset
+from lib.data.synthetic import Scene
+from lib.data.synthetic.record import SceneDataset, SceneFrames
 
-_ATTEMPTS = 3
-_PAUSE = 0.1  # seconds between attempts: a shared disk may recover
 _LABELS_TRIED = 8  # frames of a scene in which an absent target is looked for
 _MIDDLE = 1 / 8  # of the picture's sides: where a target that is not there is looked for; STARK's
 MIN_FRAMES = 20
@@ -21,45 +19,39 @@ MIN_VISIBLE_FRAMES = 7  # more than twice the three frames of a sample
 
 
 class View(NamedTuple):
-    """One frame, not read yet, and the target in it."""
+    """One frame of a video, not read yet, and the target in it."""
 
-    picture: Picture
+    frames: Frames
+    frame: int
     box_xywh: np.ndarray
 
 
-class Clip(Protocol):
+class Clip(ABC):
     """A video of a training data set. Every method may return None: the draw was not usable."""
 
+    @abstractmethod
     def draw_views(self, rng: np.random.Generator, data: Data) -> list[View] | None:
         """Draw initial template, online template and search frame, all with a visible target."""
-        ...
 
+    @abstractmethod
     def draw_view(self, rng: np.random.Generator) -> View | None:
         """Draw one frame with a visible target."""
-        ...
 
+    @abstractmethod
     def draw_absent(self, rng: np.random.Generator) -> View | None:
         """Draw a frame in which the target is not, with a box in its middle, an eighth of the picture wide and high."""
-        ...
 
 
 def open_clip(dataset: SequenceDataset | SceneDataset, index: int, difficulty: float) -> Clip:
     """Return video `index` of a data set; `difficulty` concerns drawn ones."""
-    if _draws_scenes(type(dataset)):
-        return SceneClip(cast(SceneDataset, dataset).scene(index, difficulty=difficulty))
-    sequences = cast(SequenceDataset, dataset)
-    if sequences.images_only:
-        return PhotographClip(sequences[index])
-    return SequenceClip(sequences[index], has_absent_frames=not isinstance(sequences, RegionDataset))
+    if isinstance(dataset, SceneDataset):
+        return SceneClip(dataset.scene(index, difficulty=difficulty))
+    if dataset.images_only:
+        return PhotographClip(dataset[index])
+    return SequenceClip(dataset[index], has_absent_frames=not isinstance(dataset, CropDataset))
 
 
-@functools.cache
-def _draws_scenes(kind: type) -> bool:
-    """Return whether data sets of a class are a `SceneDataset`; to ask each time takes as long as a small crop."""
-    return issubclass(kind, SceneDataset)
-
-
-class SceneClip:
+class SceneClip(Clip):
     """A drawn video: only the frames asked for are drawn."""
 
     def __init__(self, scene: Scene) -> None:
@@ -75,13 +67,13 @@ class SceneClip:
             label = self._scene.label(frame)
             if not label.visible:
                 return None
-            views.append(View(DrawnPicture(self._scene, frame), label.box_xywh))
+            views.append(View(SceneFrames(self._scene), frame, label.box_xywh))
         return views
 
     def draw_view(self, rng: np.random.Generator) -> View | None:
         frame = int(rng.integers(self._scene.num_frames))
         label = self._scene.label(frame)
-        return View(DrawnPicture(self._scene, frame), label.box_xywh) if label.visible else None
+        return View(SceneFrames(self._scene), frame, label.box_xywh) if label.visible else None
 
     def draw_absent(self, rng: np.random.Generator) -> View | None:
         frames = rng.integers(self._scene.num_frames, size=_LABELS_TRIED)
@@ -92,7 +84,7 @@ class SceneClip:
         return _view_of_array(image, middle_box(image))
 
 
-class PhotographClip:
+class PhotographClip(Clip):
     """A single photograph, which stands for all three frames; its target is never absent."""
 
     def __init__(self, sequence: Sequence) -> None:
@@ -106,13 +98,13 @@ class PhotographClip:
         sequence = self._sequence
         if not sequence.visible[0]:
             return None
-        return View(open_picture(sequence.frames, 0, keep=True), sequence.boxes_xywh[0])
+        return View(sequence.frames, 0, sequence.boxes_xywh[0])
 
     def draw_absent(self, rng: np.random.Generator) -> View | None:
         return None
 
 
-class SequenceClip:
+class SequenceClip(Clip):
     """A stored video."""
 
     def __init__(self, sequence: Sequence, *, has_absent_frames: bool) -> None:
@@ -127,20 +119,20 @@ class SequenceClip:
         triplet = draw_triplet(sequence.visible, rng, data.sampler, data.max_gap)
         if triplet is None:
             return None
-        return [View(open_picture(sequence.frames, frame), sequence.boxes_xywh[frame]) for frame in triplet]
+        return [View(sequence.frames, frame, sequence.boxes_xywh[frame]) for frame in triplet]
 
     def draw_view(self, rng: np.random.Generator) -> View | None:
         visible = np.flatnonzero(self._sequence.visible)
         if not len(visible):
             return None
         frame = int(rng.choice(visible))
-        return View(open_picture(self._sequence.frames, frame), self._sequence.boxes_xywh[frame])
+        return View(self._sequence.frames, frame, self._sequence.boxes_xywh[frame])
 
     def draw_absent(self, rng: np.random.Generator) -> View | None:
         absent = np.flatnonzero(self._sequence.absent)
         if not len(absent) or not self._has_absent_frames:
             return None
-        image = _read(self._sequence.frames, int(rng.choice(absent)))
+        image = self._sequence.frames.read(int(rng.choice(absent)))
         return _view_of_array(image, middle_box(image))
 
 
@@ -151,19 +143,7 @@ def middle_box(image: np.ndarray) -> np.ndarray:
 
 
 def _view_of_array(image: np.ndarray, box_xywh: np.ndarray) -> View:
-    return View(open_picture(ArrayFrames([image]), 0), box_xywh)
-
-
-def _read(frames: Frames, index: int) -> np.ndarray:
-    """Read a whole frame, trying again a few times."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return frames[index]
-        except (OSError, ValueError) as error:
-            if attempt == _ATTEMPTS:
-                raise UnreadableFrameError(f"{error} (tried {_ATTEMPTS} times)") from error
-            time.sleep(_PAUSE)
-    raise AssertionError
+    return View(ArrayFrames([image]), 0, box_xywh)
 
 
 class Triplet(NamedTuple):

@@ -10,12 +10,12 @@ from torch.utils.data import Dataset
 
 from lib.config.refine_schema import RefineCrop, RefineData
 from lib.data.crop import StretchedWindow
-from lib.data.crop_cache.cache import RegionDataset
-from lib.data.images.picture import UnreadableFrameError
+from lib.data.crop_cache.cache import CropDataset
 from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
-from lib.data.samples.mixture import MixedSource, SkippedFrames, sample_id
-from lib.data.sequence import Frames, SceneDataset, SequenceDataset
-from lib.data.synthetic.scene import RenderedFrame
+from lib.data.samples.mixture import MixedSource, Mixture, SkippedFrames, sample_id
+from lib.data.sequence import SequenceDataset, UnreadableFrameError
+from lib.data.synthetic.record import SceneDataset
+from lib.data.synthetic.scene import DrawnFrame
 
 MIN_MASK_PIXELS = 16  # in the search crop; a smaller target cannot be learned from
 
@@ -70,20 +70,14 @@ class MaskSet(Dataset[MaskSample]):
     """
 
     def __init__(self, sources: Iterable[MixedSource], data: RefineData, crop: RefineCrop, seed: int) -> None:
-        self._sources = [source for source in sources if source.ratio > 0]
-        if not self._sources:
-            raise ValueError("a training set needs at least one data set with a ratio above 0")
-        for source in self._sources:
-            if len(source.dataset) == 0:
-                raise ValueError("a training data set has no sequences")
-            if isinstance(source.dataset, RegionDataset):
+        self._mixture = Mixture(sources)
+        for source in self._mixture.sources:
+            if isinstance(source.dataset, CropDataset):
                 raise ValueError("a data set packed as crops has no masks: name the original in data.sources")
             if not isinstance(source.dataset, SceneDataset) and source.dataset.images_only:
                 first = source.dataset[0]
                 if first.masks is not None:
                     first.masks[0]  # An index of masks is made now, once, and not by every loader process.
-        shares = np.cumsum([source.ratio for source in self._sources])
-        self._thresholds = shares / shares[-1]
         self._data = data
         self._crop = crop
         self._seed = seed
@@ -102,9 +96,12 @@ class MaskSet(Dataset[MaskSample]):
         """
         epoch, index_in_epoch = divmod(index, sample_id(1, 0))
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
+        source = None
         for _ in range(self._data.max_redraws):
+            drawn = self._mixture.draw(rng)
+            source = source or drawn  # as in a training set, a source has its share though many draws are not usable
             try:
-                sample = self._draw(rng, epoch + index_in_epoch / self._data.samples_per_epoch)
+                sample = self._draw(rng, source, epoch + index_in_epoch / self._data.samples_per_epoch)
             except UnreadableFrameError as error:
                 if self._data.on_bad_frame == "raise":
                     raise
@@ -123,9 +120,8 @@ class MaskSet(Dataset[MaskSample]):
         reference, boxes, search, mask = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True))
         return MaskBatch(reference.permute(0, 3, 1, 2), boxes, search.permute(0, 3, 1, 2), mask)
 
-    def _draw(self, rng: np.random.Generator, progress: float) -> MaskSample | None:
+    def _draw(self, rng: np.random.Generator, source: MixedSource, progress: float) -> MaskSample | None:
         """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
-        source = self._sources[int(np.searchsorted(self._thresholds, rng.random(), side="right"))]
         ramp = self._data.curriculum_epochs
         difficulty = min(1.0, progress / ramp) if ramp > 0 else 1.0
         views = draw_masked_views(source.dataset, rng, self._data.max_gap, difficulty)
@@ -188,7 +184,7 @@ def draw_masked_views(
     if pair is None:
         return None
     first, second = (
-        MaskedView(_read(sequence.frames, frame), sequence.boxes_xywh[frame], _read(sequence.masks, frame))
+        MaskedView(sequence.frames.read(frame), sequence.boxes_xywh[frame], sequence.masks.read(frame))
         for frame in pair
     )
     return first, second
@@ -203,14 +199,5 @@ def _draw_pair(candidates: np.ndarray, rng: np.random.Generator, max_gap: int) -
     return (first, int(rng.choice(near))) if len(near) else None
 
 
-def _rendered_view(frame: object) -> MaskedView | None:
-    if not isinstance(frame, RenderedFrame):
-        raise ValueError("a data set of drawn videos gives no masks: leave it out of data.sources")
+def _rendered_view(frame: DrawnFrame) -> MaskedView | None:
     return MaskedView(frame.image, frame.box_xywh, frame.label.mask) if frame.visible else None
-
-
-def _read(frames: Frames, index: int) -> np.ndarray:
-    try:
-        return frames[index]
-    except (OSError, ValueError, IndexError) as error:
-        raise UnreadableFrameError(str(error)) from error

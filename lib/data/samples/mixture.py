@@ -1,16 +1,19 @@
 """A mixture of data sets: its sources, the index of a sample, and what was skipped."""
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
 from lib.config.schema import Source
 from lib.data.datasets import open_dataset
-from lib.data.sequence import SceneDataset, SequenceDataset
+from lib.data.sequence import SequenceDataset
+from lib.data.synthetic.record import SceneDataset
 
 _SLOTS = 256  # one for the process itself and one for each loader process; more share
 VALIDATION_EPOCH = 10**6  # past every curriculum; training never reaches it, so its samples and noise are its own
@@ -40,6 +43,23 @@ def open_sources(sources: Iterable[Source], paths_file: Path | None) -> list[Mix
         for source in sources
         if source.ratio > 0
     ]
+
+
+class Mixture:
+    """The sources that samples are drawn from, each by its share."""
+
+    def __init__(self, sources: Iterable[MixedSource]) -> None:
+        self.sources = [source for source in sources if source.ratio > 0]
+        if not self.sources:
+            raise ValueError("a training set needs at least one data set with a ratio above 0")
+        if any(len(source.dataset) == 0 for source in self.sources):
+            raise ValueError("a training data set has no sequences")
+        shares = np.cumsum([source.ratio for source in self.sources])
+        self._thresholds: list[float] = (shares / shares[-1]).tolist()
+
+    def draw(self, rng: np.random.Generator) -> MixedSource:
+        """Draw a source."""
+        return self.sources[bisect_right(self._thresholds, rng.random())]
 
 
 def sample_id(epoch: int, index: int) -> int:

@@ -1,6 +1,5 @@
 """Training samples: sample = f(seed, epoch, index), whatever the number of workers and ranks."""
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,12 +10,12 @@ from torch.utils.data import Dataset
 
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
-from lib.data.crop_cache.cache import RegionDataset
+from lib.data.crop_cache.cache import CropDataset
 from lib.data.images.decode import warn_if_slow
-from lib.data.images.picture import Picture, UnreadableFrameError, cut_picture
 from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 from lib.data.samples.clips import Clip, View, open_clip
-from lib.data.samples.mixture import SHARD, MixedSource, SkippedFrames
+from lib.data.samples.mixture import SHARD, MixedSource, Mixture, SkippedFrames
+from lib.data.sequence import UnreadableFrameError
 
 MIN_TARGET_SIDE = 1.0  # px in the crop; a smaller target cannot be learned from
 
@@ -67,16 +66,10 @@ class TrainingSet(Dataset[Sample]):
     """
 
     def __init__(self, sources: Iterable[MixedSource], data: Data, crop: Crop, seed: int) -> None:
-        self._sources = [source for source in sources if source.ratio > 0]
-        if not self._sources:
-            raise ValueError("a training set needs at least one data set with a ratio above 0")
-        for source in self._sources:
-            if len(source.dataset) == 0:
-                raise ValueError("a training data set has no sequences")
-            if isinstance(source.dataset, RegionDataset):
+        self._mixture = Mixture(sources)
+        for source in self._mixture.sources:
+            if isinstance(source.dataset, CropDataset):
                 source.dataset.require(data, crop)
-        shares = np.cumsum([source.ratio for source in self._sources])
-        self._thresholds: list[float] = (shares / shares[-1]).tolist()
         self._data = data
         self._crop = crop
         self._seed = seed
@@ -98,9 +91,13 @@ class TrainingSet(Dataset[Sample]):
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
         # Decided once, not per draw: negatives that are hard to find must not become fewer.
         negative = self._data.negatives > 0 and rng.random() < self._data.negatives
+        source = None
         for _ in range(self._data.max_redraws):
+            # Kept from the first draw: a source of which many draws are not usable still has its share.
+            drawn = self._mixture.draw(rng)
+            source = source or drawn
             try:
-                sample = self._draw(rng, epoch + index_in_epoch / self._data.samples_per_epoch, negative)
+                sample = self._draw(rng, source, epoch + index_in_epoch / self._data.samples_per_epoch, negative)
             except UnreadableFrameError as error:
                 self._skip(error)
             else:
@@ -116,9 +113,8 @@ class TrainingSet(Dataset[Sample]):
         """Stack samples."""
         return collate(samples)
 
-    def _draw(self, rng: np.random.Generator, progress: float, negative: bool) -> Sample | None:
+    def _draw(self, rng: np.random.Generator, source: MixedSource, progress: float, negative: bool) -> Sample | None:
         """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
-        source = self._draw_source(rng)
         index = int(rng.integers(len(source.dataset)))
         clip = self._open_clip(source, index, progress)
         views = clip.draw_views(rng, self._data)
@@ -141,7 +137,7 @@ class TrainingSet(Dataset[Sample]):
                 # The jitter may push a part of the target out of the crop, never its centre.
                 if not (0 < (left + right) / 2 < 1 and 0 < (top + bottom) / 2 < 1):
                     return None
-            crop = self._cut(view.picture, window)
+            crop = view.frames.read_crop(view.frame, window)
             if crop is None:
                 return None
             crops.append(crop)
@@ -149,9 +145,6 @@ class TrainingSet(Dataset[Sample]):
         if negative:
             return sample._replace(search_crop_box_xyxy=np.zeros(4, np.float32), present=np.array(False))
         return sample
-
-    def _draw_source(self, rng: np.random.Generator) -> MixedSource:
-        return self._sources[bisect_right(self._thresholds, rng.random())]
 
     def _open_clip(self, source: MixedSource, index: int, progress: float) -> Clip:
         ramp = self._data.curriculum_epochs
@@ -163,15 +156,11 @@ class TrainingSet(Dataset[Sample]):
         """Draw a search frame without the target: of its own video where that has one, or of another, even chances."""
         if rng.random() < 0.5 and (absent := clip.draw_absent(rng)) is not None:
             return absent
-        other_source = self._draw_source(rng)
+        other_source = self._mixture.draw(rng)
         other = int(rng.integers(len(other_source.dataset)))
         if other_source is source and other == index:
             return None
         return self._open_clip(other_source, other, progress).draw_view(rng)
-
-    def _cut(self, picture: Picture, window: CropWindow) -> np.ndarray | None:
-        """Cut a crop; None when nothing of it lies in the picture."""
-        return cut_picture(picture, window)
 
     def _skip(self, error: UnreadableFrameError) -> None:
         """Stop at what cannot be read, or count it, as the experiment wants."""

@@ -1,6 +1,6 @@
 """Drawn video: scenes whose every frame, box and mask follow from a seed."""
 
-from lib.data.synthetic.scene import Label, RenderedFrame, Scene
+from lib.data.synthetic.scene import DrawnFrame, Label, Scene
 from lib.data.synthetic.style import SceneStyle
 
-__all__ = ["Label", "RenderedFrame", "Scene", "SceneStyle"]
+__all__ = ["DrawnFrame", "Label", "Scene", "SceneStyle"]

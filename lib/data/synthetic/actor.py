@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.crop import Part
+from lib.data.crop import Rectangle
 from lib.data.synthetic.looks import Recipe
 from lib.data.synthetic.motion import Motion, Oscillation, Pose
 from lib.data.synthetic.sprite import MARGIN
@@ -116,7 +116,7 @@ class Actor:
         own, its = self.pose(time), other.pose(time)
         return math.hypot(own.x - its.x, own.y - its.y) < self._radius(own) + other._radius(its)
 
-    def in_view(self, time: float, part: Part, blurred: bool = False) -> bool:
+    def in_view(self, time: float, part: Rectangle, blurred: bool = False) -> bool:
         """Tell whether any pixel of `layer` could lie in a part of the frame, on the safe side."""
         pose = self.pose(time)
         # It may turn, too, while the shutter is open.

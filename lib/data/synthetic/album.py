@@ -7,9 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.images.decode import decode_8bit, decode_image, decode_jpeg, is_jpeg, read_header
-from lib.data.images.picture import UnreadableFrameError
-from lib.data.storage.tree import PICTURES, TreePath
+from lib.data.images.decode import decode_image, decode_mask, read_header
+from lib.data.sequence import UnreadableFrameError
+from lib.data.storage.tree import PICTURES, TreePath, read_file
 
 _MASKS = "mask"
 _SHORT_SIDE = 208  # px; a plane behind a frame of 192 x 256 is about as coarse as this
@@ -159,27 +159,23 @@ def _decode(path: TreePath) -> tuple[np.ndarray, int]:
     Returns:
         The picture, and by how much it was reduced.
     """
-    data = path.read_bytes()
     reduction = 1
     try:
-        if not is_jpeg(data):
-            return decode_image(data), reduction
+        data = read_file(path)
         header = read_header(data)
-        while reduction < 8 and min(header.height, header.width) >= 2 * reduction * _SHORT_SIDE:
+        while header.scalable and reduction < 8 and min(header[:2]) >= 2 * reduction * _SHORT_SIDE:
             reduction *= 2
-        return decode_jpeg(data, header, reduction), reduction
-    except ValueError as error:
+        return decode_image(data, reduction), reduction
+    except (ValueError, MemoryError) as error:
         raise UnreadableFrameError(f"cannot read the photograph {path}: {error}; remove or replace it") from error
 
 
 def _read_mask(path: TreePath, photograph: TreePath, colours: np.ndarray, reduction: int) -> np.ndarray:
     """Read a mask as (H, W) uint8, 255 on the objects, at the size of the decoded photograph."""
     try:
-        values = decode_8bit(path.read_bytes())
+        values = decode_mask(read_file(path))
     except ValueError as error:
         raise UnreadableFrameError(f"cannot read the mask {path}: {error}; remove or replace it") from error
-    if values.ndim == 3:
-        values = values[..., :3].max(axis=-1)  # alpha does not count
     height, width = colours.shape[:2]
     if (-(-values.shape[0] // reduction), -(-values.shape[1] // reduction)) != (height, width):
         raise UnreadableFrameError(

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from lib.data.crop import Part
+from lib.data.crop import Rectangle
 from lib.data.synthetic.motion import Oscillation
 from lib.data.synthetic.sprite import SpriteRecipe, colourise, draw_shape, noise_field, palettes
 from lib.data.synthetic.style import SHAKE, SceneStyle
@@ -90,7 +90,7 @@ class Backdrop:
         x, y = self._shake.at(time)
         return x, y
 
-    def render(self, time: float, part: Part, drift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    def render(self, time: float, part: Rectangle, drift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
         """Return a part of the empty scene, (h, w, 4) uint8; the fourth channel means nothing (four are warped faster).
 
         Args:

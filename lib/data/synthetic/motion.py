@@ -1,7 +1,7 @@
 """Smooth motion as closed functions of time, so that any frame can be asked for alone."""
 
 import math
-from collections.abc import Sequence as Indexed
+from collections import abc
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -36,7 +36,7 @@ class Oscillation:
     """Several quantities that each follow a sum of sine waves."""
 
     def __init__(
-        self, rng: np.random.Generator, amplitudes: Indexed[float], periods: tuple[float, float], waves: int = 3
+        self, rng: np.random.Generator, amplitudes: abc.Sequence[float], periods: tuple[float, float], waves: int = 3
     ) -> None:
         """Draw the waves.
 

@@ -1,12 +1,73 @@
-"""A scene as the record of an annotated video: every frame labelled, pictures drawn when asked for."""
+"""Scenes as a data set: each the record of an annotated video, every frame labelled, pictures drawn when asked for."""
 
-from collections.abc import Sequence as Indexed
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections import abc
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lib.data.sequence import Sequence
+from lib.data.crop import CropWindow
+from lib.data.sequence import Frames, Sequence
 from lib.data.synthetic.scene import Scene
+from lib.data.synthetic.style import SceneStyle
+
+SPLITS = {"train": 0, "val": 1, "test": 2}
+# A training set without end, for all practical purposes; a short test.
+_NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
+
+
+class SceneDataset(ABC):
+    """A data set that computes its videos; a training sample draws three frames and no more."""
+
+    images_only = False
+
+    def __init__(self, title: str, split: str, num_sequences: int | None, num_frames: int, style: SceneStyle) -> None:
+        """Describe the set; nothing is drawn yet.
+
+        Args:
+            title: its name, for errors.
+            split: "train", "val" or "test".
+            num_sequences: how many sequences the set holds; a million, 20 and 40 by default.
+            num_frames: length of each of them.
+            style: how hard and varied they are.
+
+        Raises:
+            ValueError: there is no such split, or nothing in it.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"the {title} data set has no split {split!r}; choose one of {', '.join(SPLITS)}")
+        count = _NUM_SEQUENCES[split] if num_sequences is None else num_sequences
+        if count < 1 or num_frames < 1:
+            raise ValueError(
+                f"the {title} data set needs at least one sequence and frame, not {count} and {num_frames}"
+            )
+        self._split = split
+        self._num_frames = num_frames
+        self._style = style
+        self.names: abc.Sequence[str] = SceneNames(split, count)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sequence:
+        """Label every frame of a sequence; pictures are drawn when asked for."""
+        return record_scene(self.scene(index), self.names[index])
+
+    def scene(self, index: int, difficulty: float = 1.0) -> Scene:
+        """Return sequence `index` undrawn: the fast way to a few frames and their labels.
+
+        Args:
+            index: of the sequence.
+            difficulty: share in [0, 1] of the style's own difficulty; another difficulty is another video.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"sequence {index} of {len(self)}")
+        style = replace(self._style, difficulty=self._style.difficulty * difficulty) if difficulty < 1 else self._style
+        return self._open(index, style)
+
+    @abstractmethod
+    def _open(self, index: int, style: SceneStyle) -> Scene:
+        """Return sequence `index` in a style."""
 
 
 def record_scene(scene: Scene, name: str) -> Sequence:
@@ -25,8 +86,8 @@ def record_scene(scene: Scene, name: str) -> Sequence:
 
 
 @dataclass(frozen=True)
-class SceneFrames:
-    """The pictures of a scene, drawn one at a time."""
+class SceneFrames(Frames):
+    """The pictures of a scene, drawn one at a time, and no more of one than a crop needs."""
 
     scene: Scene
 
@@ -36,9 +97,15 @@ class SceneFrames:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.scene.render(_checked(index, len(self))).image
 
+    def cut(self, index: int, window: CropWindow) -> np.ndarray | None:
+        if window.covers_frame_share(*self.scene.frame_size) == 0:
+            return None
+        part = window.needed().inside(*self.scene.frame_size)
+        return window.relative_to(part.left, part.top).cut_rgb(self.scene.draw(index, part))
+
 
 @dataclass(frozen=True)
-class SceneMasks:
+class SceneMasks(Frames):
     """The masks of a scene's target, True on its seen pixels."""
 
     scene: Scene
@@ -50,7 +117,7 @@ class SceneMasks:
         return self.scene.label(_checked(index, len(self))).mask
 
 
-class SceneNames(Indexed[str]):
+class SceneNames(abc.Sequence[str]):
     """`<split>-<index>`, made when asked for: a training set may have millions."""
 
     def __init__(self, split: str, count: int) -> None:

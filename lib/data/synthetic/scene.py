@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.crop import Part
+from lib.data.crop import Rectangle
 from lib.data.synthetic.cast import draw_cast
 from lib.data.synthetic.looks import Backdrop, DrawnLooks, Looks
 from lib.data.synthetic.motion import Oscillation
@@ -38,7 +38,7 @@ class Label(NamedTuple):
         return self.visibility >= _USABLE_VISIBILITY and bool(self.box_xywh[2:].min() >= _USABLE_SIDE)
 
 
-class RenderedFrame(NamedTuple):
+class DrawnFrame(NamedTuple):
     """A frame and its label.
 
     Attributes:
@@ -103,13 +103,13 @@ class Scene:
         style = SceneStyle() if style is None else style
         return cls(np.random.default_rng(seed), style, num_frames, DrawnLooks() if looks is None else looks)
 
-    def render(self, index: int) -> RenderedFrame:
+    def render(self, index: int) -> DrawnFrame:
         """Draw one frame and its label."""
         height, width = self.frame_size
-        canvas = self.draw(index, Part(0, 0, width, height))
-        return RenderedFrame(cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), self.label(index))
+        canvas = self.draw(index, Rectangle(0, 0, width, height))
+        return DrawnFrame(cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), self.label(index))
 
-    def draw(self, index: int, part: Part) -> np.ndarray:
+    def draw(self, index: int, part: Rectangle) -> np.ndarray:
         """Draw a part of one frame, (h, w, 4) uint8: RGB as by `render`, but for rounding, and a fourth of no meaning.
 
         Args:
@@ -162,7 +162,7 @@ class Scene:
     def _backdrop(self) -> Backdrop:
         return Backdrop(np.random.default_rng(self._backdrop_seed), self._style, self._looks)
 
-    def _develop(self, canvas: np.ndarray, time: int, part: Part) -> None:
+    def _develop(self, canvas: np.ndarray, time: int, part: Rectangle) -> None:
         """Apply lens, light and sensor to the drawn part of a frame, in place."""
         if self._defocus:
             cv2.GaussianBlur(canvas, (_BLUR_SIDE, _BLUR_SIDE), self._defocus, canvas)

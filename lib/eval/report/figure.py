@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lib.files import whole_file
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is left out, being pale on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
@@ -60,9 +62,8 @@ def save_as(draw: Callable[[], Figure], path: Path) -> Path:
         OSError: the file cannot be written.
     """
     check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.style.context(_STYLE):
-        draw().savefig(path, dpi=160)
+        _write(draw(), path)
     return path
 
 
@@ -74,10 +75,15 @@ def check_suffix(path: Path) -> None:
 
 def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:
     """Draw a figure in the common style and write it as PNG and PDF; return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.style.context(_STYLE):
         figure = draw()
         paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
         for path in paths:
-            figure.savefig(path, dpi=160)
+            _write(figure, path)
     return paths
+
+
+def _write(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as aside:
+        figure.savefig(aside, dpi=160, format=path.suffix.lower()[1:])

@@ -94,5 +94,5 @@ def write_ablations(summaries: Indexed[Ablations], outputs: Outputs) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole({path: text})
+    write_whole(path, text)
     print(f"numbers in {path}")

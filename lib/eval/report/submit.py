@@ -1,6 +1,5 @@
 """Pack results for the evaluation servers that keep their ground truth."""
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from lib.eval.record import is_recorded, other_video, refuse_other_videos
 from lib.eval.results import ResultFiles, boxes_text, read_boxes, read_seconds, result_names, seconds_text
 from lib.eval.score.analysis import find_results
 from lib.eval.score.metrics import check_predictions
+from lib.files import whole_file
 
 _NUM_LISTED = 20
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same results give the same archive, byte for byte
@@ -133,16 +133,9 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
 
 def _write_archive(archive: Path, members: list[tuple[str, str]]) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
-    aside = archive.with_name(f"{archive.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(aside, "w") as opened:
-            for path, text in members:
-                opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
-        aside.replace(archive)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; could not write", str(archive)) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole_file(archive) as aside, zipfile.ZipFile(aside, "w") as opened:
+        for path, text in members:
+            opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
 
 
 def find_submission(server_name: str, result: str, results_dir: Path) -> tuple[Server, Path]:

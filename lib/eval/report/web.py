@@ -91,7 +91,7 @@ def write_report(
         sequence = dataset[index_of[scores.name]]
         text = f"addSequence({number}, {_to_json(_sequence_data(analysis, sequence, results, num_pictures))});\n"
         path = data_folder / f"{number:04d}.js"
-        write_whole({path: text})
+        write_whole(path, text)
         sequences.append(
             {
                 "name": scores.name,
@@ -101,7 +101,7 @@ def write_report(
                 "scores": [_sequence_scores(tracker, number) for tracker in analysis.scores],
             }
         )
-    write_whole({page: _fill_page(_report_data(analysis, sequences, published))})
+    write_whole(page, _fill_page(_report_data(analysis, sequences, published)))
     return page
 
 

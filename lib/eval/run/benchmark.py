@@ -17,6 +17,7 @@ from lib.eval.record import (
     claim_folder,
     code_sha256,
     describe_difference,
+    leave_folder,
     package_versions,
     video_fingerprint,
 )
@@ -75,6 +76,7 @@ def run_test(
     num_threads: int = 1,
     batch: int = 1,
     overwrite: bool = False,
+    accept_changes: bool = False,
 ) -> int:
     """Run a tracker on `spec.benchmark`, write its results and print what became of it.
 
@@ -88,6 +90,7 @@ def run_test(
         results_dir: results go to `<results_dir>/<tracker>/<config>/<benchmark>/`.
         num_workers, num_threads, batch: see `runner.run_benchmark`; the batch is each worker's.
         overwrite: track sequences with complete results again, and replace results of another run.
+        accept_changes: go on with results that other code or packages have begun.
 
     Returns:
         The exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
@@ -110,7 +113,7 @@ def run_test(
     folder = results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
         _check_alike(ranks.gather(record))
-        remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, overwrite))
+        remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, overwrite, accept_changes))
         if remark and ranks.is_main:
             print(f"note: {remark}", file=sys.stderr)
         devices = spread_over(visible_devices(spec.choose_device()), num_workers, ranks.local_rank)
@@ -134,6 +137,7 @@ def run_test(
                 _report(summary, folder, kept, batch)
     for _, error in parts:
         if error is not None:
+            leave_folder(folder, results_dir)
             raise error
     return 0 if summary.succeeded else 1
 
@@ -177,7 +181,7 @@ def _check_alike(records: Indexed[RunRecord]) -> None:
 
 
 def _claim(
-    folder: Path, record: RunRecord, dataset: SequenceDataset, indices: list[int], overwrite: bool
+    folder: Path, record: RunRecord, dataset: SequenceDataset, indices: list[int], overwrite: bool, accept_changes: bool
 ) -> str | None:
     """Claim the folder for the chosen sequences; see `claim_folder`."""
     videos = {}
@@ -185,7 +189,8 @@ def _claim(
         with suppress(ValueError, OSError, MemoryError):  # whoever tracks it reports it
             videos[dataset.names[index]] = video_fingerprint(dataset[index])
     names = [dataset.names[index] for index in indices]
-    return claim_folder(folder, dataclasses.replace(record, videos=videos), overwrite, names)
+    claimed = dataclasses.replace(record, videos=videos)
+    return claim_folder(folder, claimed, overwrite, names, accept_changes=accept_changes)
 
 
 def _run_part(

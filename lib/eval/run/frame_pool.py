@@ -68,11 +68,8 @@ class FramePool:
             raise
 
     def open(self, sequence: int) -> "FrameStream":
-        """Begin to decode a sequence, by its index in the data set. Raise OSError when no process is left."""
-        alive = [decoder for decoder in self._decoders if decoder.alive]
-        if not alive:
-            raise OSError("every process that decodes frames has died")
-        decoder = min(alive, key=lambda decoder: decoder.num_streams)
+        """Begin to decode a sequence, by its index in the data set."""
+        decoder = min(self._decoders, key=lambda decoder: decoder.num_streams)
         self._num_streams += 1
         return FrameStream(decoder, self._num_streams, sequence)
 
@@ -108,7 +105,7 @@ class FrameStream:
         """Return the next frame, (H, W, 3) uint8 RGB, which is overwritten after the next call.
 
         Raises:
-            OSError: it cannot be decoded, with the traceback of the process that tried; or that process has died.
+            OSError: it cannot be decoded, with the traceback of the process that tried; or that process has died of it.
         """
         decoded = self._decoder.receive(self._number)
         if decoded.failure is not None:
@@ -123,8 +120,7 @@ class FrameStream:
 
     def close(self) -> None:
         """Have no more frames decoded."""
-        with suppress(OSError):  # its process has died
-            self._decoder.remove(self._number)
+        self._decoder.remove(self._number)
 
     def _ask(self) -> None:
         # The frame last handed out is still in use, so its place is not free yet.
@@ -134,14 +130,22 @@ class FrameStream:
 
 
 class _Decoder:
-    """One of the processes, and what it has answered but nobody has asked for yet, by stream."""
+    """One of the processes, and what it has answered but nobody has asked for yet, by stream.
+
+    It answers in the order in which it is asked. So where it dies, it is known of which frame: that stream fails, and a
+    new process goes on with the others.
+    """
 
     def __init__(self, dataset: SequenceDataset) -> None:
+        self._dataset = dataset
+        self._arrived: dict[int, deque[_Decoded]] = {}
+        self._unanswered: deque[_Wanted] = deque()
+        self._start()
+
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # threads and CUDA do not survive a fork
         self._connection, theirs = context.Pipe()
-        self._arrived: dict[int, deque[_Decoded]] = {}
-        self._process = context.Process(target=_decode, args=(theirs, dataset), daemon=True)
-        self.alive = True
+        self._process = context.Process(target=_decode, args=(theirs, self._dataset), daemon=True)
         self._process.start()
         theirs.close()  # so that the pipe ends when the process does
 
@@ -158,21 +162,18 @@ class _Decoder:
 
     def send(self, wanted: _Wanted) -> None:
         """Ask for a frame; answers that are there are taken first, for two full pipes would wait for each other."""
-        while self.alive and self._connection.poll():
+        while self._connection.poll():
             self._take()
-        if not self.alive:
-            raise self._death()
+        if wanted.frame is not None:
+            self._unanswered.append(wanted)
         try:
             self._connection.send(wanted)
         except OSError:
-            self.alive = False
-            raise self._death() from None
+            self._replace()
 
     def receive(self, stream: int) -> _Decoded:
-        """Wait for the next answer of a stream. Raise OSError when the process has died."""
+        """Wait for the next answer of a stream."""
         while not self._arrived[stream]:
-            if not self.alive:
-                raise self._death()
             self._take()
         return self._arrived[stream].popleft()
 
@@ -185,14 +186,24 @@ class _Decoder:
         try:
             decoded: _Decoded = self._connection.recv()
         except (EOFError, OSError):
-            self.alive = False
+            self._replace()
             return
+        self._unanswered.popleft()
         if decoded.stream in self._arrived:
             self._arrived[decoded.stream].append(decoded)
 
-    def _death(self) -> OSError:
+    def _replace(self) -> None:
+        """Start a process in the place of one that has died, and ask it what that has not answered any more."""
         self._process.join(timeout=5)
-        return OSError(f"the process that decodes the frames has ended (exit code {self._process.exitcode})")
+        failure = f"the process that decodes the frames has ended (exit code {self._process.exitcode})"
+        self.close()
+        lost, self._unanswered = self._unanswered, deque()
+        self._start()
+        for wanted in lost:
+            if wanted.stream != lost[0].stream and wanted.stream in self._arrived:
+                self.send(wanted)
+        if lost and lost[0].stream in self._arrived:
+            self._arrived[lost[0].stream].append(_Decoded(lost[0].stream, 0, (), None, failure))
 
 
 class _Video:

@@ -38,11 +38,13 @@ class Tracked:
         seconds: (N,) of the tracker alone: reading the image is not in it, waiting for the device is. Where several
             sequences advance at once, a frame's is the time of their common step divided by their number.
         num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
+        scores: (N,) in [0, 1], 1 for the given box; None of a tracker that gives none.
     """
 
     boxes_xywh: np.ndarray
     seconds: np.ndarray
     num_non_finite: int
+    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Answers:
         self._boxes_xywh = np.empty((num_frames, 4))
         self._boxes_xywh[0] = first_box_xywh
         self._seconds = np.empty(num_frames)
+        self._scores = np.ones(num_frames)
         self._num_non_finite = 0
         self._count = 0
 
@@ -82,6 +85,7 @@ class Answers:
         finite = prediction.finite and _is_box(prediction.box_xywh)
         self._boxes_xywh[self._count] = prediction.box_xywh if finite else self._boxes_xywh[self._count - 1]
         self._seconds[self._count] = seconds
+        self._scores[self._count] = prediction.score
         self._num_non_finite += not finite
         self._count += 1
 
@@ -93,7 +97,8 @@ class Answers:
     def tracked(self) -> Tracked:
         """Return all of them."""
         assert self.complete, (self._count, len(self._seconds))
-        return Tracked(self._boxes_xywh, self._seconds, self._num_non_finite)
+        scored = len(self._scores) > 1 and not np.isnan(self._scores).all(where=np.arange(len(self._scores)) > 0)
+        return Tracked(self._boxes_xywh, self._seconds, self._num_non_finite, self._scores if scored else None)
 
 
 def track_and_write(
@@ -122,7 +127,7 @@ def track_and_write(
 
 def write_tracked(files: ResultFiles, tracked: Tracked) -> Outcome:
     """Write the result files of a sequence; errors as in `ResultFiles.write`."""
-    files.write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite)
+    files.write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite, tracked.scores)
     return Outcome(files.sequence, len(tracked.seconds), float(tracked.seconds.sum()), tracked.num_non_finite)
 
 

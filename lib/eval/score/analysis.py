@@ -10,7 +10,7 @@ from lib.config.text import suggest
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.eval.benchmarks import Benchmark
 from lib.eval.record import is_recorded, other_video, read_record, refuse_other_videos
-from lib.eval.results import ResultFiles, read_boxes, read_seconds
+from lib.eval.results import ResultFiles, read_boxes, read_seconds, result_names
 from lib.eval.score.metrics import Protocol, check_predictions, got10k_overlap, score_sequence
 from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
 
@@ -146,6 +146,45 @@ def find_results(texts: Indexed[str], benchmark: Benchmark, results_dir: Path) -
     )
 
 
+def find_all_results(
+    benchmark: Benchmark, dataset: SequenceDataset, results_dir: Path, *, allow_missing: bool = False
+) -> tuple[tuple[Result, ...], list[str]]:
+    """Find all results on a benchmark that can be scored together.
+
+    Args:
+        benchmark, dataset: whose results are looked for.
+        results_dir: where `tracking/test.py` writes.
+        allow_missing: take those that lack sequences, too.
+
+    Returns:
+        The results, and of each other one why it is left out.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    names = known_results(benchmark, results_dir)
+    found: list[Result] = []
+    remarks: list[str] = []
+    for result in find_results(names, benchmark, results_dir):
+        present = result_names(result.folder)
+        missing = tuple(name for name in dataset.names if name not in present)
+        if len(missing) == len(dataset) or (missing and not allow_missing):
+            lack = describe_missing([MissingSequences(result.name, missing)], limit=3)
+            remarks.append(f"{lack}; left out, unless --allow-missing is given")
+        else:
+            found.append(result)
+    if not found:
+        left_out = f": {'; '.join(remarks)}" if remarks else f"; run tracking/test.py TRACKER {benchmark.name} first"
+        raise FileNotFoundError(f"no complete results on {benchmark.name} in {results_dir}{left_out}")
+    return tuple(found), remarks
+
+
+def known_results(benchmark: Benchmark, results_dir: Path) -> list[str]:
+    """Return the results on a benchmark as a user names them, `tracker/config`, sorted."""
+    folders = results_dir.glob(f"*/*/{benchmark.name}")
+    return sorted("/".join(path.parts[-3:-1]) for path in folders if any(path.glob("*.txt")))
+
+
 def describe_missing(missing: Indexed[MissingSequences], limit: int | None = None) -> str:
     """List the missing sequences of each result in words; at most `limit` names of each."""
     parts = []
@@ -161,7 +200,10 @@ def _find_folder(text: str, benchmark: Benchmark, results_dir: Path) -> Path:
     for folder in candidates:
         if folder.is_dir():
             return folder
-    known = sorted("/".join(path.parts[-3:-1]) for path in results_dir.glob(f"*/*/{benchmark.name}") if path.is_dir())
+    known = known_results(benchmark, results_dir)
+    for name in known:
+        if name.lower() == text.lower():
+            return results_dir / name / benchmark.name
     listed = f"; results on {benchmark.name} there: {', '.join(known)}" if known else ""
     raise FileNotFoundError(
         f"no results {text!r}: neither {candidates[0]} nor {candidates[2]} is a folder{suggest(text, known)}{listed}"

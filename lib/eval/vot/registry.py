@@ -6,11 +6,13 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.config.load import find_experiment
-from lib.models.trained import RUNS, file_sha256
+from lib.files import whole_file
+from lib.models.trained import RUNS, file_sha256, find_checkpoint
 from lib.tracker import TrackerSpec
 from lib.tracker.masks import MaskSpec
 
@@ -33,9 +35,12 @@ class VotEntry:
     weights: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a name that the toolkit would pass over."""
+        """Raise ValueError for a name that the toolkit would pass over, or a command of more than one line."""
         if not re.fullmatch("[a-zA-Z0-9_-]+", self.name):
             raise ValueError(f"the toolkit takes no tracker called {self.name!r}: give --name letters, digits, - and _")
+        for word in self.command:
+            if not word.isprintable():  # what stands behind a line's end would be a section or a key of its own
+                raise ValueError(f"{word!r} cannot stand in the toolkit's list of trackers: rename the file")
 
 
 def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | None = None) -> VotEntry:
@@ -56,20 +61,25 @@ def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name:
 
     Args:
         program: `tracking/vot.py`.
-        tracker: any; where it names no checkpoint, the newest of `runs/<config>` below the current folder.
+        tracker: any; where it names no checkpoint, the newest of `runs/<config>` below the current folder, and without
+            a config what `default_weights` chooses.
         masks: the backend.
         name: by default that of the config or else of the tracker, with the backend's unless that is `box`.
 
     Raises:
         ValueError, FileNotFoundError: no such config, or the name is not one.
     """
+    tracker = tracker.with_weights()
     words = [sys.executable, str(program.resolve()), tracker.name]
     weights = []
     if tracker.trained:
         if tracker.config is not None:
             is_path = Path(tracker.config).suffix in {".yaml", ".yml"}
             words += ["--config", str(find_experiment(tracker.config).resolve()) if is_path else tracker.config]
-        weights.append((tracker.checkpoint or RUNS / tracker.config_name / "latest.pth").resolve())
+        checkpoint = tracker.checkpoint or RUNS / tracker.config_name / "latest.pth"  # perhaps still to be trained
+        with suppress(FileNotFoundError):
+            checkpoint = find_checkpoint(tracker.config, tracker.checkpoint)
+        weights.append(checkpoint.resolve())
         words += ["--checkpoint", str(weights[-1])]
     own = tracker.config_name if tracker.trained else tracker.name
     own = own if masks.name == "box" else f"{own}_{masks.name}"
@@ -136,7 +146,6 @@ def add_tracker(folder: Path, entry: VotEntry) -> bool:
         text += "\n"
     # A percent sign would refer to another key.
     lines = [f"[{entry.name}]", *(f"{key} = {value.replace('%', '%%')}" for key, value in settings.items()), "\n"]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n".join(lines), encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(text + "\n".join(lines), encoding="utf-8")
     return True

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.sequence import Sequence
+from lib.eval.results import write_whole
 from lib.eval.vot.mask_format import encode_mask
 
 VOT2020 = "vot2020/shortterm"  # as the toolkit calls it
@@ -152,7 +153,7 @@ def _write_once(path: Path, text: str) -> None:
     _check_same(path, text)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
 
 
 def _check_same(path: Path, text: str) -> None:

@@ -1,0 +1,53 @@
+"""The frame of every command, in processes of its own: what it prints, and the code it ends with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+A_COMMAND_THAT_LOADS = """
+from lib.config.cli import run
+from torch.utils.data import DataLoader
+
+class Broken:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise FileNotFoundError("there is no car in data; expected layout:\\n  ROOT: a folder")
+
+run(lambda argv: len(list(DataLoader(Broken(), num_workers=1, multiprocessing_context="fork"))))
+"""
+
+
+def a_command(body: str) -> list[str]:
+    """Return the command line of a command whose `main` has this body."""
+    return [sys.executable, "-c", f"from lib.config.cli import run\ndef main(argv):\n    {body}\nrun(main)"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = a_command("[print('x' * 1000) for _ in range(10000)]; return 0")
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error():
+    done = subprocess.run(
+        a_command("raise BrokenPipeError('a worker has gone')"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (2, "error: a worker has gone\n")
+
+
+def test_an_error_of_a_loader_process_is_told_whole_and_without_its_traceback():
+    done = subprocess.run([sys.executable, "-c", A_COMMAND_THAT_LOADS], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: there is no car in data; expected layout:\n  ROOT: a folder\n")
+
+
+def test_a_defect_keeps_its_traceback():
+    done = subprocess.run(a_command("return {}['no such key']"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "KeyError" in done.stderr

@@ -1,0 +1,354 @@
+"""A test from names to result files: devices, what is refused before anything is tracked, and what is never mixed."""
+
+import ast
+import dataclasses
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lib.config.load import experiment_to_dict
+from lib.config.schema import Experiment
+from lib.data.images.frames import ArrayFrames
+from lib.data.sequence import Sequence
+from lib.eval.record import bare_code, code_sha256, package_versions, read_record, used_code, video_fingerprint
+from lib.eval.results import FOLDER, read_boxes
+from lib.eval.run.benchmark import CODE, PinnedTracker, run_test, spread_over
+from lib.eval.run.masks import CODE as MASK_CODE
+from lib.models.build import build_model
+from lib.models.trained import file_sha256
+from lib.tracker import TRACKERS, TrackerSpec
+from lib.tracker.classical import StaticBox
+
+BOX = "4,4,16,8"
+
+
+def write_videos(root: Path, shade: int, lengths: dict[str, int]) -> Path:
+    """Write videos in the own-data layout; the picture's shade is the only thing that tells two roots apart."""
+    for name, length in lengths.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        (folder / "groundtruth.txt").write_text(f"{BOX}\n" * length)
+        for index in range(length):
+            cv2.imwrite(str(folder / f"{index + 1:04d}.png"), np.full((64, 96, 3), shade + index, np.uint8))
+    return root
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    return write_videos(tmp_path / "videos", 40, {"one": 3, "two": 4})
+
+
+@pytest.fixture
+def run(tmp_path: Path, videos: Path) -> Callable[..., int]:
+    """Return a function that tests the static tracker on the videos, or as it is told."""
+
+    def test(spec: TrackerSpec | None = None, root: Path = videos, overwrite: bool = False, *choices: str) -> int:
+        spec = spec or TrackerSpec("static", device="cpu", benchmark="folder")
+        return run_test(
+            spec, root=root, choices=list(choices), results_dir=tmp_path / "results", overwrite=overwrite
+        )  # fmt: skip
+
+    return test
+
+
+def folder_of(tmp_path: Path, tracker: str = "static", config: str = "default") -> Path:
+    return tmp_path / "results" / tracker / config / "folder"
+
+
+def save_random_model(path: Path, experiment: Experiment, seed: int = 0) -> Path:
+    """Write a checkpoint of a model that was never trained."""
+    torch.manual_seed(seed)
+    model = build_model(experiment, pretrained=False)
+    torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict()}, path)
+    return path
+
+
+def test_workers_are_spread_over_all_devices() -> None:
+    gpus = ["cuda:0", "cuda:1", "cuda:2"]
+    assert spread_over(gpus, 2) == ["cuda:0", "cuda:1"]
+    assert spread_over(gpus, 7) == [*gpus, *gpus, "cuda:0"]
+    assert spread_over(["cpu"], 3) == ["cpu"] * 3
+    # Two ranks of two workers each on one machine: four workers on three GPUs, no GPU with three of them.
+    assert spread_over(gpus, 2, local_rank=1) == ["cuda:2", "cuda:0"]
+
+
+def test_the_same_command_goes_on_with_a_copy_of_the_data(
+    tmp_path: Path, videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(None, videos, False, "one") == 0
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(videos, copy)
+    assert run(None, copy) == 0
+    assert "1 sequences had complete results" in capsys.readouterr().out
+
+
+def test_other_videos_with_the_same_names_lengths_and_boxes_are_refused(
+    tmp_path: Path, run: Callable[..., int]
+) -> None:
+    assert run() == 0
+    other = write_videos(tmp_path / "other", 41, {"one": 3, "two": 4})
+    before = (folder_of(tmp_path) / "one_time.txt").read_text()
+    with pytest.raises(ValueError, match=r"other videos called one and 1 more.*another --root"):
+        run(None, other)
+    assert (folder_of(tmp_path) / "one_time.txt").read_text() == before
+    assert run(None, other, True) == 0
+    assert not (folder_of(tmp_path) / FOLDER).exists()
+    assert run(None, other) == 0
+
+
+def test_a_new_video_is_welcome(videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    write_videos(videos, 90, {"three": 2})
+    assert run() == 0
+    out = capsys.readouterr().out
+    assert "2 sequences had complete results" in out and "1 sequences tracked" in out
+
+
+def test_a_sequence_that_fails_under_overwrite_leaves_nothing_old_beside_the_new(
+    tmp_path: Path, videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path)
+    assert run() == 0
+    whole = (videos / "one" / "0002.png").read_bytes()
+    (videos / "one" / "0002.png").write_bytes(b"damaged")
+    assert run(None, videos, True) == 1
+    assert sorted(path.name for path in folder.glob("*.txt")) == ["two.txt", "two_time.txt"]
+    # The old result is not lost, though: it has no successor.
+    assert sorted(path.name for path in (folder / FOLDER).iterdir()) == ["one.txt", "one_time.txt", "run.json"]
+    assert f"1 results that have no successor yet are kept in {folder / FOLDER}" in capsys.readouterr().out
+    (videos / "one" / "0002.png").write_bytes(whole)
+    assert run() == 0
+    assert not (folder / FOLDER).exists() and len(read_boxes(folder / "one.txt")) == 3
+
+
+def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(
+    tmp_path: Path, videos: Path, run: Callable[..., int]
+) -> None:
+    assert run() == 0
+    boxes = folder_of(tmp_path) / "one.txt"
+    boxes.write_text(boxes.read_text()[:-5])
+    (videos / "one" / "0002.png").write_bytes(b"damaged")
+    assert run() == 1
+    assert sorted(path.name for path in boxes.parent.glob("*.txt")) == ["two.txt", "two_time.txt"]
+
+
+def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(StaticBox):
+        def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+            if image[0, 0, 0] == 40 and (folder / "two.txt").exists():
+                raise KeyboardInterrupt
+            super().initialize(image, box_xywh)
+
+    folder = folder_of(tmp_path)
+    assert run() == 0
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(TRACKERS, "static", lambda spec: Interrupted())
+        run(overwrite=True)
+    # `two` is longer and was tracked first.
+    assert sorted(path.name for path in folder.glob("*.txt")) == ["two.txt", "two_time.txt"]
+    assert {"one.txt", "one_time.txt", "run.json"} <= {path.name for path in (folder / FOLDER).iterdir()}
+    assert run() == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "one.txt",
+        "one_time.txt",
+        "run.json",
+        "two.txt",
+        "two_time.txt",
+    ]
+
+
+def test_a_picture_too_large_to_read_fails_its_sequence_only(
+    videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99)))
+    (videos / "one" / "0001.png").write_bytes(png + chunk(b"IEND", b""))
+    assert run() == 1
+    captured = capsys.readouterr()
+    assert "FAILED one" in captured.err and "0001.png is not an image" in captured.err
+    assert "1 sequences tracked" in captured.out
+
+
+def test_overwriting_refreshes_the_record(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    versions = {**package_versions(), "numpy": "99.1", "torch": "99.0.0"}
+    monkeypatch.setattr("lib.eval.run.benchmark.package_versions", lambda: versions)
+    with pytest.raises(ValueError, match=r"release of torch .*, now 99\.0.*--accept-changes"):
+        run()
+    run(overwrite=True)
+    record = read_record(folder_of(tmp_path))
+    assert record is not None and record.versions == versions and record.code == code_sha256(CODE)
+
+
+def test_another_checkpoint_under_the_same_name_is_refused(
+    tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
+) -> None:
+    experiment = dataclasses.replace(small_experiment("track.update=none"), name="small")
+    weights = save_random_model(tmp_path / "latest.pth", experiment)
+    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
+    assert run(spec) == 0
+    boxes = (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text()
+    assert run(spec) == 0
+    save_random_model(weights, experiment, seed=1)
+    with pytest.raises(ValueError, match=r"another run \(checkpoint_sha256 .*--overwrite"):
+        run(spec)
+    assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() == boxes
+    assert run(spec, overwrite=True) == 0
+    assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() != boxes
+
+
+def test_a_tracker_that_cannot_be_built_leaves_no_folder_behind(
+    tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
+) -> None:
+    untrained = save_random_model(tmp_path / "x.pth", small_experiment(config="mmg_tiny_score"))
+    spec = TrackerSpec("mmg", checkpoint=untrained, device="cpu", benchmark="folder")
+    with pytest.raises(ValueError, match="is not trained"):
+        run(spec)
+    assert not (tmp_path / "results").exists()
+    assert run() == 0  # another tracker's results stay
+    with pytest.raises(ValueError, match="is not trained"):
+        run(spec)
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["static"]
+
+
+def test_weights_or_code_that_change_under_the_test_are_noticed(
+    tmp_path: Path, small_experiment: Callable[..., Experiment]
+) -> None:
+    experiment = small_experiment("track.update=none")
+    weights = save_random_model(tmp_path / "latest.pth", experiment)
+    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu")
+    pinned = PinnedTracker(spec, file_sha256(weights), code_sha256(CODE))
+    pinned.build()
+    with pytest.raises(ValueError, match="code of the tracker has changed"):
+        dataclasses.replace(pinned, code_sha256="ab" * 32).build()
+    save_random_model(weights, experiment, seed=1)
+    with pytest.raises(ValueError, match=r"latest\.pth has changed since the test began"):
+        pinned.build()
+
+
+def test_an_interval_for_an_unknown_benchmark_is_refused(
+    tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
+) -> None:
+    def spec(intervals: str) -> TrackerSpec:
+        experiment = small_experiment("track.update=fixed", f"track.update_intervals={intervals}")
+        weights = save_random_model(tmp_path / "weights.pth", experiment)
+        return TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
+
+    with pytest.raises(ValueError, match=r"unknown benchmark 'lasto' \(did you mean 'lasot'\?\); known: synthetic"):
+        run(spec("{lasto: 50}"))
+    assert not (tmp_path / "results").exists()
+    assert run(spec("{lasot: 50, vot2020: 10}")) == 0
+
+
+def test_names_that_would_share_a_file_are_refused(videos: Path, run: Callable[..., int]) -> None:
+    write_videos(videos, 90, {"one_time": 2})
+    with pytest.raises(ValueError, match="'one' and one_time would share"):
+        run()
+    assert run(None, videos, False, "one_time", "two") == 0
+
+
+def test_code_is_what_runs_not_what_is_said_about_it() -> None:
+    def bare(source: str) -> str:
+        return bare_code(ast.parse(source))
+
+    plain = bare("def f(x):\n    return x + 1\n")
+    assert bare('"""About."""\n\n\ndef f(x):  # comment\n    """Return more."""\n    return (x + 1)\n') == plain
+    assert bare("def f(x):\n    return x + 2\n") != plain
+    assert bare("def f():\n    raise ValueError('no')\n") == bare("def f():\n    raise ValueError(f'{1}')\n")
+    assert bare("def f():\n    raise ValueError('no')\n") != bare("def f():\n    raise TypeError('no')\n")
+    assert bare('class A:\n    """Empty."""\n') == bare("class A:\n    pass\n")
+
+
+def test_the_code_that_counts_is_what_a_tracker_runs() -> None:
+    def names(starts: tuple[type, ...]) -> set[str]:
+        return {name for _, name in used_code([(start.__module__, start.__name__) for start in starts])}
+
+    boxes, masks = names(CODE), names(MASK_CODE)
+    assert {"MMGTracker", "OpenCVTracker", "PyramidCornerHead", "CropWindow", "decode_image", "tracking_dtype"} <= boxes
+    assert not boxes & {"track_video", "success_curve", "Trainer", "AlphaRefineNet", "TrainingSet"}
+    assert {"MaskSpec", "AlphaRefineNet", "StretchedWindow"} <= masks
+
+
+def test_moved_code_is_the_same_code_and_changed_code_is_not(tmp_path: Path) -> None:
+    top = "_SIDE = 3\n\n\ndef grow(x):\n    return x + _SIDE\n\n\n"
+    use = "class Tracker:\n    def step(self, x):\n        {}return grow(x)\n"
+    apart = "from lib.data.a import grow\n\n\n" + use.format("")
+    layouts = {
+        "apart": {"data/a.py": top, "tracker/b.py": apart},
+        "within": {"data/z.py": top, "tracker/b.py": use.format("from lib.data.z import grow\n\n        ")},
+        "folded": {"tracker/b.py": '"""About."""\n' + top + use.format("")},
+        "module": {"data/a.py": top, "tracker/b.py": "from lib.data import a\ngrow = a.grow\n" + use.format("")},
+        "changed": {
+            "data/a.py": top.replace("3", "4"),
+            "tracker/b.py": "from lib.data.a import grow\n" + use.format(""),
+        },
+    }
+    found = {}
+    for layout, files in layouts.items():
+        for path, text in files.items():
+            file = tmp_path / layout / "lib" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            (file.parent / "__init__.py").touch()
+            file.write_text(text + "\n\ndef unused():\n    return 0\n")
+        found[layout] = set(used_code([("lib.tracker.b", "Tracker")], tmp_path / layout).values())
+    assert len(found["apart"]) == 3
+    assert found["apart"] == found["within"] == found["folded"] != found["changed"]
+    assert found["apart"] < found["module"]
+
+
+def test_a_video_is_told_by_length_box_and_picture() -> None:
+    def fingerprint(shade: int = 7, length: int = 3, left: float = 1.0, width: int = 8) -> str:
+        frames = ArrayFrames(np.full((length, 6, width, 3), shade, np.uint8))
+        rows = np.tile([left, 2.0, 3.0, 4.0], (length, 1))
+        return video_fingerprint(Sequence("video", frames, rows, np.ones(length, bool), np.zeros(length, bool)))
+
+    assert fingerprint() == fingerprint()
+    others = {fingerprint(shade=8), fingerprint(length=4), fingerprint(left=1.5), fingerprint(width=9)}
+    assert len(others | {fingerprint()}) == 5
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"abc")
+    assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.slow
+def test_the_network_gives_the_same_boxes_with_any_number_of_workers(
+    tmp_path: Path, small_experiment: Callable[..., Experiment]
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        folder = tmp_path / "noise" / f"video-{number}"
+        folder.mkdir(parents=True)
+        (folder / "groundtruth.txt").write_text("30,20,24,20\n")
+        for index in range(6 + number % 2):
+            coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC))
+    experiment = dataclasses.replace(small_experiment("track.update=fixed", "track.update_interval=2"), name="small")
+    weights = save_random_model(tmp_path / "weights.pth", experiment)
+    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
+    texts = []
+    for num_workers in (1, 2, 3):
+        results = tmp_path / f"results{num_workers}"
+        assert run_test(spec, root=tmp_path / "noise", results_dir=results, num_workers=num_workers) == 0
+        folder = results / "mmg" / "small" / "folder"
+        texts.append({path.name: path.read_text() for path in folder.glob("video-?.txt")})
+        assert len(texts[-1]) == 5
+    assert texts[0] == texts[1] == texts[2]
+    moved = read_boxes(tmp_path / "results1" / "mmg" / "small" / "folder" / "video-0.txt")
+    assert len(np.unique(moved, axis=0)) == 6, "a tracker that stands still would show nothing"

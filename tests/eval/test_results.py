@@ -1,0 +1,153 @@
+"""Result files: what is written is read back, and what is damaged is noticed."""
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.eval.results import ResultFiles, check_names, read_boxes, read_seconds, result_names, write_whole
+
+BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [1.23456, -5.0, 1000.5, 0.00004], [0.1, 0.2, 0.3, 0.4]])
+SECONDS = np.array([0.5, 0.001, 0.0000123])
+
+
+def write(folder: Path, name: str = "video", num_non_finite: int = 0) -> ResultFiles:
+    files = ResultFiles(folder, name)
+    files.write(BOXES, SECONDS, num_non_finite)
+    return files
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    assert files.boxes.read_text().splitlines()[1] == "1.2346,-5.0000,1000.5000,0.0000"
+    np.testing.assert_allclose(read_boxes(files.boxes), BOXES, atol=5e-5)
+    np.testing.assert_allclose(read_seconds(files.seconds), SECONDS, atol=5e-9)
+    assert {path.name for path in tmp_path.iterdir()} == {"video.txt", "video_time.txt"}
+
+
+@pytest.mark.parametrize("suffix", ["_time", "_nonfinite"])
+def test_sequences_that_would_share_result_files_are_refused(suffix: str) -> None:
+    check_names({f"car{suffix}", "bus"})
+    with pytest.raises(ValueError, match=f"'car' and car{suffix} would share"):
+        check_names({f"car{suffix}", "car"})
+
+
+def test_names_are_those_of_boxes(tmp_path: Path) -> None:
+    assert result_names(tmp_path) == set()
+    write(tmp_path, "lap", num_non_finite=1)
+    write(tmp_path, "race_time")  # a name like that is no crime, as long as there is no race
+    write(tmp_path, "halved_nonfinite")
+    assert result_names(tmp_path) == {"lap", "race_time", "halved_nonfinite"}
+    ResultFiles(tmp_path, "lap").boxes.unlink()  # an interrupted write leaves the rest behind
+    assert result_names(tmp_path) == {"race_time", "halved_nonfinite"}
+
+
+def test_count_of_non_finite_boxes_lives_as_long_as_it_is_true(tmp_path: Path) -> None:
+    assert write(tmp_path, num_non_finite=7).num_non_finite() == 7
+    assert write(tmp_path, num_non_finite=0).num_non_finite() == 0
+
+
+def test_only_whole_files_of_this_sequence_are_complete(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    whole = files.boxes.read_text()
+    assert files.is_complete(3, BOXES[0])
+    assert not files.is_complete(4, BOXES[0])
+    assert not files.is_complete(3, BOXES[0] + 1), "a sequence with another first box is another sequence"
+    for damaged in (whole[:-1], whole[:-4], whole[: len(whole) // 2], "", whole.replace("3.0000", "nan")):
+        files.boxes.write_text(damaged)
+        assert not files.is_complete(3, BOXES[0]), damaged
+    files.boxes.write_text(whole)
+    files.non_finite.write_text("")
+    assert not files.is_complete(3, BOXES[0])
+    files.non_finite.unlink()
+    assert files.is_complete(3, BOXES[0])
+    files.seconds.unlink()
+    assert not files.is_complete(3, BOXES[0])
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "video.txt"
+    path.write_text("old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "new\udcff")  # a lone surrogate cannot be encoded: the write breaks off
+    assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_the_system_cuts_off_names_the_file(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    before = {path: path.read_text() for path in files.all if path.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"could not write: .*video\.txt"):
+            files.write(np.tile(BOXES, (100, 1)), np.tile(SECONDS[:1], 300), 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,3,4\n5,6,7,8\n",
+        "1 2 3 4\n5 6 7 8",
+        "1\t2\t3\t4\r\n5\t6\t7\t8\r\n\r\n",
+        "1;2;3;4\n5;6;7;8\n",
+        "1, 2, 3, 4\n5,\t6,  7, 8\n",
+        "1,2,3,4\n5 6\t7;8\n",
+        "\ufeff1,2,3,4\n5,6,7,8\n",
+        "1.0,2e0,3.,+4\n5,6,7,8\n\n\n",
+    ],
+)
+def test_any_separator_and_line_end(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "video.txt"
+    path.write_bytes(text.encode())
+    np.testing.assert_array_equal(read_boxes(path), [[1, 2, 3, 4], [5, 6, 7, 8]])
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "found"),
+    [
+        ("1,2,3,4\n1,2,3\n", 2, "'1,2,3'"),
+        ("1,2,3,4\n1,2,3,4,5\n", 2, "'1,2,3,4,5'"),
+        ("1,2,3\n1,2,3\n", 1, "'1,2,3'"),
+        ("1,2,3,4\n1,2,3,4\nfour,2,3,4\n", 3, "'four,2,3,4'"),
+        ("1,2,3,4\n\n1,2,3,4\n", 2, "''"),
+        ("1,,2,3,4\n1,2,3,4\n", 1, "'1,,2,3,4'"),
+        ("1 2 3 4\n1 2 x 4\n", 2, "'1 2 x 4'"),
+        ("\xff\xfe1,2,3,4\n", 1, "1,2,3,4"),
+    ],
+)
+def test_a_malformed_row_is_named(tmp_path: Path, text: str, row: int, found: str) -> None:
+    path = tmp_path / "video.txt"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError) as caught:
+        read_boxes(path)
+    assert f"{path}, row {row}: expected 4 numbers" in str(caught.value) and found in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\r\n \n"])
+def test_an_empty_file_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "video.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is empty"):
+        read_boxes(path)
+
+
+def test_scores_lie_beside_the_boxes_and_are_no_result_of_their_own(tmp_path: Path) -> None:
+    files = ResultFiles(tmp_path, "video")
+    files.write(BOXES, SECONDS, 0, np.array([1, 0.25, 0.5]))
+    assert files.scores == tmp_path / "video_score.txt"
+    assert files.scores.read_text() == "1.000000\n0.250000\n0.500000\n"
+    assert result_names(tmp_path) == {"video"} and files.is_complete(3, BOXES[0])
+    files.write(BOXES, SECONDS, 0)  # by a tracker that gives none
+    assert not files.scores.exists()
+    with pytest.raises(ValueError, match="would share result files"):
+        check_names({"video", "video_score"})
+
+
+@pytest.mark.parametrize("name", ["../video", "a/b", "a\\b", ".hidden", "two\nlines", ""])
+def test_a_name_that_leads_elsewhere_names_no_result(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a result file"):
+        ResultFiles(tmp_path, name)

@@ -1,0 +1,161 @@
+"""The demo command, from its command line to its files."""
+
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lib.config.load import experiment_to_dict
+from lib.config.schema import Experiment
+from lib.data.images.frames import VideoFile
+from lib.models.build import build_model
+from lib.mp4 import Mp4Writer
+
+COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "demo.py"
+
+
+def demo(*arguments: str) -> int:
+    return runpy.run_path(str(COMMAND))["main"](arguments)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of six grey pictures."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(path / f"{number}.png"), np.full((96, 128, 3), 90, np.uint8))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with Mp4Writer(path, 96, 128, 10.0) as writer:
+        for _ in range(6):
+            writer.write(np.full((96, 128, 3), 90, np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("source", ["folder", "video"])
+def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(source)
+    out = tmp_path / "out"
+    code = demo(str(path), "--box", "40,30,20.5,16", "--tracker", "static", "--out", str(out))
+    assert code == 0
+    name = f"{path.stem}_static"
+    assert sorted(file.name for file in out.iterdir()) == [f"{name}.mp4", f"{name}.txt"]
+    assert (out / f"{name}.txt").read_text() == "40.0000,30.0000,20.5000,16.0000\n" * 6
+    annotated = VideoFile(out / f"{name}.mp4")
+    assert len(annotated) == 6
+    # The box is drawn, in orange, on the last frame; the middle of it is left alone.
+    red, _, blue = annotated[5][30, 50].astype(int)
+    assert red - blue > 60
+    assert np.abs(annotated[5][38, 50].astype(int) - 90).max() < 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--box", "1,2,3"], "four numbers"),
+        (["--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
+        (["--box", "10,10,0,20", "--tracker", "static"], "no area"),
+        (["--box", "40,30,20,16", "--box", "40,30,20,16.0", "--tracker", "static"], "two --box are the same"),
+        (["--box", "40,30,20,16", "--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
+        (["--box", "10,10,20,20", "--tracker", "sttic"], r"did you mean 'static'"),
+        (["--box", "10,10,20,20", "--checkpoint", "nowhere.pth"], r"nowhere\.pth"),
+        (["--box", "10,10,20,20", "--tracker", "static", "--config", "mmg_tiny"], "leave out --config"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: list[str], message: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        demo(str(folder), "--out", str(tmp_path / "out"), *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_frame_is_named_and_leaves_no_files(folder: Path, tmp_path: Path) -> None:
+    (folder / "3.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"3\.png"):
+        demo(str(folder), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(
+    folder: Path,
+    tmp_path: Path,
+    small_experiment: Callable[..., Experiment],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    experiment = small_experiment("track.update=none")
+    state = build_model(experiment, pretrained=False).state_dict()
+    name = next(name for name in state if name.startswith("head.") and name.endswith("bias"))
+    state[name].fill_(float("nan"))
+    weights = tmp_path / "nan.pth"
+    torch.save({"config": experiment_to_dict(experiment), "model": state}, weights)
+    assert demo(str(folder), "--box", "40,30,20,16", "--checkpoint", str(weights), "--out", str(tmp_path / "out")) == 1
+    captured = capsys.readouterr()
+    assert "error: the tracker's output was not finite on 5 frames" in captured.err and "error" not in captured.out
+    assert (tmp_path / "out" / "pictures_mmg.txt").read_text() == "40.0000,30.0000,20.0000,16.0000\n" * 6
+
+
+def test_several_boxes_are_tracked_together_as_each_alone(
+    folder: Path, tmp_path: Path, small_experiment: Callable[..., Experiment]
+) -> None:
+    for number in range(6):
+        picture = np.random.default_rng(number).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    experiment = small_experiment("track.update=fixed", "track.update_interval=2", "track.precision=fp32")
+    torch.manual_seed(0)
+    state = build_model(experiment, pretrained=False).state_dict()
+    torch.save({"config": experiment_to_dict(experiment), "model": state}, tmp_path / "weights.pth")
+    boxes = ["40,30,20,16", "70,20,30,40", "5,60,24,24"]
+    common = (str(folder), "--checkpoint", str(tmp_path / "weights.pth"), "--device", "cpu", "--out")
+    assert demo(*common, str(tmp_path / "all"), *(word for box in boxes for word in ("--box", box))) == 0
+    names = [f"pictures_mmg_{number}.txt" for number in (1, 2, 3)]
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["pictures_mmg.mp4", *names]
+    for box, name in zip(boxes, names, strict=True):
+        assert demo(*common, str(tmp_path / name), "--box", box) == 0
+        alone = np.loadtxt(tmp_path / name / "pictures_mmg.txt", delimiter=",")
+        np.testing.assert_allclose(np.loadtxt(tmp_path / "all" / name, delimiter=","), alone, rtol=0, atol=0.05)
+
+
+def test_folders_that_differ_after_a_dot_do_not_share_files(folder: Path, tmp_path: Path) -> None:
+    for name in ("clip.1", "clip.2"):
+        shutil.copytree(folder, tmp_path / name)
+        demo(str(tmp_path / name), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
+    names = ["clip.1_static.mp4", "clip.1_static.txt", "clip.2_static.mp4", "clip.2_static.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+
+def test_a_box_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        demo(str(folder))
+    assert stop.value.code == 2
+    assert "one of the arguments --box --select --first-frame --page is required" in capsys.readouterr().err
+
+
+def test_the_first_frame_is_saved_to_choose_a_box_on(folder: Path, tmp_path: Path) -> None:
+    assert demo(str(folder), "--first-frame", str(tmp_path / "first.png")) == 0
+    saved, shown = cv2.imread(str(tmp_path / "first.png")), cv2.imread(str(folder / "0.png"))
+    assert saved is not None and shown is not None
+    np.testing.assert_array_equal(saved, shown)
+
+
+def test_a_box_of_four_words_is_understood(folder: Path, tmp_path: Path) -> None:
+    words = ("--box", "40", "30", "20", "16", "--tracker", "static", "--out", str(tmp_path / "out"))
+    assert demo(*words, str(folder)) == 0
+    assert (tmp_path / "out" / "pictures_static.txt").read_text().startswith("40.0000,30.0000,20.0000,16.0000\n")
+
+
+def test_the_command_ends_with_a_line_and_a_code(tmp_path: Path) -> None:
+    command = [sys.executable, str(COMMAND), str(tmp_path / "nowhere.mp4"), "--box", "1,2,3,4"]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: there is no video or folder") and "Traceback" not in finished.stderr

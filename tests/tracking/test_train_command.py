@@ -1,0 +1,132 @@
+"""The training command from end to end: a run, its files, its exit codes."""
+
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL
+
+from lib.models.trained import is_finished
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = [word for setting in SMALL for word in ("--set", setting)]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "tracking" / "train.py"), *arguments]
+    return subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT
+    )
+
+
+def finish(*arguments: str) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_a_run_leaves_checkpoint_log_config_and_board(tmp_path):
+    code, out, err = finish("--config", "mmg_tiny", "--run", str(tmp_path), *SETTINGS)
+    assert code == 0, err
+    assert str(tmp_path / "latest.pth") in out
+    state = torch.load(tmp_path / "latest.pth", weights_only=True)
+    assert state["step"] == 8 and state["config"]["name"] == "mmg_tiny"
+    assert (tmp_path / "config.yaml").is_file()
+    assert len((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 6
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_the_same_command_continues(tmp_path):
+    arguments = ("--config", "mmg_tiny", "--run", str(tmp_path), *SETTINGS, "--set", "train.epochs=60")
+    process = start(*arguments)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "latest.pth").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "run the same command to continue" in out
+    stopped_at = torch.load(tmp_path / "latest.pth", weights_only=True)["step"]
+    assert 0 < stopped_at < 240
+    code, out, err = finish(*arguments)
+    assert code == 0, err
+    assert f"continuing {tmp_path} at step {stopped_at} of 240" in out + err
+    assert torch.load(tmp_path / "latest.pth", weights_only=True)["step"] == 240
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "mmg_tinny"], "did you mean 'mmg_tiny'"),
+        (["--config", "mmg_tiny", "--set", "train.lrr=1"], "did you mean 'train.lr'"),
+        (["--config", "mmg_tiny", "--set", "data.sources=[{dataset: lassot, split: train, ratio: 1}]"], "did you mean"),
+        (["--config", "mmg_tiny", "--device", "cuda:7"], "cuda:7"),
+        (["--config", "mmg_vitb", "--set", "data.sources=[{dataset: synthetic, split: train, ratio: 1}]",
+          "--set", "data.validation=[]"], "mae_pretrain_vit_base.pth"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    code, _, err = finish(*arguments, "--run", str(tmp_path / "run"))
+    assert code == 2
+    assert err.startswith("error: ") and message in err and "Traceback" not in err
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    "useless", [["--config", "mmg_tiny"], ["--set", "train.lr=1"], ["--gpus", "2"], ["--run", "runs/other"]]
+)
+def test_a_replay_refuses_what_its_file_settles(useless):
+    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
+    with pytest.raises(ValueError, match=f"^{useless[0]} means nothing for --replay"):
+        main(["--replay", "nonfinite_step_00000001.pth", *useless])
+
+
+def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
+    """It comes first on the search path of every command, and cProfile, which torch imports, asks for `profile`."""
+    code = f"import sys; sys.argv = ['x']; sys.path.insert(0, {str(ROOT / 'tracking')!r}); import cProfile; "
+    code += "profiler = cProfile.Profile(); profiler.runcall(sorted, [2, 1]); assert cProfile.label"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("habit", "answer"),
+    [("--script", "--config"), ("--nproc_per_node=4", "--gpus N"), ("--batch_size", "train.batch_size")],
+)
+def test_options_of_other_trackers_are_answered(habit, answer):
+    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
+    with pytest.raises(ValueError, match=f"^{habit.partition('=')[0]} is an option of other programs: .*{answer}"):
+        main([habit, "4"])
+
+
+def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
+    both = ["--config", "mmg_tiny_score", "--with-first-stage", "--device", "cpu", *SETTINGS]
+    stopped = [*SETTINGS, "--set", "train.on_nonfinite=skip", "--set", "train.epochs=1"]
+    assert main(["--config", "mmg_tiny", "--device", "cpu", *stopped]) == 0
+    first, second = tmp_path / "runs" / "mmg_tiny", tmp_path / "runs" / "mmg_tiny_score"
+    assert is_finished(first / "latest.pth", "mmg_tiny")
+    with pytest.raises(ValueError, match=r"these keys differ: .*model"):
+        main([*both, "--set", "train.start_from=mmg_vitb"])
+    assert main(both) == 0  # finished as it is: another number of epochs is no reason to refuse
+    assert torch.load(first / "latest.pth", weights_only=True)["step"] == 4
+    assert torch.load(second / "latest.pth", weights_only=True)["score_trained"]
+    state = torch.load(first / "latest.pth", weights_only=True)
+    shutil.rmtree(second)
+    state["config"]["train"]["epochs"] = 2  # as if it had been stopped half-way
+    torch.save(state, first / "latest.pth")
+    (first / "step_00000004.pth").unlink()
+    assert main(both) == 0
+    assert f"continuing {Path('runs/mmg_tiny')} at step 4 of 8" in capsys.readouterr().out
+    assert is_finished(second / "latest.pth", "mmg_tiny_score")
