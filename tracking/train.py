@@ -9,8 +9,7 @@ if __name__ == "__main__":
 from lib.config.cli import answer_habits, count, refuse_options, run
 from lib.config.load import describe, load_any
 from lib.config.schema import Experiment
-from lib.models.trained import RUNS
-from lib.train.checkpoint import is_finished
+from lib.models.trained import RUNS, is_finished
 from lib.train.launch import is_launched, launch, record
 from lib.train.replay import replay
 from lib.train.session import first_settings, first_stage, train
@@ -32,18 +31,18 @@ Several machines, the same command on each (with -- before it, or torchrun takes
 Checkpoints, log.jsonl and TensorBoard files go to runs/<config>/; look at them with `tensorboard --logdir runs`.
 SIGTERM and Ctrl-C save first; the same command continues a run, with the same result as if it had not stopped."""
 
-# What OSTrack, MixFormer and the like call it, without dashes.
+# What OSTrack, MixFormer and the like call it.
 HABITS = {
-    "script": "the config says all: --config mmg_vitb",
-    "save_dir": "it is --run FOLDER, runs/<config> by default",
-    "mode": "it is --gpus N",
-    "nproc_per_node": "it is --gpus N",
-    "batch_size": "it is --set train.batch_size=N",
-    "lr": "it is --set train.lr=X",
-    "epochs": "it is --set train.epochs=N",
-    "resume": "the same command continues a run",
-    "use_lmdb": "`python tracking/prepare.py --help` says how data sets are stored",
-    "use_wandb": "it is --wandb",
+    "--script": "the config says all: --config mmg_vitb",
+    "--save_dir": "it is --run FOLDER, runs/<config> by default",
+    "--mode": "it is --gpus N",
+    "--nproc_per_node": "it is --gpus N",
+    "--batch_size": "it is --set train.batch_size=N",
+    "--lr": "it is --set train.lr=X",
+    "--epochs": "it is --set train.epochs=N",
+    "--resume": "the same command continues a run",
+    "--use_lmdb": "`python tracking/prepare.py --help` says how data sets are stored",
+    "--use_wandb": "it is --wandb",
 }
 
 
@@ -92,7 +91,7 @@ def main(argv: list[str]) -> int:
     experiment = load_any(arguments.config, arguments.set)
     if arguments.with_first_stage and not is_launched():
         first = first_stage(experiment, arguments.set)
-        if not is_finished(RUNS / first.name):
+        if not is_finished(RUNS / first.name / "latest.pth", first.name):
             settings = [word for setting in first_settings(arguments.set) for word in ("--set", setting)]
             others = ["--gpus", str(arguments.gpus), "--device", arguments.device, *["--wandb"][: arguments.wandb]]
             others += ["--paths", str(arguments.paths)] if arguments.paths else []

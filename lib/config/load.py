@@ -15,15 +15,14 @@ from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.config.text import read_text, suggest
 
-_ROOT = Path(__file__).resolve().parents[2]
-_INSTALLED = _ROOT / "mmg_tracker" / "experiments"  # where a wheel puts them; in a copy of the repository: at the top
-EXPERIMENTS = _INSTALLED if _INSTALLED.is_dir() else _ROOT / "experiments"
 # Knobs of earlier versions, which stored configs have, with their defaults; only those can still be used.
 _GONE = {"model.encoder.init": "default"}
 
 _MOST_VALUES = 10_000  # of a section; the largest experiment has about a hundred
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+_ROOT = Path(__file__).resolve().parents[2]
+_INSTALLED = _ROOT / "mmg_tracker" / "experiments"  # where a wheel puts them; in a copy of the repository: at the top
+EXPERIMENTS = _INSTALLED if _INSTALLED.is_dir() else _ROOT / "experiments"
 
 # What `kind:` may be at the top of an experiment; a tracker's has none.
 KINDS = {"refine": RefineExperiment}

@@ -40,7 +40,9 @@ class Encoder:
     pretrained: str | None = knob("weights to start from: a file such as pretrained_models/mae_pretrain_vit_base.pth, "
                                   "hub:NAME for timm's hub, or null; paper: MAE", free=True)  # fmt: skip
     drop_path: float = knob("stochastic depth of the last block, growing linearly; family: 0.1", low=0, high=0.9)
-    position: Literal["learned", "sincos"] = knob("position embedding; learned tables start from the pre-trained one")
+    position: Literal["learned", "sincos", "sincos_mae"] = knob("position embedding; learned tables start from the "
+                                                                "pre-trained one; sincos_mae: a fixed one in the order "
+                                                                "of channels of MAE's weights")  # fmt: skip
     token_type: bool = knob("add a learned embedding per image kind; paper: no")
     dim: int | None = knob("width instead of the named ViT's, for models without pre-training", low=8, high=8192,
                            default=None)  # fmt: skip

@@ -1,5 +1,6 @@
 """Build a model from an experiment: the one place where `lib.models` meets `lib.config`."""
 
+import warnings
 from pathlib import Path
 
 from lib.config.schema import Experiment
@@ -43,6 +44,9 @@ def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
         checkpoint_activations=model.encoder.checkpoint_activations,
     )
     if pretrained and model.encoder.pretrained is not None:
+        if model.encoder.position == "sincos":
+            warnings.warn("model.encoder.position: sincos orders its channels in timm's way, which scrambles positions "
+                          "for weights of MAE, MixFormer and CTTrack: theirs is sincos_mae", stacklevel=2)  # fmt: skip
         hub, separator, hub_name = model.encoder.pretrained.partition("hub:")
         if separator and not hub:
             load_from_hub(encoder, hub_name)

@@ -42,7 +42,8 @@ class JointEncoder(nn.Module):
         template_size, search_size: sides of the images in pixels.
         online_template: True for three images, False for a two-image tracker.
         drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
-        position: `learned` tables, or `sincos` for fixed two-dimensional sine and cosine ones.
+        position: `learned` tables, or `sincos` for fixed two-dimensional sine and cosine ones; `sincos_mae` is the one
+            that MAE's weights, and those of MixFormer and CTTrack, were trained with: the same channels in their order.
         token_type: add a learned vector per kind of image.
         dim, depth, num_heads, patch_size: replace the named ViT's own values where given.
         stem, stem_strides: a CNN of timm in place of the patch embedding, and its feature maps; see `StemEmbed`.
@@ -65,7 +66,7 @@ class JointEncoder(nn.Module):
         search_size: int,
         online_template: bool,
         drop_path: float = 0.0,
-        position: Literal["learned", "sincos"] = "learned",
+        position: Literal["learned", "sincos", "sincos_mae"] = "learned",
         token_type: bool = False,
         dim: int | None = None,
         depth: int | None = None,
@@ -101,8 +102,12 @@ class JointEncoder(nn.Module):
             self.template_position = nn.Parameter(_random_table(1, self.template_grid**2, self.dim))
             self.search_position = nn.Parameter(_random_table(1, self.search_grid**2, self.dim))
         else:
-            self.register_buffer("template_position", sincos_table(self.template_grid, self.dim), persistent=False)
-            self.register_buffer("search_position", sincos_table(self.search_grid, self.dim), persistent=False)
+            for name, grid in (("template_position", self.template_grid), ("search_position", self.search_grid)):
+                table = sincos_table(grid, self.dim)
+                if position == "sincos_mae":
+                    sin_y, sin_x, cos_y, cos_x = table.chunk(4, dim=2)
+                    table = torch.cat((sin_x, cos_x, sin_y, cos_y), dim=2)
+                self.register_buffer(name, table, persistent=False)
         # Not in the paper: one vector for each of template, online template and search, off by default.
         num_images = 3 if online_template else 2
         self.token_type = nn.Parameter(_random_table(num_images, 1, self.dim)) if token_type else None

@@ -76,10 +76,13 @@ def default_weights(runs: Path = RUNS) -> DefaultWeights:
 def newest_finished(runs: Path, config: str) -> Path | None:
     """Return the newest `latest.pth` below a folder of runs that holds the last epoch of a config's training."""
     newest_first = sorted(runs.glob("*/latest.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path for path in newest_first if _is_finished(path, config)), None)
+    return next((path for path in newest_first if is_finished(path, config)), None)
 
 
-def _is_finished(path: Path, config: str) -> bool:
+def is_finished(path: Path, config: str) -> bool:
+    """Tell whether a run's `latest.pth` is there and holds the last epoch of a config's training."""
+    if not path.is_file():
+        return False
     written = path.parent / "config.yaml"  # a hint that spares reading every run's weights; a download has none
     if written.is_file() and f"name: {config}" not in written.read_text(encoding="utf-8").splitlines():
         return False

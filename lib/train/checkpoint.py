@@ -72,12 +72,6 @@ def is_begun(run: Path) -> bool:
     return (run / LATEST).is_file() or bool(checkpoints(run))
 
 
-def is_finished(run: Path) -> bool:
-    """Tell whether the last epoch of a run is saved."""
-    state = read_checkpoint(run / LATEST) if (run / LATEST).is_file() else {}
-    return "epochs" in state and state["epochs"] >= state["config"]["train"]["epochs"]
-
-
 def load_newest(run: Path) -> dict[str, Any] | None:
     """Read the newest checkpoint of a run that is whole, or return None when there is none.
 

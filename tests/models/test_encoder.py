@@ -1,5 +1,6 @@
 """The joint encoder: equal to timm's ViT on one image, truly joint on three."""
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -148,3 +149,17 @@ def test_overrides_reach_the_vit():
     assert (encoder.template_grid, encoder.search_grid) == (4, 8)
     output = encoder(*images())
     assert output.template.shape == (2, 16, 48) and output.search.shape == (2, 64, 48)
+
+
+def test_the_table_of_mae_is_its_published_formula_and_the_plain_one_stays():
+    """`get_2d_sincos_pos_embed` of MAE: the meshgrid puts x first, and each half is the sines, then the cosines."""
+    encoder = tiny(position="sincos_mae")
+    grid, dim = encoder.search_grid, encoder.dim
+    x, y = np.meshgrid(np.arange(grid, dtype=float), np.arange(grid, dtype=float))
+    rates = 1 / 10000 ** (np.arange(dim // 4) / (dim / 4))
+    angles_x, angles_y = x.reshape(-1, 1) * rates, y.reshape(-1, 1) * rates
+    expected = np.hstack((np.sin(angles_x), np.cos(angles_x), np.sin(angles_y), np.cos(angles_y)))
+    np.testing.assert_allclose(encoder.search_position[0].numpy(), expected, atol=1e-5)
+    before = np.hstack((np.sin(angles_y), np.sin(angles_x), np.cos(angles_y), np.cos(angles_x)))
+    np.testing.assert_allclose(tiny(position="sincos").search_position[0].numpy(), before, atol=1e-5)
+    assert "search_position" not in encoder.state_dict()

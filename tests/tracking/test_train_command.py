@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-from lib.train.checkpoint import is_finished
+from lib.models.trained import is_finished
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = [word for setting in SMALL for word in ("--set", setting)]
@@ -105,7 +105,7 @@ def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
 )
 def test_options_of_other_trackers_are_answered(habit, answer):
     main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
-    with pytest.raises(ValueError, match=f"^{habit.partition('=')[0]} is an option of another program; .*{answer}"):
+    with pytest.raises(ValueError, match=f"^{habit.partition('=')[0]} is an option of other programs: .*{answer}"):
         main([habit, "4"])
 
 
@@ -116,9 +116,9 @@ def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path,
     stopped = [*SETTINGS, "--set", "train.on_nonfinite=skip", "--set", "train.epochs=1"]
     assert main(["--config", "mmg_tiny", "--device", "cpu", *stopped]) == 0
     first, second = tmp_path / "runs" / "mmg_tiny", tmp_path / "runs" / "mmg_tiny_score"
-    assert is_finished(first)
+    assert is_finished(first / "latest.pth", "mmg_tiny")
     with pytest.raises(ValueError, match=r"these keys differ: .*model"):
-        main([*both, "--set", "train.start_from=mmg_vitb"])
+        main([*both, "--set", "train.start_from=mmg_vitb", "--set", "train.schedule=cosine"])
     assert main(both) == 0  # finished as it is: another number of epochs is no reason to refuse
     assert torch.load(first / "latest.pth", weights_only=True)["step"] == 4
     assert torch.load(second / "latest.pth", weights_only=True)["score_trained"]
@@ -129,4 +129,4 @@ def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path,
     (first / "step_00000004.pth").unlink()
     assert main(both) == 0
     assert f"continuing {Path('runs/mmg_tiny')} at step 4 of 8" in capsys.readouterr().out
-    assert is_finished(second)
+    assert is_finished(second / "latest.pth", "mmg_tiny_score")

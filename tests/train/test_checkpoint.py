@@ -21,7 +21,7 @@ from lib.train.checkpoint import (
     write_checkpoint,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def state(step: int, size: int = 10) -> dict:
