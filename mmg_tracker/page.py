@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote
 
 import cv2
@@ -61,7 +62,7 @@ class Studio:
             self._files: dict[str, Path] = {}
             self._done, self._error = 0, ""
 
-    def receive(self, name: str, content: BinaryIO, length: int) -> None:
+    def receive(self, name: str, content: BufferedIOBase, length: int) -> None:
         """Open an uploaded video. Its name is a label alone: the file is called otherwise."""
         suffix = Path(name).suffix.lower()
         if suffix not in KINDS:

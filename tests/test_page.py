@@ -65,7 +65,7 @@ def page(video: Path, tmp_path: Path) -> Iterator[Page]:
 def test_boxes_in_video_and_boxes_out(page: Page) -> None:
     assert page.ask("GET", "/")[1].startswith(b"<!doctype html>")
     first = cv2.imdecode(np.frombuffer(page.ask("GET", "/first")[1], np.uint8), cv2.IMREAD_COLOR)
-    assert first.shape == (96, 128, 3)
+    assert first is not None and first.shape == (96, 128, 3)
     assert page.ask("POST", "/start", b"[[10, 20, 30.5, 16], [60, 20, 30, 16]]")[0] == 200
     state = page.finished()
     assert state == {

@@ -1,7 +1,7 @@
 """Alpha-Refine at work: crops, the network, and the mask's way back to the frame; and its making from a checkpoint."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,18 +22,6 @@ from lib.tracker.base import checked_box
 from lib.tracker.build import choose_device
 
 
-class RefineModel(Protocol):
-    """What `AlphaRefine` asks of a network; `lib.models.refine.network.AlphaRefineNet` is one."""
-
-    def describe(self, reference: Tensor, crop_box_xyxy: Tensor) -> Tensor:
-        """Pool the target of (B, 3, S, S) uint8 crops."""
-        ...
-
-    def predict(self, kernel: Tensor, search: Tensor) -> Tensor:
-        """Return (B, S, S) probabilities of the target in (B, 3, S, S) uint8 crops."""
-        ...
-
-
 class AlphaRefine:
     """Masks by Alpha-Refine: the target is described once, on the first frame; each box is then refined on its own.
 
@@ -46,7 +34,7 @@ class AlphaRefine:
     """
 
     def __init__(
-        self, model: RefineModel, *, size: int, factor: float, threshold: float, device: torch.device | None = None
+        self, model: AlphaRefineNet, *, size: int, factor: float, threshold: float, device: torch.device | None = None
     ) -> None:
         self._model = model
         self._size = size

@@ -8,7 +8,7 @@ import torch
 from conftest import load_refine
 
 from lib.config.load import experiment_to_dict, load
-from lib.models.refine.network import build_refine_model
+from lib.models.refine.network import AlphaRefineNet, build_refine_model
 from lib.tracker import TrackerSpec
 from lib.tracker.alpha_refine import AlphaRefine
 from lib.tracker.masks import BoxMask, MaskSpec, box_to_mask
@@ -35,10 +35,11 @@ def test_the_plain_box_backend():
         backend.initialize(IMAGE, np.array([200.0, 10.0, 5.0, 5.0]))
 
 
-class Copies:
+class Copies(AlphaRefineNet):
     """A network whose answer is the search crop's red channel, in which the test writes probabilities."""
 
     def __init__(self) -> None:
+        torch.nn.Module.__init__(self)  # without the layers
         self.described: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def describe(self, reference: torch.Tensor, crop_box_xyxy: torch.Tensor) -> torch.Tensor:
