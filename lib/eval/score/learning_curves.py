@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lib.config.text import is_a, read_text, read_yaml_mapping, suggest
+from lib.config.text import is_a, read_yaml_mapping, suggest
 from lib.eval.score.seeds import Spread, group_runs
 
 Axis = Literal["samples", "step"]
