@@ -102,7 +102,8 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 def frame_kernels(config: str, settings: list[str], batch: int = 1) -> list[Kernel]:
     """Return the kernels of a frame whose templates are known, in the precision that `auto` is on a GPU."""
-    experiment = as_tracked(load(config, settings))
+    asked = load(config, settings)
+    experiment = as_tracked(asked, score=asked.track.update == "score")
     with torch.device("meta"):
         network = TrackingNetwork(build_model(experiment, pretrained=False).to("meta").eval(), torch.bfloat16)
         template, search = (
