@@ -30,10 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", help="experiment, by name or path, whose `track` settings are then written")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="ends in .onnx or .safetensors")
+    parser.add_argument("--half", action="store_true", help="store weights in half precision, for half the file")
     arguments = parser.parse_args(argv)
 
     check_writable({"--out": arguments.out}, {})
-    exported = export_tracker(arguments.config, arguments.checkpoint, arguments.out)
+    exported = export_tracker(arguments.config, arguments.checkpoint, arguments.out, half=arguments.half)
     print(f"{exported.config} in {arguments.out}: {exported.size / 1e6:.1f} MB; {exported.about}")
     return 0
 

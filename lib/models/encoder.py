@@ -145,6 +145,7 @@ class JointEncoder(nn.Module):
             if self.checkpoint_activations and self.training:
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             elif index in self.eliminate_at and not self.training:
+                assert isinstance(block, Block)
                 tokens = take(block(tokens), candidates.eliminate(block, tokens))
             else:
                 tokens = block(tokens)

@@ -48,7 +48,7 @@ class Exported(NamedTuple):
     about: str
 
 
-def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Exported:
+def export_tracker(config: str | None, checkpoint: Path | None, out: Path, *, half: bool = False) -> Exported:
     """Write the tracker that a checkpoint describes to a file whose suffix names its kind: .onnx or .safetensors.
 
     The file appears when it is complete. An ONNX file has been run by then, and gives what PyTorch gives.
@@ -57,6 +57,7 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
         config: name or path of an experiment, whose `track` section then applies; None for the checkpoint's own.
         checkpoint: file; None for the newest of `runs/<config>`; without both, as `default_weights`.
         out: the file to write; one that exists is replaced.
+        half: store the weights of a .safetensors file in half precision; they are float32 again where they are read.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
@@ -67,6 +68,8 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
     if out.suffix not in (ONNX, SAFETENSORS):
         raise ValueError(f"{out}: the name must end in {ONNX} (network and how to track with it) or {SAFETENSORS} "
                          "(weights and config)")  # fmt: skip
+    if half and out.suffix != SAFETENSORS:
+        raise ValueError(f"{out}: half precision is for {SAFETENSORS} files; an ONNX network computes in float32")
     spec = TrackerSpec("mmg", config, checkpoint).with_weights()
     path = spec.checkpoint_file
     assert path is not None, "the mmg tracker has weights"
@@ -80,7 +83,9 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path) -> Ex
     with whole_file(out, out.suffix) as aside:
         if out.suffix == SAFETENSORS:
             facts = {"checkpoint_sha256": digest, "score_trained": trained.score_trained}
-            write_weights(aside, trained.state, {"config": experiment_to_dict(experiment), **facts})
+            state = {name: value.half() if half and value.is_floating_point() else value
+                     for name, value in trained.state.items()}  # fmt: skip
+            write_weights(aside, state, {"config": experiment_to_dict(experiment), **facts})
             about = f"{len(trained.state)} weights and their config"
         else:
             model = build_trained_network(trained, path)

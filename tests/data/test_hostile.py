@@ -4,6 +4,7 @@ import json
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +91,9 @@ def test_a_damaged_jpeg_is_opencvs_picture_every_time_and_check_says_so(tmp_path
     data[len(data) // 2 : len(data) // 2 + 1000] = bytes(1000)
     (folder / "img" / "1.jpg").write_bytes(data)
     (folder / "groundtruth.txt").write_text("10,10,50,50\n")
-    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert plain is not None
+    expected = plain[..., ::-1]
     window = CropWindow(100.0, 150.0, 64.0, 64)
     for _ in range(3):
         frames = ImageFiles([folder / "img" / "1.jpg"])
@@ -177,8 +180,9 @@ def test_runs_as_text_are_those_of_pycocotools(tmp_path: Path, monkeypatch: pyte
     from pycocotools import mask as codec
 
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
-    expected = cv2.circle(np.zeros((240, 320), np.uint8), (200, 100), 60, 1, -1) ^ (IMAGE[..., 0] > 140)
-    code = codec.encode(np.asfortranarray(expected))
+    disc = np.asarray(cv2.circle(np.zeros((240, 320), np.uint8), (200, 100), 60, 1, -1), np.uint8)
+    expected = disc ^ (IMAGE[..., 0] > 140).astype(np.uint8)
+    code: Any = codec.encode(np.asfortranarray(expected))
     coco(tmp_path, {"size": [240, 320], "counts": code["counts"].decode()})
     masks = open_dataset("coco", "train", tmp_path)[0].masks
     assert masks is not None

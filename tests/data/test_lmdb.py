@@ -350,7 +350,7 @@ class KilledByDamage(Dataset[int]):
 
 
 def test_a_killed_loader_process_names_the_databases(tree: TreePath) -> None:
-    loader = open_loader(KilledByDamage(tree / "a" / "2.txt"), [[0]], 1, torch.device("cpu"))
+    loader = open_loader(KilledByDamage(tree / "a" / "2.txt"), [[0]], 1, torch.device("cpu"))  # pyright: ignore[reportArgumentType]
     with pytest.raises(OSError, match=r"may have been reading a damaged LMDB, so check .*lmdb with prepare\.py check"):
         list(loader)
 

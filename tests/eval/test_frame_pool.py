@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from lib.data.sequence import Sequence
+from lib.data.sequence import Frames, Sequence
 from lib.eval.run.frame_pool import FramePool, default_num_decoders
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Frames):
     """Frames drawn when asked for, each larger than the one before; one may be damaged or end the process."""
 
     seed: int

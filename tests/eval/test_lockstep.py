@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib.data.sequence import Sequence
+from lib.data.sequence import Frames, Sequence
 from lib.eval.record import RunRecord, describe_difference
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
 from lib.eval.run import lockstep
@@ -55,7 +55,7 @@ class Builder:
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Frames):
     """Frames drawn when asked for: noise of a random brightness. They grow, and frame `damaged` is damaged."""
 
     seed: int

@@ -224,7 +224,7 @@ def test_a_box_that_is_none_is_noticed_though_the_tracker_did_not(box: list[floa
 
 
 def test_seconds_are_the_trackers_alone() -> None:
-    class Slow:
+    class Slow(Frames):
         def __len__(self) -> int:
             return 4
 
@@ -241,7 +241,7 @@ def test_seconds_are_the_trackers_alone() -> None:
 def test_the_next_frame_is_read_while_the_tracker_works() -> None:
     read = [threading.Event() for _ in range(5)]
 
-    class Watched:
+    class Watched(Frames):
         def __len__(self) -> int:
             return 5
 

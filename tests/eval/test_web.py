@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.sequence import Sequence
+from lib.data.sequence import Frames, Sequence
 from lib.eval.benchmarks import find_benchmark
 from lib.eval.report.web import write_report
 from lib.eval.score.analysis import Result, analyze
@@ -30,7 +30,7 @@ ABSENT = np.array([0, 0, 0, 1, 0], bool)
 PREDICTED = np.array([[100, 60, 40, 20], [120, 60, 40, 20], [300, 60, 40, 20], [0, 0, 9, 9], [100, 60, 20, 20]], float)
 
 
-class Grey:
+class Grey(Frames):
     """Five frames, 640 x 480, or none of them at hand."""
 
     def __init__(self, at_hand: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.data.sequence import Sequence
+from lib.data.sequence import Frames, Sequence
 from lib.eval.benchmarks import find_benchmark
 from lib.eval.report.web import write_report
 from lib.eval.score.analysis import Result, analyze
@@ -21,7 +21,7 @@ TRACKERS = ("steady", "lost", HOSTILE)
 NUM_FRAMES = 60
 
 
-class Grey:
+class Grey(Frames):
     def __len__(self) -> int:
         return NUM_FRAMES
 

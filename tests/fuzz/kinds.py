@@ -74,22 +74,24 @@ class Kind(NamedTuple):
 def read_picture(path: Path) -> None:
     """Decode twice, with different bytes in fresh memory: OpenCV's picture both times, and crops of it."""
     whole = [with_fresh_memory(byte, lambda: ImageFiles([path])[0]) for byte in (1, 254)]
-    assert np.array_equal(*whole), "memory that nobody wrote became a picture"
-    height, width = whole[0].shape[:2]
+    first, second = whole
+    plain = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert first is not None and second is not None and plain is not None
+    assert np.array_equal(first, second), "memory that nobody wrote became a picture"
+    height, width = first.shape[:2]
     assert height * width <= MAX_PIXELS
     data = np.frombuffer(path.read_bytes(), np.uint8)
-    plain = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     is_jpeg = path.suffix == ".jpg" and data[0] == 0xFF
-    assert np.abs(whole[0][..., ::-1].astype(int) - plain).max() <= (0 if is_jpeg else 1), "not OpenCV's picture"
+    assert np.abs(first[..., ::-1].astype(int) - plain).max() <= (0 if is_jpeg else 1), "not OpenCV's picture"
     intact = is_jpeg and find_damage(data.tobytes()) is None
     for window in (CropWindow(width * 0.3, height * 0.2, 40.0, 32), CropWindow(-9.5, 20.3, 3.3 * 48, 48)):
         crops = [with_fresh_memory(byte, lambda: ImageFiles([path]).cut(0, window)) for byte in (1, 254)]  # noqa: B023
         if crops[0] is None or crops[1] is None:
             assert crops[0] is crops[1] is None and window.covers_frame_share(height, width) == 0
             continue
-        assert np.array_equal(*crops), "memory that nobody wrote became a crop"
+        assert np.array_equal(crops[0], crops[1]), "memory that nobody wrote became a crop"
         if intact and window.reduction() == 1:
-            assert np.abs(crops[0].astype(int) - window.cut(whole[0])).max() <= 2, "not the crop of OpenCV's picture"
+            assert np.abs(crops[0].astype(int) - window.cut(first)).max() <= 2, "not the crop of OpenCV's picture"
 
 
 def with_fresh_memory(byte: int, decode: Callable[[], np.ndarray | None]) -> np.ndarray | None:

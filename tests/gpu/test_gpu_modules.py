@@ -14,6 +14,7 @@ from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.models.build import build_model
 from lib.models.encoder import EncoderOutput
+from lib.models.head import PyramidCornerHead
 from lib.models.refine.network import build_refine_model
 from lib.train.losses import mask_loss, reconstruction_losses, tracking_loss
 
@@ -41,6 +42,7 @@ def make_case(name: str, experiment: Experiment) -> Case:
     if name == "alpha refine":
         return _refine_case()
     model, sides = build_model(experiment), (experiment.crop.template_size, experiment.crop.search_size)
+    assert isinstance(model.head, PyramidCornerHead)
     for branch in (model.head.top_left, model.head.bottom_right):
         branch.fine_logits.weight.data.mul_(
             10

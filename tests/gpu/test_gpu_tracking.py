@@ -11,6 +11,7 @@ from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.models.build import build_model
+from lib.models.head import PyramidCornerHead
 from lib.models.inference import TrackingNetwork
 from lib.models.mmg import MMG, TrackOutput
 from lib.profiling.frame import Mode, measure_frames
@@ -40,6 +41,7 @@ def tracked(gpu_experiment, device, tmp_path):
         model = build_model(wanted).eval()
         with torch.no_grad():
             model.encoder.get_parameter("blocks.0.attn.proj.weight").mul_(100)
+            assert isinstance(model.head, PyramidCornerHead)
             for branch in (model.head.top_left, model.head.bottom_right):
                 branch.fine_logits.weight.mul_(30)
         about = {"config": experiment_to_dict(wanted), "score_trained": True}

@@ -53,7 +53,7 @@ class PidBatch(list[int]):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_whole_job_leaves_the_loaders_alive_and_the_trainer_ends_them(number):
-    batches = iter(open_loader(Pids(), [[0]] * 40, 1, torch.device("cpu")))
+    batches = iter(open_loader(Pids(), [[0]] * 40, 1, torch.device("cpu")))  # pyright: ignore[reportArgumentType]
     worker = next(batches)[0]
     # As a cluster does it: another process sends the signal to every process of the job.
     if (child := os.fork()) == 0:
@@ -69,7 +69,7 @@ def test_a_signal_to_the_whole_job_leaves_the_loaders_alive_and_the_trainer_ends
 
 
 def test_a_loader_obeys_the_trainer():
-    batches = iter(open_loader(Pids(), [[0]] * 1000, 1, torch.device("cpu")))
+    batches = iter(open_loader(Pids(), [[0]] * 1000, 1, torch.device("cpu")))  # pyright: ignore[reportArgumentType]
     process = batches._workers[0]  # pyright: ignore[reportAttributeAccessIssue]
     next(batches)
     with pytest.raises(RuntimeError, match=rf"\b{process.pid}\b"):  # by a signal handler, at any of these lines

@@ -15,7 +15,7 @@ from lib.train.trainer import Trainer
 
 
 def samples(trainer: Trainer, first: int, count: int) -> Batch:
-    return collate([trainer._training_set[sample_id(0, index)] for index in range(first, first + count)])
+    return collate([trainer._training_set[sample_id(0, index)] for index in range(first, first + count)])  # pyright: ignore[reportArgumentType]
 
 
 def freeze_statistics(trainer: Trainer) -> None:

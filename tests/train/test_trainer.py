@@ -95,7 +95,7 @@ def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, cha
         "train.batch_size=8", "data.samples_per_epoch=8", "train.loss.reconstruction=0.1",
     )  # fmt: skip
     trainer = open_trainer(experiment, tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(8)])
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(8)])  # pyright: ignore[reportArgumentType]
     trainer.model.train()
     overlaps = [trainer.train_step(batch)[0].measures["mean_iou"].item() for _ in range(200)]
     assert overlaps[-1] > 0.9
@@ -103,7 +103,7 @@ def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, cha
 
 def test_a_non_finite_loss_names_its_term_and_keeps_the_weights(small_experiment, tmp_path):
     trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
     broken = batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan")))
     before = [parameter.clone() for parameter in trainer.model.parameters()]
     with pytest.raises(FloatingPointError, match=r"step 0: loss terms \['l1', 'complete_iou'\]"):
@@ -113,7 +113,7 @@ def test_a_non_finite_loss_names_its_term_and_keeps_the_weights(small_experiment
 
 def test_gradients_are_clipped(small_experiment, tmp_path):
     trainer = open_trainer(small_experiment("train.clip_norm=0.01"), tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
     _, norm = trainer.train_step(batch)
     clipped = torch.stack([p.grad.norm() for p in trainer.model.parameters() if p.grad is not None]).norm()
     assert norm > 0.01
@@ -213,7 +213,7 @@ def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_
         settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0", "model.encoder.depth=1",
                     "model.decoder.online_to_search=false", "model.decoder.search_to_online=false")  # fmt: skip
         trainer = open_trainer(small_experiment(*settings), tmp_path / str(compiled), device="cpu")
-        batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])
+        batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
         trainer.objective.train()
         losses.append([trainer.train_step(batch)[0].total.item() for _ in range(3)])
         assert all("_orig_mod" not in name for name in trainer.model.state_dict())

@@ -150,7 +150,8 @@ class CropFrames(Frames):
         if window.covers_frame_share(height, width) == 0:
             return None
         for files, stored in zip(self._files, row["crops"].tolist(), strict=True):
-            crop = StoredCrop(*stored[:4], stored[4] / _STEPS)
+            left, top, width_stored, height_stored, steps = stored
+            crop = StoredCrop(left, top, width_stored, height_stored, steps / _STEPS)
             if crop.holds(window, height, width):
                 return files.cut(index, crop.place(window))
         return None
