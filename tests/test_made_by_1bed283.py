@@ -99,4 +99,4 @@ def test_cut_training_data_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(crops[index].boxes_xywh, boxes_xywh)
         window = CropWindow.around(boxes_xywh[2], 2.0, 32)
         cut, whole = (each[index].frames.cut(2, window) for each in (crops, videos))
-        assert np.abs(cut.astype(int) - whole).mean() < 5  # a second JPEG, and interpolated twice
+        assert np.abs(cut.astype(int) - whole).mean() < 8  # interpolated twice, and a second JPEG of noise
