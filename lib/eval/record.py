@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lib.config.schema import Track
 from lib.config.text import record_from_json
 from lib.data.sequence import Sequence
 from lib.eval.results import RECORD_NAME, ResultFiles, set_aside, write_whole
@@ -172,13 +173,18 @@ def leave_folder(folder: Path, results_dir: Path) -> None:
 
 def _identity(record: RunRecord) -> dict[str, Any]:
     """Return, by a name for the user, all that must be the same for results to be of one run."""
+    # A key that is younger than the record had its default then.
+    defaults = {
+        each.name: each.default for each in dataclasses.fields(Track) if each.default is not dataclasses.MISSING
+    }
+    settings = {} if record.settings is None else record.settings | defaults | record.settings
     releases = {name: ".".join(record.versions.get(name, "").split("+")[0].split(".")[:2]) for name in _DECISIVE}
     return {
         "tracker": record.tracker,
         "config": record.config,
         "benchmark": record.benchmark,
         "checkpoint_sha256": record.checkpoint_sha256,
-        **{f"settings.{key}": value for key, value in (record.settings or {}).items()},
+        **{f"settings.{key}": value for key, value in settings.items()},
         **({"code": record.code} if record.code else {}),
         "batch": record.batch,
         **{f"{_RELEASE}{name}": release for name, release in releases.items()},
