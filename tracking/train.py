@@ -33,16 +33,16 @@ SIGTERM and Ctrl-C save first; the same command continues a run, with the same r
 
 # What OSTrack, MixFormer and the like call it.
 HABITS = {
-    "--script": "the config says all: --config mmg_vitb",
-    "--save_dir": "it is --run FOLDER, runs/<config> by default",
-    "--mode": "it is --gpus N",
-    "--nproc_per_node": "it is --gpus N",
-    "--batch_size": "it is --set train.batch_size=N",
-    "--lr": "it is --set train.lr=X",
-    "--epochs": "it is --set train.epochs=N",
-    "--resume": "the same command continues a run",
-    "--use_lmdb": "`python tracking/prepare.py --help` says how data sets are stored",
-    "--use_wandb": "it is --wandb",
+    "script": "the config says all: --config mmg_vitb",
+    "save_dir": "it is --run FOLDER, runs/<config> by default",
+    "mode": "it is --gpus N",
+    "nproc_per_node": "it is --gpus N",
+    "batch_size": "it is --set train.batch_size=N",
+    "lr": "it is --set train.lr=X",
+    "epochs": "it is --set train.epochs=N",
+    "resume": "the same command continues a run",
+    "use_lmdb": "`python tracking/prepare.py --help` says how data sets are stored",
+    "use_wandb": "it is --wandb",
 }
 
 

@@ -22,7 +22,7 @@ from lib.eval.score.scores import MEASURES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "lib" / "eval" / "report" / "web_page"
-HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \u2028 \''
+HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \''
 LOST = "lost " + HOSTILE
 TRUE = np.array([[100.0, 60, 40, 20]] * 3 + [[100.0, 60, 40, 20]] * 2)
 ABSENT = np.array([0, 0, 0, 1, 0], bool)

@@ -54,7 +54,7 @@ RECIPE = TrackingRecipe(
     update_intervals={"lasot": 200}, score_threshold=0.5,
 )  # fmt: skip
 RECORD = {"tracker": "mmg", "config": "a", "benchmark": "b", "checkpoint_sha256": None, "settings": None}
-STEP = {"kind": "train", "epoch": 0.5, "total": 1.5}
+STEP = {"kind": "train", "epoch": 1, "total": 1.5}
 STATE = {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.int64)}
 CONFIG = {"name": "x", "n": [1, 2.5]}
 

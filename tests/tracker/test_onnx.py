@@ -154,6 +154,8 @@ def test_the_metadata_say_all_that_a_tracker_needs(exported: Export) -> None:
         "config": "mmg_tiny_score",
         "checkpoint_sha256": file_sha256(exported.checkpoint),
         "clip_margin": track.clip_margin,
+        "size_smoothing": track.size_smoothing,
+        "whole_pixels": track.whole_pixels,
         "update": "score",
         "update_interval": 4,
         "update_intervals": {"folder": 3},
@@ -338,7 +340,7 @@ def test_other_weights_beside_the_file_are_refused(exported: Export) -> None:
     for config, checkpoint in (("mmg_tiny", None), (None, exported.checkpoint)):
         with pytest.raises(ValueError, match="leave out --config and --checkpoint"):
             TrackerSpec("mmg", config, checkpoint, onnx=exported.file)
-    with pytest.raises(ValueError, match=r"static is not trained: leave out .*--onnx"):
+    with pytest.raises(ValueError, match=r"static is not trained here: leave out .*--onnx"):
         TrackerSpec("static", onnx=exported.file)
     with pytest.raises(ValueError, match=r"w\.onnx is an ONNX file, which .* take by --onnx"):
         TrackerSpec("mmg", checkpoint=exported.file).build()

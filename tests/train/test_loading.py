@@ -1,5 +1,6 @@
 """Which samples each process takes, and loader processes that outlive a signal to the whole job."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -70,8 +71,8 @@ def test_a_signal_to_the_whole_job_leaves_the_loaders_alive_and_the_trainer_ends
 
 def test_a_loader_obeys_the_trainer():
     batches = iter(open_loader(Pids(), [[0]] * 1000, 1, torch.device("cpu")))  # pyright: ignore[reportArgumentType]
-    process = batches._workers[0]  # pyright: ignore[reportAttributeAccessIssue]
     next(batches)
+    (process,) = multiprocessing.active_children()
     with pytest.raises(RuntimeError, match=rf"\b{process.pid}\b"):  # by a signal handler, at any of these lines
         process.terminate()
         process.join(60)

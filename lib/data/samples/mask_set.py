@@ -106,6 +106,7 @@ class MaskSet(Dataset[MaskSample]):
                 if self._data.on_bad_frame == "raise":
                     raise
                 self._skipped.add(str(error))
+                source = None  # of which, perhaps, nothing can be read
             else:
                 if sample is not None:
                     return sample

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lmdb
 from tqdm import tqdm
 
 from lib.data.storage.tree import (
@@ -19,10 +18,13 @@ from lib.data.storage.tree import (
     NOTE,
     PICTURES,
     VIDEOS,
+    LmdbError,
+    LmdbFullError,
     forget_lmdb,
     hash_lmdb,
     is_lmdb,
     open_to_read,
+    open_to_write,
     read_file,
     read_note,
 )
@@ -66,7 +68,7 @@ class LmdbWriter:
         self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
         self._write_note(complete=False)
-        self._environment = lmdb.open(str(database), map_size=FIRST_MAP, lock=True, metasync=False)
+        self._environment = open_to_write(database, FIRST_MAP)
 
     def __enter__(self) -> "LmdbWriter":
         return self
@@ -150,9 +152,9 @@ class LmdbWriter:
                 with self._environment.begin(write=True) as transaction:
                     for key, data in self._pending.items():
                         transaction.put(key, data)
-            except lmdb.MapFullError:
+            except LmdbFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
-            except lmdb.Error as error:
+            except LmdbError as error:
                 raise OSError(f"cannot write the LMDB in {self._database}: {error}") from error
             else:
                 self._pending.clear()

@@ -178,6 +178,7 @@ class LmdbPath:
         return f"{self.key}/".encode() if self.key else b""
 
 
+LmdbError, LmdbFullError = lmdb.Error, lmdb.MapFullError  # what writing one may raise
 _opened: dict[str, tuple[int, lmdb.Environment]] = {}
 
 
@@ -205,6 +206,11 @@ def suspect_lmdbs() -> str:
     if not _opened:
         return ""
     return f"; it may have been reading a damaged LMDB, so check {', '.join(sorted(_opened))} with prepare.py check"
+
+
+def open_to_write(database: Path, map_size: int) -> lmdb.Environment:
+    """Open a database to write it, for this process alone."""
+    return lmdb.open(str(database), map_size=map_size, lock=True, metasync=False)
 
 
 def open_to_read(database: Path, note: dict[str, Any]) -> lmdb.Environment:

@@ -174,7 +174,7 @@ def _describe_lack(result: Result, name: str) -> str:
     record = read_record(result.folder)
     if record is None:
         return f"{text}, and no run.json tells how the others there were made"
-    config = [] if record.settings is None else ["--config", record.config]
+    config = [] if record.checkpoint_sha256 is None else ["--config", record.config]
     words = ["python", "tracking/test.py", record.tracker, record.benchmark, *config, "--sequences", name]
     return f"{text}; made by: {shlex.join(words)}, with the same --root and --results-dir"
 
