@@ -37,8 +37,9 @@ def legacy() -> Experiment:
 
 @pytest.mark.parametrize("file", ["run/step_00000008.pth", "legacy.safetensors", "legacy.onnx"])
 def test_weights_track_as_they_did(file: str) -> None:
-    weights = {"onnx": MADE / file} if file.endswith(".onnx") else {"checkpoint": MADE / file}
-    tracker = TrackerSpec("mmg", device="cpu", **weights).build()
+    onnx = file.endswith(".onnx")
+    spec = TrackerSpec("mmg", None, None if onnx else MADE / file, "cpu", onnx=MADE / file if onnx else None)
+    tracker = spec.build()
     videos = open_dataset("folder", "test", root=MADE / "videos")
     for index, name in enumerate(NAMES):
         tracked = run_sequence(tracker, videos[index])
@@ -99,4 +100,5 @@ def test_cut_training_data_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(crops[index].boxes_xywh, boxes_xywh)
         window = CropWindow.around(boxes_xywh[2], 2.0, 32)
         cut, whole = (each[index].frames.cut(2, window) for each in (crops, videos))
+        assert cut is not None and whole is not None
         assert np.abs(cut.astype(int) - whole).mean() < 8  # interpolated twice, and a second JPEG of noise

@@ -317,7 +317,7 @@ def test_a_crop_cache_is_checked_by_what_it_holds(tmp_path: Path, small_experime
     (absent,) = check([Selection("folder", "test", tmp_path / "crops")])
     assert absent.broken
     assert "holds the crops of train, not of 'test'" in absent.absent
-    with pytest.raises(FileNotFoundError, match="holds the regions of train"):
+    with pytest.raises(FileNotFoundError, match="holds the crops of train"):
         open_dataset("folder", "test", tmp_path / "crops")
 
 

@@ -238,7 +238,12 @@ def encode_table(sequence: Sequence, frames: Mapping[int, StoredFrame]) -> bytes
 
 
 def _read_table(folder: TreePath) -> np.ndarray:
-    data = read_file(folder / TABLE)
+    try:
+        data = read_file(folder / TABLE)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder / TABLE} is not there, of which {MANIFEST} beside its folder speaks"
+        ) from error
     if len(data) % _ROW.itemsize:
         raise ValueError(f"{folder / TABLE} is damaged: it has {len(data)} bytes, rows have {_ROW.itemsize}")
     table = np.frombuffer(data, _ROW)
