@@ -111,7 +111,7 @@ def save_model_that_moves(path: Path, experiment: Experiment, seed: int = 3) -> 
             weights += [branch.middle_logits.get_parameter(f"{number}.0.weight") for number in (0, 1)]
             for weight, source in zip(weights, (channel, 0, 0, 0), strict=True):
                 weight[0, source, 1, 1] += 1
-    about = {"config": experiment_to_dict(experiment), "score_trained": True}
+    about = {"config": experiment_to_dict(experiment), "score_trained": model.score is not None}
     torch.save({**about, "model": model.state_dict()}, path)
     return model
 

@@ -35,7 +35,7 @@ class Candidates:
         """
         attention = self._attention_of_center(block, tokens)
         kept = attention.topk(math.ceil(self._keep_ratio * attention.shape[1]), dim=1).indices + self._num_templates
-        templates = torch.arange(self._num_templates, device=tokens.device).expand(len(tokens), -1)
+        templates = torch.arange(self._num_templates, device=tokens.device).expand(tokens.shape[0], -1)
         kept = torch.cat((templates, kept), dim=1)
         self._places = kept if self._places is None else self._places.gather(1, kept)
         return kept

@@ -130,7 +130,7 @@ def test_one_crop_and_three_give_what_pytorch_gives(exported: Export) -> None:
     ids=["no score", "two images", "OSTrack"],
 )
 def test_other_networks_give_what_pytorch_gives(tmp_path: Path, settings: tuple[str, ...], num_images: int) -> None:
-    experiment = load("mmg_tiny_score", (*EXPORTED, *settings))
+    experiment = load("mmg_tiny_score", (*EXPORTED, "model.score.enabled=false", *settings))
     model = save_model_that_moves(tmp_path / "w.pth", experiment)
     export_tracker(None, tmp_path / "w.pth", tmp_path / "w.onnx")
     network = OnnxNetwork(tmp_path / "w.onnx")
