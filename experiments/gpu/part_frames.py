@@ -77,7 +77,7 @@ def measure_batches(part: Part) -> list[dict[str, object]]:
     return json.loads(file.read_text(encoding="utf-8"))["costs"]
 
 
-_TINY = (("mmg_vitb", "fp32", "eager"), "batches", ("ostrack_vitb", "fp32", "eager"))
+_TINY = (("mmg_vitb", "fp32", "eager"), "batches")
 
 if __name__ == "__main__":
     run_part("frames", work)

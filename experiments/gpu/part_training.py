@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from lib.config.load import load
 from lib.profiling.memory import compute_memory
-from lib.profiling.training import TimedStep, measure_training, synthetic_batch
+from lib.profiling.training import TimedTrainer, measure_training, synthetic_batch
 
 _BATCHES = (20, 40, 80, 128)
 _STEPS = 15
@@ -65,7 +65,7 @@ def work(part: Part) -> None:
 def profile_step(part: Part, config: str, settings: Sequence[str]) -> None:
     """Write the kernels of one step that take longest to `training_profile.txt`."""
     experiment = load(config, settings)
-    step = TimedStep(experiment, part.device)
+    step = TimedTrainer(experiment, part.device)
     batch = synthetic_batch(experiment, experiment.train.batch_size, part.device)
     for _ in range(1 if part.tiny else 3):
         step.take(lambda: batch)

@@ -142,7 +142,7 @@ def test_many_in_lockstep_are_those_followed_one_by_one(device, tracked):
 
 def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(device, tracked):
     if device.type != "cuda":
-        pytest.skip("the memory of a batch is predicted on GPUs only")
+        pytest.skip("needs a GPU's memory, which alone is predicted")
     wanted, model, _ = tracked()
     tracker = build_tracker_of(TrackingNetwork(model), wanted, device, "")
     # All but two gigabytes, so that it takes no time.
@@ -168,8 +168,8 @@ def test_the_network_made_ready_gives_the_model_s_boxes(precision, device, track
 
 
 def test_the_exported_network_gives_the_boxes_of_pytorch(device, tracked, tmp_path):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, exc_type=ImportError)
     wanted, model, _ = tracked()
     export_tracker(None, tmp_path / "w.pth", tmp_path / "w.onnx")
     chosen = choose_onnx_device("auto")

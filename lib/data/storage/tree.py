@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-import lmdb
 from tqdm import tqdm
+
+try:
+    import lmdb
+except ImportError:  # folders of files are read without it
+    lmdb = None
 
 PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"))
@@ -178,11 +182,12 @@ class LmdbPath:
         return f"{self.key}/".encode() if self.key else b""
 
 
-LmdbError, LmdbFullError = lmdb.Error, lmdb.MapFullError  # what writing one may raise
-_opened: dict[str, tuple[int, lmdb.Environment]] = {}
+# What writing one may raise.
+LmdbError, LmdbFullError = (OSError, OSError) if lmdb is None else (lmdb.Error, lmdb.MapFullError)
+_opened: dict[str, tuple[int, Any]] = {}
 
 
-def _environment(database: str) -> lmdb.Environment:
+def _environment(database: str) -> Any:
     """Open a database; once in each process, because an open LMDB must not cross a fork."""
     process = os.getpid()
     if database not in _opened or _opened[database][0] != process:
@@ -208,12 +213,18 @@ def suspect_lmdbs() -> str:
     return f"; it may have been reading a damaged LMDB, so check {', '.join(sorted(_opened))} with prepare.py check"
 
 
-def open_to_write(database: Path, map_size: int) -> lmdb.Environment:
+def _package() -> Any:
+    if lmdb is None:
+        raise ValueError("an LMDB needs the package lmdb, which is not installed: pip install lmdb")
+    return lmdb
+
+
+def open_to_write(database: Path, map_size: int) -> Any:
     """Open a database to write it, for this process alone."""
-    return lmdb.open(str(database), map_size=map_size, lock=True, metasync=False)
+    return _package().open(str(database), map_size=map_size, lock=True, metasync=False)
 
 
-def open_to_read(database: Path, note: dict[str, Any]) -> lmdb.Environment:
+def open_to_read(database: Path, note: dict[str, Any]) -> Any:
     """Open a database to read it, if its file is as long as it must be: reading beyond the end kills the process.
 
     Raises:
@@ -222,8 +233,8 @@ def open_to_read(database: Path, note: dict[str, Any]) -> lmdb.Environment:
     file = database / DATA_FILE
     _require_length(file, note.get("bytes", 0))
     try:
-        environment = lmdb.open(str(database), readonly=True, lock=False, readahead=False)
-    except lmdb.Error as error:
+        environment = _package().open(str(database), readonly=True, lock=False, readahead=False)
+    except LmdbError as error:
         raise ValueError(f"{file} is damaged: {error}; {_CURE}") from None
     if "bytes" not in note:  # by an earlier version, or an interrupted one; the last few pages may be unwritten
         try:
