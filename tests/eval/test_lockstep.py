@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         list(track(iter([0, 1])))
     assert not multiprocessing.active_children()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["video-0.txt", "video-0_time.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["video-0.txt", "video-0_score.txt", "video-0_time.txt"]
     assert ResultFiles(tmp_path, "video-0").is_complete(4, FIRST_BOX)
 
 

@@ -48,7 +48,7 @@ EXPECTED = {name: f"{index}.0000,1.0000,8.0000,8.0000\n" * (index + 2) for index
 
 # tracking/test.py, but for what the static tracker does on rank 1.
 SABOTAGED = """
-import os, runpy, signal
+import os, runpy, signal, sys
 import lib.tracker
 from lib.tracker.classical import StaticBox
 
@@ -61,6 +61,7 @@ def refuse(spec):
 
 if os.environ["RANK"] == "1":
     lib.tracker.TRACKERS["static"] = {answer}
+sys.path.insert(0, os.path.dirname({test!r}))  # as Python does for a script
 runpy.run_path({test!r}, run_name="__main__")
 """
 
