@@ -116,7 +116,7 @@ def main(argv: list[str]) -> int:
         refuse_options(commands.choices[arguments.command], arguments, {"command", *_OPTIONS[purpose]}, purpose)
     # Each measurement loads only what it needs, so that one does not weigh on the other.
     if arguments.command == "analysis":
-        from lib.profiling.report import measure_analysis
+        from lib.profiling.analysis import measure_analysis
 
         print(measure_analysis(arguments.results))
         return 0

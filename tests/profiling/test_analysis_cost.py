@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.eval.results import read_boxes
-from lib.profiling.report import analyse_here, make_files, measure_analysis
+from lib.profiling.analysis import analyse_here, make_files, measure_analysis
 
 
 def test_made_files_are_those_of_lasot_and_can_be_analysed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
