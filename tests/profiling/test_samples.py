@@ -132,4 +132,4 @@ def test_command_cuts_a_training_set(videos: Path, tmp_path: Path, capsys: pytes
     assert f"crops of {2 * NUM_FRAMES} frames written" in capsys.readouterr().out
     assert isinstance(open_dataset("folder", "train", out), CropDataset)
     assert prepare(*arguments) == 0
-    assert "2 of them were there already; regions of 0 frames written" in capsys.readouterr().out
+    assert "2 of them were there already; crops of 0 frames written" in capsys.readouterr().out

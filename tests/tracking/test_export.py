@@ -76,9 +76,7 @@ def test_what_is_wrong_is_said(
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
 
 
-def test_without_weights_the_command_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs weights: give --config NAME"):
-        command("--out", str(tmp_path / "w.onnx"))
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         command("--checkpoint", "nowhere.pth", "--out", str(tmp_path / "w.onnx"))
 
