@@ -102,7 +102,9 @@ class Score:
     """The score module beside the encoder; its training is the second stage."""
 
     enabled: bool = knob("build the score module; paper: yes")
-    depth: int = knob("ViT blocks over cls, template and search tokens; 2", low=1, high=256)
+    kind: Literal["region", "box"] = knob("what is rated: the search region, as in the paper, or the predicted box",
+                                          default="region")  # fmt: skip
+    depth: int = knob("of region: ViT blocks over cls, template and search tokens; 2", low=1, high=256)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from lib.models.encoder import JointEncoder
 from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_from_hub, load_mae, load_stem
-from lib.models.score import ScoreModule
+from lib.models.score import BoxScore, ScoreModule
 from lib.models.stem import StemEmbed
 
 
@@ -78,6 +78,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
             online_template=model.online_template,
         )
     score = None
-    if model.score.enabled:
+    if model.score.enabled and model.score.kind == "box":
+        score = BoxScore(encoder.dim, encoder.template_grid, experiment.crop.template_factor)
+    elif model.score.enabled:
         score = ScoreModule(encoder.dim, model.score.depth, num_heads=encoder.num_heads)
     return MMG(encoder, head, decoder, score)

@@ -14,7 +14,7 @@ from lib.models.compiling import compile_frame
 from lib.models.elimination import take
 from lib.models.head import CornerBranch, CornerOutput, PyramidCornerHead, read_corners
 from lib.models.mmg import MMG, TrackOutput
-from lib.models.score import ScoreModule
+from lib.models.score import BoxScore, ScoreModule
 from lib.models.winograd import WinogradConvolution
 
 
@@ -53,11 +53,12 @@ class TrackingNetwork(nn.Module):
         # GPU libraries have their own ways to fewer products.
         if isinstance(head, PyramidCornerHead) and model.mean.device.type == "cpu" and head.grid % 2 == 0:
             self.head = TrackingHead(head)
-        self.rate = None if self.model.score is None else TrackingScore(self.model.score)
+        score = self.model.score
+        self.rate = None if score is None else TrackingScore(score)
         if dtype is not None:
             set_products_dtype(encoder.blocks, dtype)
-            if self.model.score is not None:
-                set_products_dtype(self.model.score.blocks, dtype)
+            if isinstance(score, ScoreModule):
+                set_products_dtype(score.blocks, dtype)
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
         self._run = compile_frame(self.locate, model.mean.device, graph=graph) if compiled else self.locate
 
@@ -85,10 +86,11 @@ class TrackingNetwork(nn.Module):
         """Do the work of a frame on the templates' tokens (B, L, D) and a search crop."""
         searched = self.model.encoder.embed(self.model.normalize(search), "search")
         encoded_template, encoded_search = self.encode(templates, searched)
+        crop_boxes_xyxy = self.head(encoded_search).tracked_boxes_xyxy
         scores = None
         if self.rate is not None:
-            scores = self.rate(encoded_template, encoded_search)
-        return TrackOutput(self.head(encoded_search).tracked_boxes_xyxy, scores)
+            scores = self.rate(encoded_template, encoded_search, crop_boxes_xyxy)
+        return TrackOutput(crop_boxes_xyxy, scores)
 
     def encode(self, templates: list[Tensor], searched: Tensor) -> tuple[Tensor | None, Tensor]:
         """Run the blocks over all images' tokens (B, L, D), and return those of the template, and of the search.
@@ -163,14 +165,16 @@ def set_products_dtype(blocks: nn.Module, dtype: torch.dtype) -> None:
 
 
 class TrackingScore(nn.Module):
-    """A score module whose last block computes the class token alone, which alone is read."""
+    """A score module; where it has blocks, the last computes the class token alone, which alone is read."""
 
-    def __init__(self, score: ScoreModule) -> None:
+    def __init__(self, score: ScoreModule | BoxScore) -> None:
         super().__init__()
         self.score = score
 
-    def forward(self, template_tokens: Tensor, search_tokens: Tensor) -> Tensor:
-        """Return (B,) scores in [0, 1] for encoder tokens (B, Lz, D) and (B, Lx, D)."""
+    def forward(self, template_tokens: Tensor, search_tokens: Tensor, crop_boxes_xyxy: Tensor) -> Tensor:
+        """Return (B,) scores in [0, 1] for encoder tokens (B, Lz, D) and (B, Lx, D) and predicted boxes (B, 4)."""
+        if isinstance(self.score, BoxScore):
+            return self.score(template_tokens, search_tokens, crop_boxes_xyxy).sigmoid()
         class_token = self.score.class_token.expand(search_tokens.shape[0], -1, -1)
         tokens = torch.cat((class_token, template_tokens, search_tokens), dim=1)
         *blocks, last = self.score.blocks.children()

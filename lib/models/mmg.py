@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lib.models.center import CenterHead, CenterOutput
 from lib.models.decoder import MaskedMutualGuidance, MMGReconstruction
-from lib.models.encoder import EncoderOutput, JointEncoder
+from lib.models.encoder import JointEncoder
 from lib.models.head import CornerOutput, PyramidCornerHead
-from lib.models.score import ScoreModule
+from lib.models.score import BoxScore, ScoreModule
 
 
 class MMGOutput(NamedTuple):
@@ -64,7 +64,7 @@ class MMG(nn.Module):
     Args:
         encoder, head: the tracker itself.
         decoder: rebuilds masked frames in training; None for a tracker without, or once training is over.
-        score: rates a search region for the online update; None where there is none.
+        score: rates a search region, or the box found there, for the online update; None where there is none.
     """
 
     mean: Tensor
@@ -75,7 +75,7 @@ class MMG(nn.Module):
         encoder: JointEncoder,
         head: PyramidCornerHead | CenterHead,
         decoder: MaskedMutualGuidance | None = None,
-        score: ScoreModule | None = None,
+        score: ScoreModule | BoxScore | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -110,15 +110,26 @@ class MMG(nn.Module):
         reconstruction = None
         if reconstruct and self.decoder is not None:
             reconstruction = self.decoder(encoded, search_image, online_image, generator)
-        score_logits = self._score_logits(encoded) if predict_score else None
-        return MMGOutput(self.head(encoded.search), reconstruction, score_logits)
+        located, score_logits = self.head(encoded.search), None
+        if predict_score:
+            assert self.score is not None, "this model was built without a score module"
+            score_logits = self.score(encoded.template, encoded.search, located.tracked_boxes_xyxy)
+        return MMGOutput(located, reconstruction, score_logits)
 
-    def score_logits(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> Tensor:
-        """Return the (B,) logits of the score alone, for images as in `forward`; the encoder gets no gradient."""
+    def rate(
+        self, template: Tensor, search: Tensor, online_template: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the (B,) logits of the score, for images as in `forward`; only the score module gets a gradient.
+
+        The boxes (B, 4) in fractions of the crop that were rated come with them, None where regions are.
+        """
+        assert self.score is not None, "this model was built without a score module"
         online_image = None if online_template is None else self.normalize(online_template)
         with torch.no_grad():
             encoded = self.encoder(self.normalize(template), self.normalize(search), online_image)
-        return self._score_logits(encoded)
+            rates_box = isinstance(self.score, BoxScore)
+            crop_boxes_xyxy = self.head(encoded.search).tracked_boxes_xyxy if rates_box else None
+        return self.score(encoded.template, encoded.search, crop_boxes_xyxy), crop_boxes_xyxy
 
     @torch.inference_mode()
     def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
@@ -140,10 +151,6 @@ class MMG(nn.Module):
     def denormalize(self, images: Tensor) -> Tensor:
         """Invert `normalize` for a picture: (B, 3, H, W) uint8, rounded and clipped."""
         return (images * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
-
-    def _score_logits(self, encoded: EncoderOutput) -> Tensor:
-        assert self.score is not None, "this model was built without a score module"
-        return self.score(encoded.template, encoded.search)
 
 
 def count_parameters(model: MMG) -> dict[str, int]:

@@ -21,6 +21,7 @@ from lib.train.pictures import (
     picture_masks,
     picture_reconstructions,
     picture_scores,
+    score_target,
     score_template,
 )
 
@@ -110,9 +111,9 @@ class ScoreNetwork(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None) -> Tensor:
-        """Return (B,) logits."""
-        return self.model.score_logits(template, search, online_template)
+    def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return (B,) logits and the boxes that were rated; see `MMG.rate`."""
+        return self.model.rate(template, search, online_template)
 
 
 class ScoreObjective(Objective):
@@ -136,9 +137,10 @@ class ScoreObjective(Objective):
         self.model.score.train()
 
     def losses(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        logits = network(batch.template, batch.search, score_template(self.model, batch)).float()
-        loss = functional.binary_cross_entropy_with_logits(logits, batch.present.float())
-        right = ((logits.detach() > 0) == batch.present).float().mean()
+        logits, crop_boxes_xyxy = network(batch.template, batch.search, score_template(self.model, batch))
+        logits, wanted = logits.float(), score_target(batch, crop_boxes_xyxy)
+        loss = functional.binary_cross_entropy_with_logits(logits, wanted.float())
+        right = ((logits.detach() > 0) == wanted).float().mean()
         return Losses(loss, {"score": loss}, {"accuracy": right})
 
     def pictures(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, np.ndarray]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.box import xyxy_to_xywh
+from lib.box import iou, xyxy_to_xywh
 from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.mixture import VALIDATION_EPOCH, open_sources, sample_id
@@ -191,13 +191,21 @@ def picture_scores(model: MMG, batch: Batch) -> np.ndarray:
         (H, W, 3) uint8 RGB: one row a sample.
     """
     model.eval()
-    scores = model.score_logits(batch.template, batch.search, score_template(model, batch)).float().sigmoid()
+    logits, crop_boxes_xyxy = model.rate(batch.template, batch.search, score_template(model, batch))
+    scores, wanted = logits.float().sigmoid().tolist(), score_target(batch, crop_boxes_xyxy).tolist()
     rows = []
-    for number, (score, present) in enumerate(zip(scores.tolist(), batch.present.tolist(), strict=True)):
+    for number, (score, right) in enumerate(zip(scores, wanted, strict=True)):
         tiles = [crop_tile(crop[number]) for crop in (batch.template, batch.online_template, batch.search)]
-        draw_label(tiles[2], (0, 0), f"{score:.2f}", _RIGHT if (score > 0.5) == present else _WRONG)
+        draw_label(tiles[2], (0, 0), f"{score:.2f}", _RIGHT if (score > 0.5) == right else _WRONG)
         rows.append(np.hstack(tiles))
     return np.vstack(rows)
+
+
+def score_target(batch: Batch, crop_boxes_xyxy: Tensor | None) -> Tensor:
+    """Return (B,) bool, what a score should say: the target is there, and a box that is rated overlaps it by half."""
+    if crop_boxes_xyxy is None:
+        return batch.present
+    return batch.present & (iou(crop_boxes_xyxy, batch.search_crop_box_xyxy) > 0.5)
 
 
 def score_template(model: MMG, batch: Batch) -> Tensor | None:

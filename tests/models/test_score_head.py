@@ -1,8 +1,8 @@
-"""The score module: one logit from a class token that has seen template and search region."""
+"""The score modules: one logit from a class token that has seen template and search region, or from a predicted box."""
 
 import torch
 
-from lib.models.score import ScoreModule
+from lib.models.score import BoxScore, ScoreModule, cover
 
 
 def tiny() -> ScoreModule:
@@ -50,3 +50,30 @@ def test_it_can_learn_to_tell_samples_apart():
         loss.backward()
         optimizer.step()
     assert torch.equal(score(template, search) > 0, shown)
+
+
+def test_patches_count_by_the_share_that_a_box_covers():
+    shares = cover(torch.tensor([[0.25, 0.0, 1.0, 0.75], [0.6, 0.6, 0.4, 0.4], [-1.0, -1.0, 2.0, 2.0]]), grid=2)
+    assert shares.shape == (3, 4, 1)
+    assert shares[..., 0].tolist() == [[0.5, 1.0, 0.25, 0.5], [0.0] * 4, [1.0] * 4]
+
+
+def test_a_box_score_rates_the_box_and_not_only_the_region():
+    torch.manual_seed(0)
+    score = BoxScore(16, template_grid=4, template_factor=2.0)
+    assert score.inside_template[0, :, 0].reshape(4, 4).tolist() == [[0] * 4, [0, 1, 1, 0], [0, 1, 1, 0], [0] * 4]
+    target, other = torch.randn(2, 16)
+    template = target.expand(1, 16, 16)
+    search = torch.cat((target.expand(8, 16), other.expand(8, 16))).unsqueeze(0)  # upper half, lower half
+    boxes = torch.tensor([[[0.0, 0.0, 1.0, 0.5]], [[0.0, 0.5, 1.0, 1.0]]])
+    optimizer = torch.optim.AdamW(score.parameters(), lr=3e-3)
+    for _ in range(30):
+        logits = torch.cat([score(template, search, box) for box in boxes])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.tensor([1.0, 0.0]))
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in score.parameters())
+        optimizer.step()
+    assert [score(template, search, box).item() > 0 for box in boxes] == [True, False]
+    nothing = score(template, search, torch.tensor([[0.5, 0.5, 0.5, 0.5]]))
+    assert torch.isfinite(nothing).all()

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from lib.config.load import load
+from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
+from lib.models.inference import TrackingNetwork
 from lib.models.trained import read_trained_model
 from lib.tracker.build import build_mmg_tracker
+from lib.train.pictures import score_target
 from lib.train.session import open_trainer
 
 STAGES = ("mmg_vitb_score", "mmg_vitb_got10k_score", "mmg_vits_score", "mmg_vitt_score", "mmg_tiny_score")
@@ -93,13 +96,28 @@ def test_the_merged_checkpoint_tracks_with_its_score_and_the_first_stage_does_no
         build_mmg_tracker(None, tmp_path / "first.pth", "cpu", "synthetic")
 
 
-def test_the_score_logits_are_those_of_the_whole_forward(small_experiment):
+@pytest.mark.parametrize("kind", ["region", "box"])
+def test_the_score_logits_are_those_of_the_whole_forward(kind, small_experiment):
     torch.manual_seed(0)
-    model = build_model(small_experiment()).eval()
+    model = build_model(small_experiment(f"model.score.kind={kind}")).eval()
     template, online = (torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8) for _ in range(2))
     search = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     whole = model(template, search, online, predict_score=True, reconstruct=False).score_logits
-    torch.testing.assert_close(model.score_logits(template, search, online), whole)
+    logits, boxes = model.rate(template, search, online)
+    torch.testing.assert_close(logits, whole)
+    assert (boxes is None) == (kind == "region")
+    tracking = TrackingNetwork(model).track(template, search, online).scores
+    assert tracking is not None
+    torch.testing.assert_close(tracking, whole.sigmoid())
+
+
+def test_a_rated_box_is_right_where_it_overlaps_a_target_that_is_there():
+    box = torch.tensor([[0.2, 0.2, 0.6, 0.6]]).expand(3, 4)
+    crops = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    batch = Batch(crops, crops, crops, box, torch.tensor([True, True, False]))
+    rated = torch.tensor([[0.2, 0.2, 0.6, 0.5], [0.2, 0.4, 0.6, 0.8], [0.2, 0.2, 0.6, 0.6]])  # IoU 3/4, 1/3, 1
+    assert score_target(batch, rated).tolist() == [True, False, False]
+    assert score_target(batch, None).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
