@@ -167,8 +167,8 @@ def first_settings(settings: Iterable[str]) -> list[str]:
 def build_starting_model(experiment: Experiment, run: Path) -> MMG:
     """Build the network of an experiment with the weights that `run` begins with.
 
-    A run that has checkpoints loads them next, and needs nothing here. The score module of the second stage always
-    starts anew: the first stage has not trained it.
+    A run that has checkpoints loads them next, and needs nothing here. The score module always starts anew, whatever
+    it was in the weights: the first stage has not trained it.
 
     Raises:
         FileNotFoundError: the weights to start from are not there.
@@ -189,8 +189,8 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
         start_from_ostrack(model, content, str(path))
         return model
     trained = read_trained_model(path)
-    differing = differing_model_keys(trained.experiment, experiment)
-    if differing:
+    keys = differing_model_keys(trained.experiment, experiment)
+    if differing := [key for key in keys if not key.startswith("model.score.")]:
         raise ValueError(f"train.start_from: {path} holds the weights of another model (trained as "
                          f"{trained.experiment.name}); these keys differ: {', '.join(differing)}")  # fmt: skip
     model = build_model(experiment, pretrained=False)

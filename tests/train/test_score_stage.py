@@ -51,6 +51,13 @@ def test_only_score_parameters_change_and_no_batch_statistics(first_stage, secon
             assert torch.equal(value, before[name]), f"{name} has changed"
 
 
+def test_a_score_of_another_kind_is_trained_on_the_same_tracker(second_stage, tmp_path):
+    trainer = second_stage(tmp_path / "second", "model.score.kind=box", "model.score.depth=3")
+    batch = trainer._training_set.collate([trainer._training_set[index] for index in range(4)])
+    trainer.objective.train()
+    assert torch.isfinite(trainer.train_step(batch)[0].total)
+
+
 def test_the_score_tells_what_it_was_taught(second_stage, tmp_path):
     """Eight samples, half of them negatives, are learned by heart."""
     trainer = second_stage(
