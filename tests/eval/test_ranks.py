@@ -117,17 +117,15 @@ def test_ranks_with_workers_of_their_own(videos: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_rank_that_cannot_build_its_tracker_lets_the_others_finish(videos: Path, tmp_path: Path) -> None:
-    done = torchrun(videos, script=sabotaged(tmp_path, "refuse"))
-    assert done.returncode != 0 and "error: there is no room on this machine" in done.stderr
-    # Rank 0 has the longest video, the third longest and the fifth.
-    assert boxes(videos) == {name: EXPECTED[name] for name in ("video-0", "video-2", "video-4")}
-    assert "3 sequences tracked" in done.stdout
-    assert torchrun(videos).returncode == 0 and boxes(videos) == EXPECTED
-
-
-@pytest.mark.slow
-def test_a_rank_that_is_killed_ends_the_run_and_the_next_one_completes_it(videos: Path, tmp_path: Path) -> None:
-    assert torchrun(videos, script=sabotaged(tmp_path, "lambda spec: Killed()")).returncode != 0
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [("refuse", "error: there is no room on this machine"), ("lambda spec: Killed()", "Signal 9 (SIGKILL)")],
+    ids=["cannot build its tracker", "is killed"],
+)
+def test_a_rank_that_fails_ends_the_run_and_the_next_one_completes_it(
+    answer: str, message: str, videos: Path, tmp_path: Path
+) -> None:
+    done = torchrun(videos, script=sabotaged(tmp_path, answer))
+    assert done.returncode != 0 and message in done.stderr
     assert boxes(videos).items() <= EXPECTED.items()
     assert torchrun(videos).returncode == 0 and boxes(videos) == EXPECTED
