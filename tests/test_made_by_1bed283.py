@@ -16,7 +16,7 @@ from lib.eval.benchmarks import find_benchmark
 from lib.eval.record import package_versions
 from lib.eval.report.tables import to_json
 from lib.eval.results import read_boxes
-from lib.eval.run.benchmark import run_test
+from lib.eval.run.benchmark import RunOptions, run_test
 from lib.eval.run.sequence import run_sequence
 from lib.eval.score.analysis import analyze, find_results
 from lib.tracker import TrackerSpec
@@ -74,7 +74,7 @@ def test_results_are_continued(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps(record))
     kept = (folder / f"{NAMES[0]}_time.txt").read_bytes()
     spec = TrackerSpec("mmg", CONFIG, MADE / "run" / "step_00000008.pth", device="cpu", benchmark="folder")
-    assert run_test(spec, root=MADE / "videos", results_dir=tmp_path) == 0
+    assert run_test(spec, RunOptions(root=MADE / "videos", results_dir=tmp_path)) == 0
     assert (folder / f"{NAMES[0]}_time.txt").read_bytes() == kept
     again, then = (read_boxes(each / f"{NAMES[1]}.txt") for each in (folder, RESULTS))
     np.testing.assert_allclose(again, then, rtol=0, atol=CLOSE)

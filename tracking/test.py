@@ -12,7 +12,7 @@ from lib.config.cli import answer_habits, run
 from lib.config.load import find_experiment
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.results import check_writable
-from lib.eval.run.benchmark import run_test
+from lib.eval.run.benchmark import RunOptions, run_test
 from lib.eval.run.masks import run_masks
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.masks import MASK_BACKENDS, MaskSpec
@@ -132,13 +132,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.onnx,
         tuple(arguments.weights),
     ).with_weights()
-    masks = MaskSpec.from_options(
-        arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
-    )
-    if masks is not None:
-        masks.build()  # weights that do not fit are found before hours of tracking
-    code = run_test(
-        spec,
+    options = RunOptions(
         root=arguments.root,
         paths_file=arguments.paths,
         choices=arguments.sequences,
@@ -149,19 +143,13 @@ def main(argv: list[str] | None = None) -> int:
         overwrite=arguments.overwrite,
         accept_changes=arguments.accept_changes,
     )
-    if masks is None:
-        return code
-    mask_code = run_masks(
-        spec,
-        masks,
-        root=arguments.root,
-        paths_file=arguments.paths,
-        choices=arguments.sequences,
-        results_dir=arguments.results_dir,
-        num_workers=arguments.workers,
-        num_threads=arguments.threads,
-        overwrite=arguments.overwrite,
+    masks = MaskSpec.from_options(
+        arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )
+    if masks is not None:
+        masks.build()  # weights that do not fit are found before hours of tracking
+    code = run_test(spec, options)
+    mask_code = 0 if masks is None else run_masks(spec, masks, options)
     return code or mask_code
 
 

@@ -6,7 +6,7 @@ A sequence's folder that exists is complete: it is written aside and renamed.
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from lib.data.images.frames import MaskFiles
 from lib.eval.results import ResultFiles, write_whole
 
-MASKS = "masks"  # folder within a folder of results
+_FOLDER = "masks"  # within a folder of results
 _BOXES = "boxes.txt"
 _RECORD = "masks.json"
 
@@ -55,7 +55,7 @@ class SequenceMasks:
 
     @property
     def folder(self) -> Path:
-        return self.results / MASKS / self.name / self.sequence
+        return masks_folder(self.results, self.name) / self.sequence
 
     def is_complete(self, num_frames: int) -> bool:
         """Tell whether there is a mask per frame, and they were made from the boxes that are there now."""
@@ -92,9 +92,14 @@ class SequenceMasks:
         return MaskFiles(sorted(self.folder.glob("*.png")))
 
 
+def masks_folder(results: Path, name: str) -> Path:
+    """Return where the masks of a name lie within a folder of results."""
+    return results / _FOLDER / name
+
+
 def mask_names(results: Path) -> list[str]:
     """Return the names of the masks in a folder of results, sorted."""
-    folder = results / MASKS
+    folder = results / _FOLDER
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
@@ -113,10 +118,10 @@ def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -
     Raises:
         ValueError: the folder holds masks of another backend, checkpoint, threshold or code.
     """
-    folder = results / MASKS / name
+    folder = masks_folder(results, name)
     file = folder / _RECORD
     wanted = dataclasses.asdict(record)
-    if folder.is_dir() and any(_folders(folder)):
+    if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
         present = _read_record(file)
         earlier = {**present, "code": record.code} if "code_sha256" in present else {}
         earlier.pop("code_sha256", None)
@@ -139,7 +144,3 @@ def _read_record(file: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.is_dir())

@@ -19,7 +19,7 @@ from lib.files import whole_file
 RECORD_NAME = "run.json"  # of the file that says whose the results of a folder are; see `lib.eval.record`
 # A file of scores has a name of its own beside the boxes, as other tools have them: they read the boxes by name.
 _SECONDS, _SCORES, _NON_FINITE = _BESIDE = "_time", "_score", "_nonfinite"
-FOLDER = "replaced"
+REPLACED = "replaced"
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
         files = [path for sequence in sequences for path in ResultFiles(folder, sequence).all if path.is_file()]
     if not files:
         return
-    aside = folder / FOLDER
+    aside = folder / REPLACED
     aside.mkdir(exist_ok=True)
     _move_record(folder / RECORD_NAME, aside / RECORD_NAME, others=any(aside.glob("*.txt")))
     for path in files:
@@ -189,7 +189,7 @@ def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
 
 def forget_replaced(folder: Path, sequences: Iterable[str]) -> int:
     """Remove what was set aside of sequences whose new results are complete; return how many others are kept."""
-    aside = folder / FOLDER
+    aside = folder / REPLACED
     if not aside.is_dir():
         return 0
     for sequence in sequences:

@@ -16,9 +16,9 @@ from lib.config.load import experiment_to_dict, load
 from lib.data.datasets import open_dataset
 from lib.data.sequence import Frames, Sequence
 from lib.eval.results import ResultFiles, read_seconds
-from lib.eval.run.frame_pool import default_num_decoders
-from lib.eval.run.lockstep import ready_to_track
+from lib.eval.run.runner import TrackingWorker
 from lib.eval.run.sequence import cpu_threads
+from lib.eval.run.sequence_batch import default_num_decoders
 from lib.models.build import build_model
 from lib.profiling.clock import describe_device
 from lib.profiling.videos import draw_videos
@@ -105,7 +105,7 @@ class LoopCost:
     Attributes:
         batch: videos that advance at once.
         frames: timed, of all of them.
-        decode: by the thread that reads ahead; None in a batch, where processes of their own do it.
+        decode: by the thread that reads ahead; None in a batch, where several do it at once.
         wait: for a decoded frame, and all else between two steps of the tracker.
         track: of the tracker.
         write: of the result files, shared out among the frames.
@@ -127,7 +127,7 @@ class LoopCost:
 
 @dataclass(frozen=True)
 class TimedFrames(Frames):
-    """The first frames of a video; notes how long each took to decode, as long as it stays in its process."""
+    """The first frames of a video; notes how long each took to decode, whichever thread it was."""
 
     frames: Frames
     length: int
@@ -171,7 +171,7 @@ def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: 
         spec: of the tracker.
         copies: of `TimedFrames`, as many as are to advance at once.
         folder: for the result files.
-        num_decoders: processes that decode, for a batch.
+        num_decoders: threads that decode, for a batch.
 
     Raises:
         ValueError, OSError: the tracker cannot be built, the video is too short, or tracking it failed.
@@ -179,10 +179,8 @@ def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: 
     length = len(copies[0])
     _check_length(length)
     clock: list[float] = []
-    track = ready_to_track(
-        spec, copies, folder, lambda num_frames: clock.append(time.perf_counter()), copies.number, num_decoders
-    )
-    outcomes = list(track(iter(range(copies.number))))
+    worker = TrackingWorker(spec, copies, folder, copies.number, num_decoders)
+    outcomes = list(worker.work(iter(range(copies.number)), lambda num_frames: clock.append(time.perf_counter())))
     end = time.perf_counter()
     for outcome in outcomes:
         if outcome.failure is not None:
@@ -227,7 +225,7 @@ def describe_loops(costs: Indexed[LoopCost]) -> list[str]:
             f"{cost.batch:5d} {decode:>8s} {1e3 * cost.wait:8.2f} {1e3 * cost.track:8.2f} {1e3 * cost.write:8.3f}"
             f" {1e3 * total:12.2f} {cost.busy:7.1%} {cost.frames_per_second:10.1f} {cost.videos_per_hour:13.0f}"
         )
-    return [*lines, "decode: by a thread that reads ahead; in batches, by processes of their own"]
+    return [*lines, "decode: by a thread that reads ahead; in batches, by several"]
 
 
 def _write_random_weights(config: str, folder: Path) -> Path:

@@ -17,9 +17,17 @@ from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
-from lib.eval.record import bare_code, code_sha256, package_versions, read_record, used_code, video_fingerprint
-from lib.eval.results import FOLDER, read_boxes
-from lib.eval.run.benchmark import CODE, PinnedTracker, run_test, spread_over
+from lib.eval.record import (
+    RunRecord,
+    bare_code,
+    code_sha256,
+    package_versions,
+    read_record,
+    used_code,
+    video_fingerprint,
+)
+from lib.eval.results import REPLACED, read_boxes
+from lib.eval.run.benchmark import CODE, PinnedTracker, RunOptions, run_test, worker_devices
 from lib.eval.run.masks import CODE as MASK_CODE
 from lib.models.build import build_model
 from lib.models.trained import file_sha256
@@ -51,9 +59,7 @@ def run(tmp_path: Path, videos: Path) -> Callable[..., int]:
 
     def test(spec: TrackerSpec | None = None, root: Path = videos, overwrite: bool = False, *choices: str) -> int:
         spec = spec or TrackerSpec("static", device="cpu", benchmark="folder")
-        return run_test(
-            spec, root=root, choices=list(choices), results_dir=tmp_path / "results", overwrite=overwrite
-        )  # fmt: skip
+        return run_test(spec, RunOptions(root, None, list(choices), tmp_path / "results", overwrite=overwrite))
 
     return test
 
@@ -85,13 +91,15 @@ def test_what_cannot_track_leaves_no_folder_behind(run, tmp_path: Path, monkeypa
     assert not (tmp_path / "results").exists()
 
 
-def test_workers_are_spread_over_all_devices() -> None:
-    gpus = ["cuda:0", "cuda:1", "cuda:2"]
-    assert spread_over(gpus, 2) == ["cuda:0", "cuda:1"]
-    assert spread_over(gpus, 7) == [*gpus, *gpus, "cuda:0"]
-    assert spread_over(["cpu"], 3) == ["cpu"] * 3
+def test_workers_are_spread_over_all_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    gpu, gpus = torch.device("cuda"), ["cuda:0", "cuda:1", "cuda:2"]
+    assert worker_devices(gpu, 2, 0) == ["cuda:0", "cuda:1"]
+    assert worker_devices(gpu, 7, 0) == [*gpus, *gpus, "cuda:0"]
+    assert worker_devices(torch.device("cpu"), 3, 0) == ["cpu"] * 3
+    assert worker_devices(torch.device("cuda:2"), 2, 1) == ["cuda:2"] * 2
     # Two ranks of two workers each on one machine: four workers on three GPUs, no GPU with three of them.
-    assert spread_over(gpus, 2, local_rank=1) == ["cuda:2", "cuda:0"]
+    assert worker_devices(gpu, 2, 1) == ["cuda:2", "cuda:0"]
 
 
 def test_the_same_command_goes_on_with_a_copy_of_the_data(
@@ -114,7 +122,7 @@ def test_other_videos_with_the_same_names_lengths_and_boxes_are_refused(
         run(None, other)
     assert (folder_of(tmp_path) / "one_time.txt").read_text() == before
     assert run(None, other, True) == 0
-    assert not (folder_of(tmp_path) / FOLDER).exists()
+    assert not (folder_of(tmp_path) / REPLACED).exists()
     assert run(None, other) == 0
 
 
@@ -136,11 +144,11 @@ def test_a_sequence_that_fails_under_overwrite_leaves_nothing_old_beside_the_new
     assert run(None, videos, True) == 1
     assert sorted(path.name for path in folder.glob("*.txt")) == ["two.txt", "two_time.txt"]
     # The old result is not lost, though: it has no successor.
-    assert sorted(path.name for path in (folder / FOLDER).iterdir()) == ["one.txt", "one_time.txt", "run.json"]
-    assert f"1 results that have no successor yet are kept in {folder / FOLDER}" in capsys.readouterr().out
+    assert sorted(path.name for path in (folder / REPLACED).iterdir()) == ["one.txt", "one_time.txt", "run.json"]
+    assert f"1 results that have no successor yet are kept in {folder / REPLACED}" in capsys.readouterr().out
     (videos / "one" / "0002.png").write_bytes(whole)
     assert run() == 0
-    assert not (folder / FOLDER).exists() and len(read_boxes(folder / "one.txt")) == 3
+    assert not (folder / REPLACED).exists() and len(read_boxes(folder / "one.txt")) == 3
 
 
 def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(
@@ -170,7 +178,7 @@ def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(
         run(overwrite=True)
     # `two` is longer and was tracked first.
     assert sorted(path.name for path in folder.glob("*.txt")) == ["two.txt", "two_time.txt"]
-    assert {"one.txt", "one_time.txt", "run.json"} <= {path.name for path in (folder / FOLDER).iterdir()}
+    assert {"one.txt", "one_time.txt", "run.json"} <= {path.name for path in (folder / REPLACED).iterdir()}
     assert run() == 0
     assert sorted(path.name for path in folder.iterdir()) == [
         "one.txt",
@@ -245,11 +253,11 @@ def test_weights_or_code_that_change_under_the_test_are_noticed(
 ) -> None:
     experiment = small_experiment("track.update=none")
     weights = save_random_model(tmp_path / "latest.pth", experiment)
-    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu")
-    pinned = PinnedTracker(spec, file_sha256(weights), code_sha256(CODE))
+    record = RunRecord("mmg", "small", "folder", file_sha256(weights), None, {}, code_sha256(CODE))
+    pinned = PinnedTracker("mmg", checkpoint=weights, device="cpu", record=record)
     pinned.build()
     with pytest.raises(ValueError, match="code of the tracker has changed"):
-        dataclasses.replace(pinned, code_sha256="ab" * 32).build()
+        dataclasses.replace(pinned, record=dataclasses.replace(record, code="ab" * 32)).build()
     save_random_model(weights, experiment, seed=1)
     with pytest.raises(ValueError, match=r"latest\.pth has changed since the test began"):
         pinned.build()
@@ -360,7 +368,8 @@ def test_the_network_gives_the_same_boxes_with_any_number_of_workers(
     texts = []
     for num_workers in (1, 2, 3):
         results = tmp_path / f"results{num_workers}"
-        assert run_test(spec, root=tmp_path / "noise", results_dir=results, num_workers=num_workers) == 0
+        options = RunOptions(tmp_path / "noise", results_dir=results, num_workers=num_workers)
+        assert run_test(spec, options) == 0
         folder = results / "mmg" / "small" / "folder"
         texts.append({path.name: path.read_text() for path in folder.glob("video-?.txt")})
         assert len(texts[-1]) == 5

@@ -2,30 +2,25 @@
 
 import json
 import os
-import runpy
 import signal
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from toys import command
 
 from lib.eval.mask_files import MaskRecord, SequenceMasks, claim_masks, mask_names
 from lib.eval.report.tables import format_masks
 from lib.eval.results import ResultFiles
-from lib.eval.run.benchmark import run_test
+from lib.eval.run.benchmark import RunOptions, run_test
 from lib.eval.run.masks import run_masks
 from lib.eval.score.analysis import Result
 from lib.eval.score.mask_scores import mask_iou, score_masks
 from lib.tracker import TrackerSpec
 from lib.tracker.masks import BoxMask, MaskBackend, MaskSpec, box_to_mask
 
-COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 BOXES = {"one": (4, 4, 8, 8), "two": (10, 2, 6, 12)}
-
-
-def run_command(name: str, arguments: list[str]) -> int:
-    return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"](arguments)
 
 
 @pytest.fixture
@@ -63,35 +58,35 @@ def test_iou_by_hand():
 
 
 def test_the_command_makes_masks_and_the_analysis_reports_them(arguments, tmp_path, capsys):
-    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    assert command("test")([*arguments, "--masks", "box"]) == 0
     folder = results_folder(tmp_path)
     files = SequenceMasks(folder, "box", "one")
     assert files.is_complete(4) and mask_names(folder) == ["box"]
     assert np.array_equal(files.open()[2], box_to_mask(np.array(BOXES["one"], float), 20, 24))
     capsys.readouterr()
-    assert run_command("analyze", ["folder", "static/default", *arguments[2:], "--no-plots"]) == 0
+    assert command("analyze")(["folder", "static/default", *arguments[2:], "--no-plots"]) == 0
     printed = capsys.readouterr().out
     # The box covers the true mask twice over: an IoU of one half, which is not above one half.
     assert "static/default, the box as mask   50.0   0.0" in printed
 
 
 def test_masks_are_made_of_boxes_that_are_there_and_resumed(arguments, tmp_path, capsys):
-    assert run_command("test", arguments) == 0
+    assert command("test")(arguments) == 0
     boxes = ResultFiles(results_folder(tmp_path), "one").boxes
     before = boxes.stat().st_mtime_ns
-    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    assert command("test")([*arguments, "--masks", "box"]) == 0
     assert boxes.stat().st_mtime_ns == before
     assert "2 sequences segmented" in capsys.readouterr().out
     first = SequenceMasks(results_folder(tmp_path), "box", "one").folder / "00000001.png"
     (SequenceMasks(results_folder(tmp_path), "box", "two").folder / "00000003.png").unlink()
     before = first.stat().st_mtime_ns
-    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    assert command("test")([*arguments, "--masks", "box"]) == 0
     assert first.stat().st_mtime_ns == before
     assert "1 sequences segmented" in capsys.readouterr().out
 
 
 def test_masks_of_other_boxes_are_stale(arguments, tmp_path):
-    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    assert command("test")([*arguments, "--masks", "box"]) == 0
     files = SequenceMasks(results_folder(tmp_path), "box", "one")
     boxes = ResultFiles(results_folder(tmp_path), "one").boxes
     boxes.write_text(boxes.read_text().replace("8.0000,8.0000", "9.0000,9.0000"))
@@ -122,11 +117,10 @@ def test_masks_of_a_version_that_hashed_files_stay_with_a_remark(tmp_path):
 
 
 def test_a_sequence_that_fails_is_reported_and_the_others_are_finished(arguments, videos, tmp_path, capsys):
-    assert run_command("test", arguments) == 0
+    assert command("test")(arguments) == 0
     ResultFiles(results_folder(tmp_path), "one").boxes.unlink()
     spec = TrackerSpec("static", benchmark="folder")
-    code = run_masks(spec, MaskSpec("box"), root=videos, results_dir=tmp_path / "results")
-    assert code == 1
+    assert run_masks(spec, MaskSpec("box"), RunOptions(videos, results_dir=tmp_path / "results")) == 1
     assert "FAILED one" in capsys.readouterr().err
     assert SequenceMasks(results_folder(tmp_path), "box", "two").is_complete(4)
     assert not SequenceMasks(results_folder(tmp_path), "box", "one").folder.exists()
@@ -135,7 +129,7 @@ def test_a_sequence_that_fails_is_reported_and_the_others_are_finished(arguments
 def test_scores_leave_out_sequences_without_masks_and_the_first_frame(arguments, videos, tmp_path):
     from lib.data.datasets.folder import FolderDataset
 
-    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    assert command("test")([*arguments, "--masks", "box"]) == 0
     folder, dataset = results_folder(tmp_path), FolderDataset(videos)
     # A better kind of mask: the truth itself, but empty on the last frame.
     for sequence in dataset:
@@ -159,13 +153,13 @@ def test_options_that_make_no_sense_stop_before_the_tracking(arguments, tmp_path
         (["--mask-threshold", "0.5"], "give --masks"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
-            run_command("test", [*arguments, *options])
+            command("test")([*arguments, *options])
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.slow
 def test_several_workers_make_the_same_masks(arguments, tmp_path):
-    assert run_command("test", [*arguments, "--masks", "box", "--workers", "2"]) == 0
+    assert command("test")([*arguments, "--masks", "box", "--workers", "2"]) == 0
     assert all(SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4) for name in BOXES)
     alone = SequenceMasks(results_folder(tmp_path), "box", "two").open()[3]
     assert np.array_equal(alone, box_to_mask(np.array(BOXES["two"], float), 20, 24))
@@ -193,10 +187,10 @@ def test_a_killed_worker_costs_the_masks_of_one_sequence(tmp_path, capfd):
         for frame in range(4):
             cv2.imwrite(str(folder / f"{frame}.png"), np.full((20, 24, 3), 0 if name == "video-1" else 40, np.uint8))
         (folder / "groundtruth.txt").write_text("4,4,8,8\n" * 4)
-    where = {"root": tmp_path / "videos", "results_dir": tmp_path / "results"}
+    options = RunOptions(tmp_path / "videos", results_dir=tmp_path / "results", num_workers=2)
     spec = TrackerSpec("static", benchmark="folder")
-    assert run_test(spec, **where) == 0
-    assert run_masks(spec, KillingSpec("box"), num_workers=2, **where) == 1
+    assert run_test(spec, options) == 0
+    assert run_masks(spec, KillingSpec("box"), options) == 1
     said = capfd.readouterr().err
     assert "FAILED video-1\nthe worker process ended by signal 9" in said
     assert "error: 1 sequences have no masks" in said
@@ -206,11 +200,11 @@ def test_a_killed_worker_costs_the_masks_of_one_sequence(tmp_path, capfd):
 
 @pytest.mark.slow
 def test_weights_that_no_worker_can_read_are_one_error(arguments, videos, tmp_path):
-    assert run_command("test", arguments) == 0
+    assert command("test")(arguments) == 0
     (tmp_path / "weights.pth").write_bytes(b"none")
     spec, masks = TrackerSpec("static", benchmark="folder"), MaskSpec("alpha_refine", tmp_path / "weights.pth")
     with pytest.raises((ValueError, OSError), match=r"weights\.pth"):
-        run_masks(spec, masks, root=videos, results_dir=tmp_path / "results", num_workers=2)
+        run_masks(spec, masks, RunOptions(videos, results_dir=tmp_path / "results", num_workers=2))
 
 
 def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsys):
@@ -218,7 +212,7 @@ def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsy
     from lib.draw import PALETTE
     from lib.eval.report.film import draw_mask_strip, open_film
 
-    assert run_command("test", [*arguments, "--masks", "box"]) == 0
+    assert command("test")([*arguments, "--masks", "box"]) == 0
     result = Result("static", results_folder(tmp_path))
     film = open_film(FolderDataset(videos), "one", [result])
     colour = np.array(PALETTE[1])
@@ -231,5 +225,5 @@ def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsy
         draw_mask_strip(film, result, "boxes", [2])
     out = tmp_path / "strip.png"
     options = ["--root", str(videos), "--results-dir", str(tmp_path / "results"), "--out", str(out)]
-    assert run_command("visualize", ["masks", "folder", "one", "static/default", *options]) == 0
+    assert command("visualize")(["masks", "folder", "one", "static/default", *options]) == 0
     assert out.is_file() and str(out) in capsys.readouterr().out

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lib.eval.record import RunRecord, claim_folder, read_record
-from lib.eval.results import FOLDER, ResultFiles, forget_replaced, set_aside
+from lib.eval.results import REPLACED, ResultFiles, forget_replaced, set_aside
 from lib.files import PARTIAL
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 3.0, 4.0]])
@@ -67,9 +67,9 @@ def test_results_of_another_run_are_refused_or_set_aside(tmp_path: Path, change:
     assert files.is_complete(2, BOXES[0]) and read_record(tmp_path) == RECORD
     # All of them go, those of sequences that are not tracked now, too.
     assert claim_folder(tmp_path, other, overwrite=True, sequences=["other"]) is None
-    assert names(tmp_path) == [FOLDER, "run.json"] and read_record(tmp_path) == other
-    assert ResultFiles(tmp_path / FOLDER, "video").is_complete(2, BOXES[0])
-    assert read_record(tmp_path / FOLDER) == RECORD
+    assert names(tmp_path) == [REPLACED, "run.json"] and read_record(tmp_path) == other
+    assert ResultFiles(tmp_path / REPLACED, "video").is_complete(2, BOXES[0])
+    assert read_record(tmp_path / REPLACED) == RECORD
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_other_videos_under_the_same_names_are_refused_or_replaced(tmp_path: Pat
     with pytest.raises(ValueError, match=r"results of other videos called video, .*another --root"):
         claim_folder(tmp_path, other, overwrite=False)
     claim_folder(tmp_path, other, overwrite=True, sequences=["video", "other"])
-    assert names(tmp_path) == [FOLDER, "run.json"] and read_record(tmp_path) == other
+    assert names(tmp_path) == [REPLACED, "run.json"] and read_record(tmp_path) == other
 
 
 def test_videos_are_remembered_from_run_to_run(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ def test_overwriting_keeps_what_has_no_successor(tmp_path: Path) -> None:
     for name in ("video", "other", "third"):
         write(tmp_path, name)
     claim_folder(tmp_path, RECORD, overwrite=True, sequences=["video", "other"])
-    assert names(tmp_path) == [FOLDER, "run.json", "third.txt", "third_time.txt"]
+    assert names(tmp_path) == [REPLACED, "run.json", "third.txt", "third_time.txt"]
     write(tmp_path, "video", shift=1)
     # Interrupted here, and begun anew: the result of the first attempt is not lost either.
     assert forget_replaced(tmp_path, ["video"]) == 1
     claim_folder(tmp_path, RECORD, overwrite=True, sequences=["video", "other"])
-    assert ResultFiles(tmp_path / FOLDER, "video").is_complete(2, BOXES[0] + 1)
-    assert ResultFiles(tmp_path / FOLDER, "other").is_complete(2, BOXES[0])
-    assert read_record(tmp_path / FOLDER) == RECORD
+    assert ResultFiles(tmp_path / REPLACED, "video").is_complete(2, BOXES[0] + 1)
+    assert ResultFiles(tmp_path / REPLACED, "other").is_complete(2, BOXES[0])
+    assert read_record(tmp_path / REPLACED) == RECORD
     assert forget_replaced(tmp_path, ["video", "other"]) == 0
     assert names(tmp_path) == ["run.json", "third.txt", "third_time.txt"]
 
@@ -188,7 +188,7 @@ def test_two_generations_set_aside_together_have_no_record(tmp_path: Path) -> No
         claim_folder(tmp_path, dataclasses.replace(RECORD, checkpoint_sha256=str(number)), overwrite=True)
         write(tmp_path, name)
     claim_folder(tmp_path, RECORD, overwrite=True)
-    assert names(tmp_path / FOLDER) == ["other.txt", "other_time.txt", "video.txt", "video_time.txt"]
+    assert names(tmp_path / REPLACED) == ["other.txt", "other_time.txt", "video.txt", "video_time.txt"]
 
 
 def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(
@@ -205,7 +205,7 @@ def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(
     monkeypatch.setattr(Path, "replace", watch)
     set_aside(tmp_path, None)
     assert moved[0] == "video.txt" and sorted(moved[1:]) == ["video_nonfinite.txt", "video_time.txt"]
-    assert ResultFiles(tmp_path / FOLDER, "video").num_non_finite() == 7
+    assert ResultFiles(tmp_path / REPLACED, "video").num_non_finite() == 7
 
 
 def test_unfinished_files_are_swept_away_when_they_are_old(tmp_path: Path) -> None:

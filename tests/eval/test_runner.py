@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from collections.abc import Sequence as Indexed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from toys import video
 
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Frames, Sequence
 from lib.eval.results import ResultFiles, read_boxes
 from lib.eval.run.runner import RunSummary, run_benchmark
 from lib.eval.run.sequence import cpu_threads, run_sequence
+from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction
 
 FIRST_BOX = np.array([3.0, 4.0, 5.0, 6.0])
+STARTED: list[int] = []  # numbers of the first frames that trackers of this process have begun with
+
+
+@pytest.fixture(autouse=True)
+def none_started() -> None:
+    STARTED.clear()
 
 
 def picture(number: int) -> np.ndarray:
@@ -41,14 +48,8 @@ def number_in(image: np.ndarray) -> int:
 
 def make_sequence(name: str, num_frames: int, first: int = 0, frames: Frames | None = None) -> Sequence:
     """Make a video of tiny frames, each with its own number written into it, `first` and up."""
-    images = [picture(first + index) for index in range(num_frames)]
-    return Sequence(
-        name=name,
-        frames=frames or ArrayFrames(images),
-        boxes_xywh=np.tile(FIRST_BOX, (num_frames, 1)),
-        visible=np.ones(num_frames, bool),
-        absent=np.zeros(num_frames, bool),
-    )
+    images = ArrayFrames([picture(first + index) for index in range(num_frames)])
+    return video(name, np.tile(FIRST_BOX, (num_frames, 1)), frames or images)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Videos:
     step: int = 10
 
     @property
-    def names(self) -> Indexed[str]:
+    def names(self) -> list[str]:
         return [f"video-{index}" for index in range(len(self.lengths))]
 
     def __len__(self) -> int:
@@ -75,54 +76,50 @@ class Videos:
         return make_sequence(self.names[index], self.lengths[index], first=self.step * index)
 
 
-class Reader:
-    """A tracker whose answer is read from the picture; it fails or waits for its end where it is told to."""
+@dataclass(frozen=True)
+class Spec(TrackerSpec):
+    """Of a `Reader`, which fails, or waits for its end, at the frames of these numbers."""
 
-    def __init__(self, raise_at: int, nan_at: int, kill_at: int, pause: float, wait_from: int = 1 << 16) -> None:
-        self._raise_at, self._nan_at, self._kill_at, self._pause = raise_at, nan_at, kill_at, pause
-        self._wait_from = wait_from
-        self.started: list[int] = []
-
-    def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
-        np.testing.assert_array_equal(box_xywh, FIRST_BOX)
-        self.started.append(number_in(image))
-
-    def track(self, image: np.ndarray) -> Prediction:
-        value = number_in(image)
-        time.sleep(self._pause)
-        if value == self._raise_at:
-            raise RuntimeError("the target fell over")
-        parent = os.getppid()
-        while value >= self._wait_from and os.getppid() == parent:
-            time.sleep(0.05)
-        if value == self._kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        noise = torch.rand(1).item() + float(cv2.randu(np.zeros((1, 1)), np.zeros(1), np.ones(1))[0, 0])
-        if value == self._nan_at:
-            return Prediction(np.full(4, np.nan), finite=False)
-        return Prediction(np.array([value, noise, 5, 6]))
-
-
-@dataclass
-class Builder:
-    """Builds a `Reader`; keeps the last one it built in this process."""
-
+    name: str = "static"
+    device: str = "cpu"
     raise_at: int = -1
     nan_at: int = -1
     kill_at: int = -1
-    pause: float = 0
     wait_from: int = 1 << 16
-    broken: bool = False
+    missing: bool = False
     out_of_memory: bool = False
-    device: str = "cpu"
 
-    def build(self) -> Reader:
-        if self.broken:
+    def build(self) -> "Reader":
+        if self.missing:
             raise FileNotFoundError("there is no checkpoint x.pth")
         if self.out_of_memory:
             raise RuntimeError("CUDA out of memory")
-        self.built = Reader(self.raise_at, self.nan_at, self.kill_at, self.pause, self.wait_from)
-        return self.built
+        return Reader(self)
+
+
+class Reader:
+    """A tracker whose answer is read from the picture."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+
+    def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
+        np.testing.assert_array_equal(box_xywh, FIRST_BOX)
+        STARTED.append(number_in(image))
+
+    def track(self, image: np.ndarray) -> Prediction:
+        value = number_in(image)
+        if value == self._spec.raise_at:
+            raise RuntimeError("the target fell over")
+        parent = os.getppid()
+        while value >= self._spec.wait_from and os.getppid() == parent:
+            time.sleep(0.05)
+        if value == self._spec.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        noise = torch.rand(1).item() + float(cv2.randu(np.zeros((1, 1)), np.zeros(1), np.ones(1))[0, 0])
+        if value == self._spec.nan_at:
+            return Prediction(np.full(4, np.nan), finite=False)
+        return Prediction(np.array([value, noise, 5, 6]))
 
 
 VIDEOS = Videos((5, 9, 3, 7))
@@ -133,83 +130,63 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(folder.iterdir()) if "_time" not in path.name}
 
 
-def run_one(folder: Path, builder: Builder, dataset: Videos = VIDEOS) -> RunSummary:
+def run_one(folder: Path, spec: Spec, dataset: Videos = VIDEOS) -> RunSummary:
     folder.mkdir(exist_ok=True)
-    return run_benchmark([builder], dataset, folder)
+    return run_benchmark([spec], dataset, folder, show_progress=False)
 
 
-def test_boxes_are_those_of_the_frames_in_order(tmp_path: Path) -> None:
-    summary = run_one(tmp_path, Builder())
+def test_boxes_are_those_of_the_frames_in_order_the_longest_sequence_first(tmp_path: Path) -> None:
+    summary = run_one(tmp_path, Spec())
     assert summary.succeeded and not summary.skipped and summary.fps > 0
+    assert STARTED == [10, 30, 0, 20]
     for index, length in enumerate(VIDEOS.lengths):
         boxes = read_boxes(tmp_path / f"video-{index}.txt")
         np.testing.assert_array_equal(boxes[0], FIRST_BOX)
         np.testing.assert_array_equal(boxes[1:, 0], 10 * index + np.arange(1, length))
 
 
-def test_the_longest_sequence_goes_first(tmp_path: Path) -> None:
-    builder = Builder()
-    run_one(tmp_path, builder)
-    assert builder.built.started == [10, 30, 0, 20]
-
-
 def test_random_numbers_do_not_depend_on_the_sequences_before(tmp_path: Path) -> None:
-    run_one(tmp_path / "all", Builder())
+    run_one(tmp_path / "all", Spec())
     (tmp_path / "one").mkdir()
-    run_benchmark([Builder()], VIDEOS, tmp_path / "one", indices=[2])
+    run_benchmark([Spec()], VIDEOS, tmp_path / "one", indices=[2])
     assert contents(tmp_path / "one")["video-2.txt"] == contents(tmp_path / "all")["video-2.txt"]
 
 
 def test_a_failing_sequence_does_not_stop_the_others(tmp_path: Path) -> None:
-    summary = run_one(tmp_path, Builder(raise_at=33))
-    (failure,) = summary.failures
-    assert not summary.succeeded and failure.sequence == "video-3"
-    assert failure.failure is not None and "Traceback" in failure.failure and "fell over" in failure.failure
-    assert sorted(contents(tmp_path)) == ["video-0.txt", "video-1.txt", "video-2.txt"]
+    summary = run_one(tmp_path, Spec(raise_at=33), Videos((5, 9, 0, 7)))
+    failures = {outcome.sequence: outcome.failure or "" for outcome in summary.failures}
+    assert not summary.succeeded and failures.keys() == {"video-2", "video-3"}
+    assert "row 7" in failures["video-2"], "it cannot be opened"
+    assert "Traceback" in failures["video-3"] and "fell over" in failures["video-3"]
+    assert sorted(contents(tmp_path)) == ["video-0.txt", "video-1.txt"]
     # The next run tracks what is missing, and nothing else.
-    builder = Builder()
-    summary = run_one(tmp_path, builder)
-    assert summary.succeeded and len(summary.skipped) == 3 and builder.built.started == [30]
+    STARTED.clear()
+    summary = run_one(tmp_path, Spec())
+    assert summary.succeeded and len(summary.skipped) == 2 and STARTED == [30, 20]
 
 
-def test_a_sequence_that_cannot_be_opened_is_a_failure(tmp_path: Path) -> None:
-    summary = run_one(tmp_path, Builder(), Videos((5, 0, 3)))
-    (failure,) = summary.failures
-    assert failure.sequence == "video-1" and failure.failure is not None and "row 7" in failure.failure
-    assert sorted(contents(tmp_path)) == ["video-0.txt", "video-2.txt"]
-
-
-def test_damaged_results_are_tracked_again(tmp_path: Path) -> None:
-    run_one(tmp_path, Builder())
+def test_what_is_complete_is_not_tracked_again_and_what_is_damaged_or_grown_is(tmp_path: Path) -> None:
+    run_one(tmp_path, Spec())
     undisturbed = contents(tmp_path)
+    assert len(run_one(tmp_path, Spec(missing=True)).skipped) == 4, "nothing to do needs no tracker"
+    STARTED.clear()
     for name, damage in (("video-0.txt", slice(-1)), ("video-1.txt", slice(40)), ("video-2.txt", slice(0))):
         (tmp_path / name).write_text(undisturbed[name][damage])
-    builder = Builder()
-    summary = run_one(tmp_path, builder)
-    assert summary.succeeded and builder.built.started == [10, 0, 20]
+    assert run_one(tmp_path, Spec()).succeeded and STARTED == [10, 0, 20]
     assert contents(tmp_path) == undisturbed
-
-
-def test_results_of_a_sequence_that_has_grown_are_tracked_again(tmp_path: Path) -> None:
-    run_one(tmp_path, Builder())
-    builder = Builder()
-    run_one(tmp_path, builder, Videos((5, 9, 4, 7)))
-    assert builder.built.started == [20]
-
-
-def test_nothing_is_tracked_twice(tmp_path: Path) -> None:
-    run_one(tmp_path, Builder())
-    assert len(run_one(tmp_path, Builder(broken=True)).skipped) == 4, "nothing to do needs no tracker"
+    STARTED.clear()
+    run_one(tmp_path, Spec(), Videos((5, 9, 4, 7)))
+    assert STARTED == [20]
 
 
 def test_non_finite_boxes_repeat_the_last_and_fail_the_run_and_the_next(tmp_path: Path) -> None:
-    summary = run_one(tmp_path, Builder(nan_at=14))
+    summary = run_one(tmp_path, Spec(nan_at=14))
     assert not summary.succeeded and not summary.failures
     assert [(outcome.sequence, outcome.num_non_finite) for outcome in summary.non_finite] == [("video-1", 1)]
     boxes = read_boxes(tmp_path / "video-1.txt")
     np.testing.assert_array_equal(boxes[4], boxes[3])
     assert boxes[5, 0] == 15
-    assert not run_one(tmp_path, Builder()).succeeded, "results that exist do not turn a failure into a success"
+    assert not run_one(tmp_path, Spec()).succeeded, "results that exist do not turn a failure into a success"
 
 
 @pytest.mark.parametrize("box", [[np.nan, 1, 1, 1], [1, 1, np.inf, 1], [1, 1, -1, 1]])
@@ -218,13 +195,14 @@ def test_a_box_that_is_none_is_noticed_though_the_tracker_did_not(box: list[floa
         def track(self, image: np.ndarray) -> Prediction:
             return Prediction(np.array(box))
 
-    tracked = run_sequence(Careless(-1, -1, -1, 0), make_sequence("video", 3), "cpu", lambda num_frames: None)
-    assert tracked.num_non_finite == 2
-    np.testing.assert_array_equal(tracked.boxes_xywh, np.tile(FIRST_BOX, (3, 1)))
+    steps: list[int] = []
+    answers = run_sequence(Careless(Spec()), make_sequence("video", 3), "cpu", steps.append)
+    assert answers.num_non_finite == 2 and sum(steps) == 3
+    np.testing.assert_array_equal(answers.boxes_xywh, np.tile(FIRST_BOX, (3, 1)))
 
 
 def test_seconds_are_the_trackers_alone() -> None:
-    class Slow(Frames):
+    class SlowFrames(Frames):
         def __len__(self) -> int:
             return 4
 
@@ -232,10 +210,13 @@ def test_seconds_are_the_trackers_alone() -> None:
             time.sleep(0.05)
             return picture(index)
 
-    tracked = run_sequence(
-        Reader(-1, -1, -1, 0.01), make_sequence("video", 4, frames=Slow()), "cpu", lambda num_frames: None
-    )
-    assert (tracked.seconds[1:] >= 0.01).all() and np.median(tracked.seconds[1:]) < 0.04
+    class Slow(Reader):
+        def track(self, image: np.ndarray) -> Prediction:
+            time.sleep(0.01)
+            return super().track(image)
+
+    seconds = run_sequence(Slow(Spec()), make_sequence("video", 4, frames=SlowFrames())).seconds
+    assert (seconds[1:] >= 0.01).all() and np.median(seconds[1:]) < 0.04
 
 
 def test_the_next_frame_is_read_while_the_tracker_works() -> None:
@@ -255,9 +236,8 @@ def test_the_next_frame_is_read_while_the_tracker_works() -> None:
             assert value == 4 or read[value + 1].wait(timeout=10)
             return Prediction(np.array([value, 0, 5, 6]))
 
-    sequence = make_sequence("video", 5, frames=Watched())
-    tracked = run_sequence(Waiting(-1, -1, -1, 0), sequence, "cpu", lambda num_frames: None)
-    np.testing.assert_array_equal(tracked.boxes_xywh[1:, 0], [1, 2, 3, 4])
+    answers = run_sequence(Waiting(Spec()), make_sequence("video", 5, frames=Watched()))
+    np.testing.assert_array_equal(answers.boxes_xywh[1:, 0], [1, 2, 3, 4])
 
 
 def test_no_reader_outlives_its_sequence_however_that_ends() -> None:
@@ -269,14 +249,8 @@ def test_no_reader_outlives_its_sequence_however_that_ends() -> None:
 
     before = threading.active_count()
     with pytest.raises(ValueError, match="outside") as kept:
-        run_sequence(Refusing(-1, -1, -1, 0), make_sequence("video", 5))
+        run_sequence(Refusing(Spec()), make_sequence("video", 5))
     assert kept.value.__traceback__ is not None and threading.active_count() == before
-
-
-def test_progress_counts_every_frame() -> None:
-    steps: list[int] = []
-    run_sequence(Reader(-1, -1, -1, 0), make_sequence("video", 6), "cpu", steps.append)
-    assert sum(steps) == 6
 
 
 def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
@@ -286,12 +260,12 @@ def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
             return super().track(image)
 
-    class InterruptedBuilder(Builder):
+    class InterruptedSpec(Spec):
         def build(self) -> Reader:
-            return Interrupted(-1, -1, -1, 0)
+            return Interrupted(self)
 
     with pytest.raises(KeyboardInterrupt):
-        run_one(tmp_path, InterruptedBuilder())
+        run_one(tmp_path, InterruptedSpec())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["video-1.txt", "video-1_time.txt"]
     assert ResultFiles(tmp_path, "video-1").is_complete(9, FIRST_BOX)
 
@@ -306,9 +280,9 @@ def test_threads_are_restored() -> None:
 @pytest.mark.slow
 def test_two_workers_write_what_one_does(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    summary = run_one(one, Builder(raise_at=33, nan_at=12))
+    summary = run_one(one, Spec(raise_at=33, nan_at=12))
     two.mkdir()
-    other = run_benchmark([Builder(raise_at=33, nan_at=12)] * 2, VIDEOS, two)
+    other = run_benchmark([Spec(raise_at=33, nan_at=12)] * 2, VIDEOS, two)
     assert contents(one) == contents(two)
     assert {outcome.sequence for outcome in other.failures} == {outcome.sequence for outcome in summary.failures}
     assert [outcome.sequence for outcome in other.non_finite] == ["video-1"]
@@ -317,24 +291,24 @@ def test_two_workers_write_what_one_does(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_stops_a_worker_from_building_its_tracker_reaches_the_user(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no checkpoint x\.pth"):
-        run_benchmark([Builder(broken=True)] * 2, VIDEOS, tmp_path)
+        run_benchmark([Spec(missing=True)] * 2, VIDEOS, tmp_path)
 
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_one_sequence(tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     killed.mkdir()
-    summary = run_benchmark([Builder(kill_at=33)] * 2, VIDEOS, killed)
+    summary = run_benchmark([Spec(kill_at=33)] * 2, VIDEOS, killed)
     (failure,) = summary.failures
     assert failure.sequence == "video-3" and failure.failure is not None and "signal 9" in failure.failure
-    run_one(undisturbed, Builder())
-    assert run_one(killed, Builder()).succeeded
+    run_one(undisturbed, Spec())
+    assert run_one(killed, Spec()).succeeded
     assert contents(killed) == contents(undisturbed)
 
 
 @pytest.mark.slow
 def test_when_every_worker_dies_all_sequences_are_accounted_for(tmp_path: Path) -> None:
-    summary = run_benchmark([Builder(kill_at=1)] * 2, Videos((9, 9, 5, 9), step=0), tmp_path)
+    summary = run_benchmark([Spec(kill_at=1)] * 2, Videos((9, 9, 5, 9), step=0), tmp_path)
     assert {outcome.sequence for outcome in summary.failures} == {f"video-{index}" for index in range(4)}
     assert not contents(tmp_path)
 
@@ -342,7 +316,7 @@ def test_when_every_worker_dies_all_sequences_are_accounted_for(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_worker_that_cannot_start_is_warned_of_and_the_others_do_its_work(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="a worker process ended by exit code 1 before it was ready"):
-        summary = run_benchmark([Builder(out_of_memory=True), Builder()], VIDEOS, tmp_path)
+        summary = run_benchmark([Spec(out_of_memory=True), Spec()], VIDEOS, tmp_path)
     assert summary.succeeded and len(summary.outcomes) == 4
 
 
@@ -353,12 +327,12 @@ MANY = Videos((25,) * 200, step=25)
 def test_a_worker_killed_among_200_sequences_costs_one(tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     killed.mkdir()
-    summary = run_benchmark([Builder(kill_at=25 * 100 + 12)] * 2, MANY, killed)
+    summary = run_benchmark([Spec(kill_at=25 * 100 + 12)] * 2, MANY, killed)
     assert [outcome.sequence for outcome in summary.failures] == ["video-100"]
     assert len(summary.complete) == 199
-    again = run_one(killed, Builder(), MANY)
+    again = run_one(killed, Spec(), MANY)
     assert again.succeeded and len(again.skipped) == 199
-    run_one(undisturbed, Builder(), MANY)
+    run_one(undisturbed, Spec(), MANY)
     assert contents(killed) == contents(undisturbed)
 
 
@@ -378,13 +352,13 @@ def test_a_disk_too_full_for_some_results_fails_those_and_the_next_run_makes_the
     full, undisturbed = tmp_path / "full", tmp_path / "undisturbed"
     full.mkdir()
     with files_no_longer_than(800):
-        summary = run_benchmark([Builder()], dataset, full, show_progress=False)
+        summary = run_benchmark([Spec()], dataset, full, show_progress=False)
     assert [outcome.sequence for outcome in summary.failures] == ["video-2", "video-0"]
     for outcome in summary.failures:
         assert outcome.failure is not None and f"could not write: '{full / outcome.sequence}" in outcome.failure
     assert sorted(path.name for path in full.iterdir() if "_time" not in path.name) == ["video-1.txt", "video-3.txt"]
-    assert run_one(full, Builder(), dataset).succeeded
-    run_one(undisturbed, Builder(), dataset)
+    assert run_one(full, Spec(), dataset).succeeded
+    run_one(undisturbed, Spec(), dataset)
     assert contents(full) == contents(undisturbed)
 
 
@@ -402,10 +376,10 @@ def test_a_disk_that_fills_up_among_200_sequences(tmp_path: Path) -> None:
         "    disk, out = Path(sys.argv[2]), Path(sys.argv[3])\n"
         "    mount = ['mount', '-t', 'tmpfs', '-o', 'size=480k', 'none', str(disk)]\n"
         "    if subprocess.run(mount).returncode: sys.exit(77)\n"
-        "    full = run_benchmark([Builder()] * 2, MANY, disk, show_progress=False)\n"
+        "    full = run_benchmark([Spec()] * 2, MANY, disk, show_progress=False)\n"
         "    print(len(full.complete), sum('No space left on device' in f.failure for f in full.failures))\n"
         "    subprocess.run(['mount', '-o', 'remount,size=20m', str(disk)], check=True)\n"
-        "    print(len(run_benchmark([Builder()] * 2, MANY, disk, show_progress=False).skipped))\n"
+        "    print(len(run_benchmark([Spec()] * 2, MANY, disk, show_progress=False).skipped))\n"
         "    shutil.copytree(disk, out, dirs_exist_ok=True)\n"
     )
     script = tmp_path / "script.py"
@@ -417,7 +391,7 @@ def test_a_disk_that_fills_up_among_200_sequences(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     complete, failed, skipped = map(int, done.stdout.split())
     assert 0 < complete < 200 and failed == 200 - complete and skipped == complete
-    run_one(undisturbed, Builder(), MANY)
+    run_one(undisturbed, Spec(), MANY)
     assert contents(out) == contents(undisturbed)
 
 
@@ -433,7 +407,7 @@ def test_a_run_stopped_in_the_middle_is_finished_by_the_next(tmp_path: Path, num
         "    from test_runner import *\n"
         # A shell that runs the tests in the background has them, and so this process, ignore Ctrl-C.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "    run_benchmark([Builder(wait_from=25 * 100 + 12)] * 2, MANY, Path(sys.argv[2]))\n"
+        "    run_benchmark([Spec(wait_from=25 * 100 + 12)] * 2, MANY, Path(sys.argv[2]))\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
@@ -444,7 +418,7 @@ def test_a_run_stopped_in_the_middle_is_finished_by_the_next(tmp_path: Path, num
     process.send_signal(number)
     assert process.wait(timeout=300) == -number
     assert sorted(contents(stopped)) == sorted(f"video-{index}.txt" for index in range(100))
-    summary = run_one(stopped, Builder(), MANY)
+    summary = run_one(stopped, Spec(), MANY)
     assert summary.succeeded and len(summary.skipped) == 100
-    run_one(undisturbed, Builder(), MANY)
+    run_one(undisturbed, Spec(), MANY)
     assert contents(stopped) == contents(undisturbed)

@@ -3,7 +3,7 @@
 import importlib.util
 import resource
 import zipfile
-from collections.abc import Sequence as Indexed
+from collections import abc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ TRACKINGNET_NAMES = [f"{number:04d}all_0" for number in range(511)]
 class Held:
     """Videos with the first box only; sequence i has 2 + i % 3 frames."""
 
-    names: Indexed[str]
+    names: abc.Sequence[str]
     images_only: bool = False
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ def boxes_of(index: int) -> np.ndarray:
     return np.arange(4.0 * (2 + index % 3)).reshape(-1, 4) + index / 8
 
 
-def write(folder: Path, names: Indexed[str]) -> Path:
+def write(folder: Path, names: abc.Sequence[str]) -> Path:
     """Write a complete result: sequence i has its own boxes, and times of i + 1 milliseconds."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):

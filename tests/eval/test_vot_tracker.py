@@ -15,7 +15,7 @@ import pytest
 
 from lib.eval.vot.mask_format import encode_mask
 from lib.eval.vot.server import VotTracker, serve
-from lib.eval.vot.tracker import MaskedTracker, VotOracle, build_masked_tracker, build_true_boxes
+from lib.eval.vot.tracker import MaskedTracker, VotOracle, build_vot_tracker
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction
 from lib.tracker.masks import BoxMask, MaskSpec
@@ -62,7 +62,7 @@ QUIT = SimpleNamespace(type="quit", image=None, objects=None)
 FIRST = np.array([[0, 2], [0, 0]], dtype=np.uint8)
 
 
-class Echo:
+class Echo(VotTracker):
     """Answers the name of the frame as a mask of so many pixels."""
 
     def start(self, frame: Path, mask: np.ndarray) -> None:
@@ -228,9 +228,9 @@ def test_a_target_without_a_pixel_and_a_box_that_is_not_finite_end_the_run(frame
 
 
 def test_other_weights_than_the_workspaces_are_refused() -> None:
-    build_masked_tracker(TrackerSpec("static"), MaskSpec("box"))
+    build_vot_tracker(TrackerSpec("static"), MaskSpec("box"))
     with pytest.raises(ValueError, match="not those that the workspace was written for"):
-        build_masked_tracker(TrackerSpec("static"), MaskSpec("box"), digest="0123456789abcdef")
+        build_vot_tracker(TrackerSpec("static"), MaskSpec("box"), digest="0123456789abcdef")
 
 
 def test_true_boxes_go_to_the_backend_and_a_hidden_target_has_no_mask(frame: Path) -> None:
@@ -240,7 +240,7 @@ def test_true_boxes_go_to_the_backend_and_a_hidden_target_has_no_mask(frame: Pat
     (frame.parents[1] / "groundtruth.txt").write_text("\n".join(map(encode_mask, truth)) + "\n")
     for number in (2, 3):
         cv2.imwrite(str(frame.with_name(f"{number:08d}.jpg")), np.zeros((12, 16, 3), np.uint8))
-    boxes = build_true_boxes(MaskSpec("box"))
+    boxes = build_vot_tracker(None, MaskSpec("box"))
     boxes.start(frame, truth[0])
     mask = boxes.follow(frame.with_name("00000002.jpg"))
     assert mask.sum() == 30 and mask[4:9, 4:10].all()

@@ -2,9 +2,9 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,9 +21,9 @@ from lib.eval.record import (
     package_versions,
     video_fingerprint,
 )
-from lib.eval.results import FOLDER, check_names, forget_replaced
+from lib.eval.results import REPLACED, check_names, forget_replaced
 from lib.eval.run.ranks import Ranks, join_ranks
-from lib.eval.run.runner import RunSummary, join_summaries, run_benchmark
+from lib.eval.run.runner import RunSummary, run_benchmark
 from lib.tracker import TrackerSpec
 from lib.tracker.base import Tracker
 from lib.tracker.batch import LockstepTracker
@@ -32,64 +32,79 @@ CODE = (TrackerSpec, LockstepTracker, ImageFiles, VideoFile)  # what makes boxes
 
 
 @dataclass(frozen=True)
-class PinnedTracker:
+class RunOptions:
+    """Where a test reads and writes, and with how many processes.
+
+    Attributes:
+        root: folder of the benchmark; by default its configured path.
+        paths_file: instead of `experiments/paths.yaml`.
+        choices: which sequences, as `benchmarks.choose_sequences` takes them; all by default.
+        results_dir: results go to `<results_dir>/<tracker>/<config>/<benchmark>/`.
+        num_workers: processes; with a device of `auto` or `cuda` they are spread over all visible GPUs.
+        num_threads, batch: of each worker, see `runner.run_benchmark`.
+        overwrite: make again what is complete, and replace what another run has made.
+        accept_changes: go on with results that other code or packages have begun.
+    """
+
+    root: Path | None = None
+    paths_file: Path | None = None
+    choices: list[str] = field(default_factory=list)
+    results_dir: Path = Path("results")
+    num_workers: int = 1
+    num_threads: int = 1
+    batch: int = 1
+    overwrite: bool = False
+    accept_changes: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers below 1."""
+        if self.num_workers < 1 or self.num_threads < 1:
+            raise ValueError(
+                f"{self.num_workers} workers of {self.num_threads} threads: there must be at least one of each"
+            )
+        if self.batch < 1:
+            raise ValueError(f"--batch {self.batch}: at least one sequence must advance at once")
+
+    def open(self, benchmark: str) -> tuple[SequenceDataset, list[int]]:
+        """Open a benchmark, and return it with the indices of the chosen sequences."""
+        dataset = find_benchmark(benchmark).open(self.root, self.paths_file)
+        return dataset, choose_sequences(dataset, self.choices)
+
+    def folder_of(self, spec: TrackerSpec) -> Path:
+        """Return the folder of a tracker's results."""
+        return self.results_dir / spec.name / spec.config_name / spec.benchmark
+
+
+@dataclass(frozen=True)
+class PinnedTracker(TrackerSpec):
     """A tracker whose weights and code must still be those that the record of the run states.
 
     The newest checkpoint of a run changes under its name while the run goes on training, and code is edited while
     the workers start.
 
     Attributes:
-        spec: what the tracker is built from.
-        checkpoint_sha256: of its weights; None for a tracker without.
-        code_sha256: of the code that makes boxes.
+        record: of the run.
     """
 
-    spec: TrackerSpec
-    checkpoint_sha256: str | None
-    code_sha256: str | None
-
-    @property
-    def device(self) -> str:
-        return self.spec.device
+    record: RunRecord | None = None
 
     def build(self) -> Tracker:
         """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when weights or code have changed."""
-        if code_sha256(CODE) != self.code_sha256:
+        assert self.record is not None
+        if code_sha256(CODE) != self.record.code:
             raise ValueError("the code of the tracker has changed since the test began: start the test again")
-        tracker = self.spec.build()
-        if self.spec.weights_sha256 != self.checkpoint_sha256:
-            changed = self.spec.checkpoint_file or ", ".join(map(str, self.spec.weights))
+        tracker = super().build()
+        if self.weights_sha256 != self.record.checkpoint_sha256:
+            changed = self.checkpoint_file or ", ".join(map(str, self.weights))
             raise ValueError(f"{changed} has changed since the test began, as the newest checkpoint of a run in "
                              "training does: give --checkpoint with a file that stays")  # fmt: skip
         return tracker
 
 
-def run_test(
-    spec: TrackerSpec,
-    *,
-    root: Path | None = None,
-    paths_file: Path | None = None,
-    choices: list[str] | None = None,
-    results_dir: Path = Path("results"),
-    num_workers: int = 1,
-    num_threads: int = 1,
-    batch: int = 1,
-    overwrite: bool = False,
-    accept_changes: bool = False,
-) -> int:
+def run_test(spec: TrackerSpec, options: RunOptions) -> int:
     """Run a tracker on `spec.benchmark`, write its results and print what became of it.
 
     Under torchrun every rank takes its share of the sequences, with workers of its own; the main one reports on all.
-
-    Args:
-        spec: the tracker; with a device of `auto` or `cuda` the workers are spread over all visible GPUs.
-        root: folder of the benchmark; by default its configured path.
-        paths_file: instead of `experiments/paths.yaml`.
-        choices: which sequences, as `benchmarks.choose_sequences` takes them; all by default.
-        results_dir: results go to `<results_dir>/<tracker>/<config>/<benchmark>/`.
-        num_workers, num_threads, batch: see `runner.run_benchmark`; the batch is each worker's.
-        overwrite: track sequences with complete results again, and replace results of another run.
-        accept_changes: go on with results that other code or packages have begun.
 
     Returns:
         The exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
@@ -97,69 +112,64 @@ def run_test(
     Raises:
         ValueError, OSError: what was asked for does not exist or does not fit.
     """
-    if num_workers < 1 or num_threads < 1:
-        raise ValueError(f"{num_workers} workers of {num_threads} threads: there must be at least one of each")
-    if batch < 1:
-        raise ValueError(f"--batch {batch}: at least one sequence must advance at once")
-    if batch > 1 and not spec.trained:
-        raise ValueError(f"the tracker {spec.name} has no network to take {batch} sequences as one batch: leave out "
-                         "--batch; --workers N runs it in N processes")  # fmt: skip
-    benchmark = find_benchmark(spec.benchmark)
-    dataset = benchmark.open(root, paths_file)
-    indices = choose_sequences(dataset, choices or [])
+    if options.batch > 1 and not spec.trained:
+        raise ValueError(f"the tracker {spec.name} has no network to take {options.batch} sequences as one batch: "
+                         "leave out --batch; --workers N runs it in N processes")  # fmt: skip
+    dataset, indices = options.open(spec.benchmark)
     check_names({dataset.names[index] for index in indices})
     spec.check()
-    record = dataclasses.replace(_describe(spec), batch=batch)
-    folder = results_dir / record.tracker / record.config / record.benchmark
+    record = _describe(spec, options.batch)
+    folder = options.folder_of(spec)
     with join_ranks() as ranks:
         _check_alike(ranks.gather(record))
-        remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, overwrite, accept_changes))
+        remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, options))
         if remark and ranks.is_main:
             print(f"note: {remark}", file=sys.stderr)
-        devices = spread_over(visible_devices(spec.choose_device()), num_workers, ranks.local_rank)
-        part, error = _run_part(
-            [
-                PinnedTracker(dataclasses.replace(spec, device=device), record.checkpoint_sha256, record.code)
-                for device in devices
-            ],
-            dataset,
-            folder,
-            _share(dataset, indices, ranks),
-            num_threads,
-            batch,
-            show_progress=ranks.is_main,
-        )
+        devices = worker_devices(spec.choose_device(), options.num_workers, ranks.local_rank)
+        part, error = RunSummary((), ()), None
+        try:
+            part = run_benchmark(
+                [PinnedTracker(**{**vars(spec), "device": device, "record": record}) for device in devices],
+                dataset,
+                folder,
+                indices=_share(dataset, indices, ranks),
+                num_threads=options.num_threads,
+                batch=options.batch,
+                show_progress=ranks.is_main,
+            )
+        except (ValueError, OSError) as failure:  # raised when the other ranks have finished theirs
+            error = failure
         parts = ranks.gather((part, error))
-        summary = join_summaries([part for part, _ in parts])
+        summary = RunSummary(
+            outcomes=tuple(outcome for part, _ in parts for outcome in part.outcomes),
+            skipped=tuple(outcome for part, _ in parts for outcome in part.skipped),
+        )
         if ranks.is_main:
             kept = forget_replaced(folder, summary.complete)
             if summary.outcomes or summary.skipped:
-                _report(summary, folder, kept, batch)
+                _report(summary, folder, kept, options.batch)
     for _, error in parts:
         if error is not None:
-            leave_folder(folder, results_dir)
+            leave_folder(folder, options.results_dir)
             raise error
     return 0 if summary.succeeded else 1
 
 
-def spread_over(devices: Indexed[str], num_workers: int, local_rank: int = 0) -> list[str]:
-    """Return a device for each worker of a rank, such that all workers on a machine are spread evenly."""
+def worker_devices(device: torch.device, num_workers: int, local_rank: int) -> list[str]:
+    """Return a device for each worker of a rank, such that all workers on a machine are spread evenly.
+
+    They are spread over all GPUs when a GPU is asked for without its number.
+    """
+    count = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
+    devices = [f"cuda:{index}" for index in range(count)] or [str(device)]
     first = local_rank * num_workers
     return [devices[(first + worker) % len(devices)] for worker in range(num_workers)]
 
 
-def visible_devices(device: torch.device) -> list[str]:
-    """Return all GPUs when a GPU is asked for without its number, else the one device."""
-    if device.type != "cuda" or device.index is not None:
-        return [str(device)]
-    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-
-
-def _describe(spec: TrackerSpec) -> RunRecord:
-    checkpoint = spec.checkpoint_file
+def _describe(spec: TrackerSpec, batch: int) -> RunRecord:
     settings = spec.settings
     if settings is not None:
-        check_update_intervals(settings["update_intervals"], spec.config or str(checkpoint))
+        check_update_intervals(settings["update_intervals"], spec.config or str(spec.checkpoint_file))
     return RunRecord(
         tracker=spec.name,
         config=spec.config_name,
@@ -168,10 +178,11 @@ def _describe(spec: TrackerSpec) -> RunRecord:
         settings=settings,
         versions=package_versions() | spec.runtime,
         code=code_sha256(CODE),
+        batch=batch,
     )
 
 
-def _check_alike(records: Indexed[RunRecord]) -> None:
+def _check_alike(records: Sequence[RunRecord]) -> None:
     """Raise ValueError where the ranks, perhaps on several machines, would not compute the same."""
     for rank, record in enumerate(records):
         difference = describe_difference(records[0], record)
@@ -181,7 +192,7 @@ def _check_alike(records: Indexed[RunRecord]) -> None:
 
 
 def _claim(
-    folder: Path, record: RunRecord, dataset: SequenceDataset, indices: list[int], overwrite: bool, accept_changes: bool
+    folder: Path, record: RunRecord, dataset: SequenceDataset, indices: list[int], options: RunOptions
 ) -> str | None:
     """Claim the folder for the chosen sequences; see `claim_folder`."""
     videos = {}
@@ -190,32 +201,7 @@ def _claim(
             videos[dataset.names[index]] = video_fingerprint(dataset[index])
     names = [dataset.names[index] for index in indices]
     claimed = dataclasses.replace(record, videos=videos)
-    return claim_folder(folder, claimed, overwrite, names, accept_changes=accept_changes)
-
-
-def _run_part(
-    builders: Indexed[PinnedTracker],
-    dataset: SequenceDataset,
-    folder: Path,
-    indices: list[int],
-    num_threads: int,
-    batch: int,
-    show_progress: bool,
-) -> tuple[RunSummary, ValueError | OSError | None]:
-    """Track this rank's sequences. An error that stops it is returned: the other ranks finish theirs first."""
-    try:
-        part = run_benchmark(
-            builders,
-            dataset,
-            folder,
-            indices=indices,
-            num_threads=num_threads,
-            batch=batch,
-            show_progress=show_progress,
-        )
-    except (ValueError, OSError) as error:
-        return RunSummary((), ()), error
-    return part, None
+    return claim_folder(folder, claimed, options.overwrite, names, accept_changes=options.accept_changes)
 
 
 def _share(dataset: SequenceDataset, indices: list[int], ranks: Ranks) -> list[int]:
@@ -233,24 +219,21 @@ def _num_frames(dataset: SequenceDataset, index: int) -> int:
 
 
 def _report(summary: RunSummary, folder: Path, num_replaced: int, batch: int) -> None:
-    tracked = [outcome for outcome in summary.outcomes if outcome.failure is None]
-    if tracked:
-        batch = min(batch, len(tracked))
+    num_tracked = len(summary.outcomes) - len(summary.failures)
+    if num_tracked:
+        batch = min(batch, num_tracked)
         how = "the tracker alone" if batch == 1 else f"the tracker alone, up to {batch} sequences at once"
-        print(f"{len(tracked)} sequences tracked at {summary.fps:.1f} frames per second ({how})")
+        print(f"{num_tracked} sequences tracked at {summary.fps:.1f} frames per second ({how})")
     if summary.skipped:
         print(f"{len(summary.skipped)} sequences had complete results; --overwrite tracks them again")
     print(f"results in {folder}")
     if num_replaced:
-        print(f"{num_replaced} results that have no successor yet are kept in {folder / FOLDER}")
+        print(f"{num_replaced} results that have no successor yet are kept in {folder / REPLACED}")
     for outcome in summary.failures:
         print(f"\nFAILED {outcome.sequence}\n{outcome.failure}", file=sys.stderr)
     for outcome in summary.non_finite:
-        print(
-            f"NOT FINITE {outcome.sequence}: {outcome.num_non_finite} of {outcome.num_frames} boxes; each repeats the "
-            "one before it",
-            file=sys.stderr,
-        )
+        print(f"NOT FINITE {outcome.sequence}: {outcome.num_non_finite} of {outcome.num_frames} boxes; each repeats "
+              "the one before it", file=sys.stderr)  # fmt: skip
     if not summary.succeeded:
-        bad = f"{len(summary.failures)} sequences failed, {len(summary.non_finite)} have boxes that are not finite"
-        print(f"error: {bad}", file=sys.stderr)
+        print(f"error: {len(summary.failures)} sequences failed, {len(summary.non_finite)} have boxes that are not "
+              "finite", file=sys.stderr)  # fmt: skip

@@ -1,6 +1,6 @@
 """Run a tracker over the sequences of a benchmark and write its results, in one process or many.
 
-The sequences are shared out so that no worker's death takes the others along; what is done with one is the caller's: it
+The sequences are shared out so that no worker's death takes the others along; what is done with one is the worker's: it
 is tracked, or masks are made of its boxes.
 """
 
@@ -9,12 +9,11 @@ import signal
 import sys
 import traceback
 import warnings
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from collections.abc import Sequence as Indexed
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,14 +23,61 @@ from tqdm import tqdm
 from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import suspect_lmdbs
 from lib.eval.results import ResultFiles
-from lib.eval.run.frame_pool import default_num_decoders
-from lib.eval.run.lockstep import ready_to_track
-from lib.eval.run.sequence import Outcome, TrackerBuilder, cpu_threads
+from lib.eval.run.sequence import Outcome, cpu_threads, track_and_write
+from lib.eval.run.sequence_batch import default_num_decoders, track_as_batch
+from lib.tracker import TrackerSpec
+from lib.tracker.batch import LockstepTracker
 
-# Takes indices of sequences, and says what became of each.
-Work = Callable[[Iterator[int]], Generator[Outcome, None, None]]
-# Makes ready for it, such as by building a network; is given what to call with the number of frames done.
-MakeReady = Callable[[Callable[[int], object]], Work]
+
+class Worker(ABC):
+    """What works through sequences, perhaps in a process of its own: small, because it is sent there."""
+
+    @abstractmethod
+    def work(self, indices: Iterator[int], advance: Callable[[int], object]) -> Generator[Outcome, None, None]:
+        """Make ready, such as by building a network, then take indices and say what became of each sequence.
+
+        Args:
+            indices: each is taken when its turn comes; the first one means that the worker is ready.
+            advance: called with the number of frames done since the last call.
+
+        Raises:
+            ValueError, OSError: it cannot make ready.
+        """
+
+
+@dataclass(frozen=True)
+class TrackingWorker(Worker):
+    """Tracks sequences and writes their result files.
+
+    Attributes:
+        spec: of the tracker.
+        dataset: the sequences.
+        folder: for the result files.
+        batch: sequences that advance at once; 1 for one after the other.
+        num_decoders: threads that decode, for a batch.
+    """
+
+    spec: TrackerSpec
+    dataset: SequenceDataset
+    folder: Path
+    batch: int = 1
+    num_decoders: int = 1
+
+    def work(self, indices: Iterator[int], advance: Callable[[int], object]) -> Generator[Outcome, None, None]:
+        tracker, device = self.spec.build(), self.spec.device
+        if self.batch == 1:
+            for index in indices:
+                yield track_and_write(tracker, self.dataset, index, self.folder, device, advance)
+        else:
+            yield from track_as_batch(
+                LockstepTracker(tracker, self.batch),
+                self.dataset,
+                indices,
+                self.folder,
+                device=device,
+                advance=advance,
+                num_decoders=self.num_decoders,
+            )
 
 
 @dataclass(frozen=True)
@@ -66,20 +112,12 @@ class RunSummary:
         return sum(outcome.num_frames for outcome in self.outcomes) / seconds if seconds > 0 else float("nan")
 
 
-def join_summaries(parts: Indexed[RunSummary]) -> RunSummary:
-    """Return what became of the sequences of all parts."""
-    return RunSummary(
-        outcomes=tuple(outcome for part in parts for outcome in part.outcomes),
-        skipped=tuple(outcome for part in parts for outcome in part.skipped),
-    )
-
-
 def run_benchmark(
-    builders: Indexed[TrackerBuilder],
+    specs: Sequence[TrackerSpec],
     dataset: SequenceDataset,
     folder: Path,
     *,
-    indices: Indexed[int] | None = None,
+    indices: Iterable[int] | None = None,
     num_threads: int = 1,
     batch: int = 1,
     show_progress: bool = True,
@@ -89,14 +127,14 @@ def run_benchmark(
     A sequence that fails is recorded and the others are finished. Interrupting leaves complete files only.
 
     Args:
-        builders: one for each worker. A single one works in this process, several in processes of their own.
+        specs: one for each worker. A single one works in this process, several in processes of their own.
         dataset: the sequences; must survive pickling when there are several workers.
         folder: for the result files; see `record.claim_folder`.
         indices: of the sequences to track; all by default.
         num_threads: CPU threads of each worker. The same for one worker as for many, because the number of threads
             decides the order of sums and so the last digits of a network's boxes.
         batch: sequences that advance at once in each worker, as one batch of the network; fewer where there are not as
-            many. Frames are then decoded in processes of their own.
+            many. Frames are then decoded by further threads.
         show_progress: draw a bar of the frames done.
 
     Raises:
@@ -105,7 +143,7 @@ def run_benchmark(
     """
     outcomes: list[Outcome] = []
     skipped: list[Outcome] = []
-    waiting: list[tuple[int, int]] = []
+    lengths: dict[int, int] = {}
     for index in range(len(dataset)) if indices is None else indices:
         try:
             sequence = dataset[index]
@@ -116,149 +154,157 @@ def run_benchmark(
         if files.is_complete(len(sequence), sequence.boxes_xywh[0]):
             skipped.append(Outcome(sequence.name, len(sequence), num_non_finite=files.num_non_finite()))
         else:
-            waiting.append((len(sequence), index))
-    waiting.sort(key=lambda item: (-item[0], item[1]))
-    order = [index for _, index in waiting]
-
-    num_frames = sum(length for length, _ in waiting)
-    builders = builders[: len(order)]
-    batch = min(batch, -(-len(order) // max(len(builders), 1)))
-    num_decoders = default_num_decoders(batch, max(len(builders), 1), num_threads)
-    if builders:
-        workers = [
-            partial(ready_to_track, builder, dataset, folder, batch=batch, num_decoders=num_decoders)
-            for builder in builders
-        ]
-        with _progress(num_frames, show_progress) as bar:
-            outcomes += run_in_workers(workers, dataset.names, order, num_threads, bar.update)
+            lengths[index] = len(sequence)
+    if lengths:
+        specs = specs[: len(lengths)]
+        batch = min(batch, -(-len(lengths) // len(specs)))
+        num_decoders = default_num_decoders(batch, len(specs), num_threads)
+        workers = [TrackingWorker(spec, dataset, folder, batch, num_decoders) for spec in specs]
+        outcomes += run_workers(workers, dataset.names, lengths, num_threads, show_progress=show_progress)
     return RunSummary(tuple(outcomes), tuple(skipped))
 
 
-def _progress(num_frames: int, shown: bool) -> tqdm:
-    pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
-    return tqdm(total=num_frames, unit="frame", mininterval=pause, disable=not shown)
-
-
-@dataclass
-class _Worker:
-    """A process, the names of the sequences it has taken and not finished, and whether it has asked for its first."""
-
-    process: BaseProcess
-    sequences: list[str] = field(default_factory=list)
-    built: bool = False
-
-
-def run_in_workers(
-    make_ready: Indexed[MakeReady],
-    names: Indexed[str],
-    order: Indexed[int],
+def run_workers(
+    workers: Sequence[Worker],
+    names: Sequence[str],
+    lengths: dict[int, int],
     num_threads: int,
-    advance: Callable[[int], object],
+    *,
+    title: str = "",
+    show_progress: bool = True,
 ) -> list[Outcome]:
-    """Work through sequences, in this process for one worker, in processes of their own for several.
-
-    Each takes the next of `order` when it is free. Every process has a pipe of its own and no lock is shared, so a
-    killed worker blocks nobody: the sequences it was busy with are failures, and the others go on. One that dies before
-    its first is warned of.
+    """Work through sequences, the longest first, in this process for one worker, in processes of their own for several.
 
     Args:
-        make_ready: one for each worker, which calls it once; must survive pickling where there are several.
+        workers: at least one; must survive pickling where there are several.
         names: of all sequences.
-        order: indices of those to be worked on.
+        lengths: numbers of frames, by the index of each sequence to be worked on.
         num_threads: CPU threads of each worker.
-        advance: called with the number of frames done since the last call.
+        title, show_progress: of the bar of the frames done, and whether it is drawn.
 
     Raises:
         ValueError, OSError: as a worker raised it while making ready.
     """
-    if len(make_ready) == 1:
-        with cpu_threads(num_threads), closing(make_ready[0](advance)(iter(order))) as made:
-            return list(made)
+    order = sorted(lengths, key=lambda index: (-lengths[index], index))
+    pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
+    with tqdm(
+        total=sum(lengths.values()), desc=title, unit="frame", mininterval=pause, disable=not show_progress
+    ) as bar:
+        if len(workers) > 1:
+            return _run_processes(workers, names, order, num_threads, bar)
+        with cpu_threads(num_threads), closing(workers[0].work(iter(order), bar.update)) as outcomes:
+            return list(outcomes)
+
+
+@dataclass
+class _Process:
+    """A worker's process, the sequences it has taken and not finished, and whether it has asked for its first."""
+
+    process: BaseProcess
+    sequences: list[str] = field(default_factory=list)
+    ready: bool = False
+
+
+def _run_processes(
+    workers: Sequence[Worker], names: Sequence[str], order: list[int], num_threads: int, bar: tqdm
+) -> list[Outcome]:
+    """Let each worker take the next of `order` when it is free.
+
+    Every process has a pipe of its own and no lock is shared, so a killed worker blocks nobody: the sequences it was
+    busy with are failures, and the others go on. One that dies before its first is warned of.
+    """
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    workers: dict[Connection, _Worker] = {}
-    processes: list[BaseProcess] = []
+    running: dict[Connection, _Process] = {}
+    started: list[BaseProcess] = []
     waiting = deque(order)
     outcomes: list[Outcome] = []
     try:
-        for make_one_ready in make_ready:
+        for worker in workers:
             ours, theirs = context.Pipe()
-            # Not a daemon, which could have no processes of its own to decode frames.
-            process = context.Process(target=_serve, args=(theirs, make_one_ready, num_threads), daemon=False)
-            process.start()
+            started.append(context.Process(target=_serve, args=(theirs, worker, num_threads)))
+            started[-1].start()
             theirs.close()  # so that the pipe ends when the worker does
-            processes.append(process)
-            workers[ours] = _Worker(process)
-        while workers:
-            ready = wait(list(workers))
-            for connection in [connection for connection in workers if connection in ready]:
-                worker = workers[connection]
+            running[ours] = _Process(started[-1])
+        while running:
+            ready = wait(list(running))
+            for connection, process in [each for each in running.items() if each[0] in ready]:
                 try:
                     message = connection.recv()
                 except (EOFError, ConnectionResetError):
-                    del workers[connection]
-                    worker.process.join()
-                    cause = _cause_of_death(worker.process.exitcode)
-                    failure = f"the worker process ended by {cause} while it worked on this sequence{suspect_lmdbs()}"
-                    outcomes += [Outcome(name, failure=failure) for name in worker.sequences]
-                    if not worker.built:
-                        warnings.warn(f"a worker process ended by {cause} before it was ready", stacklevel=3)
+                    del running[connection]
+                    outcomes += _bury(process)
                     continue
                 if isinstance(message, int):
-                    advance(message)
-                    continue
-                if isinstance(message, (ValueError, OSError)):
+                    bar.update(message)
+                elif isinstance(message, (ValueError, OSError)):
                     raise message
-                if isinstance(message, Outcome):
+                elif isinstance(message, Outcome):
                     outcomes.append(message)
-                    worker.sequences.remove(message.sequence)
-                    continue
-                worker.built = True
-                index = waiting.popleft() if waiting else None
-                if index is not None:
-                    worker.sequences.append(names[index])
-                with suppress(BrokenPipeError):  # it died just now; the next turn of the loop sees that
-                    connection.send(index)
+                    process.sequences.remove(message.sequence)
+                else:
+                    process.ready = True
+                    index = waiting.popleft() if waiting else None
+                    if index is not None:
+                        process.sequences.append(names[index])
+                    with suppress(BrokenPipeError):  # it died just now; the next turn of the loop sees that
+                        connection.send(index)
     except BaseException:
-        for process in processes:
+        for process in started:
             process.terminate()
         raise
     finally:
-        for process in processes:
+        for process in started:
             process.join()
-    outcomes += [Outcome(names[index], failure="not begun: every worker had died") for index in waiting]
-    return outcomes
+    return outcomes + [Outcome(names[index], failure="not begun: every worker had died") for index in waiting]
 
 
-def _serve(connection: Connection, make_ready: MakeReady, num_threads: int) -> None:
-    """Be a worker: make ready, then ask for indices by None, answer with outcomes, until None or the end comes."""
+def _bury(dead: _Process) -> list[Outcome]:
+    """Say what became of the sequences of a process that has ended: failures, unless it had finished them all."""
+    dead.process.join()
+    code = dead.process.exitcode
+    cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    if not dead.ready:
+        warnings.warn(f"a worker process ended by {cause} before it was ready", stacklevel=5)
+    failure = f"the worker process ended by {cause} while it worked on this sequence{suspect_lmdbs()}"
+    return [Outcome(name, failure=failure) for name in dead.sequences]
+
+
+class _Main:
+    """The main process as a worker sees it; when it is gone, so is the worker."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tell(self, message: object) -> None:
+        """Send the number of frames done, an outcome or an error; None asks for an index."""
+        try:
+            self._connection.send(message)
+        except OSError:
+            sys.exit(1)
+
+    def indices(self) -> Iterator[int]:
+        """Ask for indices, one when its turn comes, until there are no more."""
+        while True:
+            self.tell(None)
+            try:
+                index = self._connection.recv()
+            except (OSError, EOFError):
+                sys.exit(1)
+            if index is None:
+                return
+            yield index
+
+
+def _serve(connection: Connection, worker: Worker, num_threads: int) -> None:
+    """Be a worker's process."""
     # An interrupt reaches every process of a terminal; the main one decides, and ends this one by SIGTERM, on which
     # SystemExit unwinds the stack, so that files half written aside are removed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
-
-    def advance(num_frames: int) -> None:
+    main = _Main(connection)
+    with cpu_threads(num_threads), closing(worker.work(main.indices(), main.tell)) as outcomes:
         try:
-            connection.send(num_frames)
-        except OSError:
-            sys.exit(1)  # the main process is gone
-
-    def next_index() -> int | None:
-        try:
-            connection.send(None)
-            return connection.recv()
-        except (OSError, EOFError):
-            sys.exit(1)
-
-    with cpu_threads(num_threads):
-        try:
-            work = make_ready(advance)
+            for outcome in outcomes:
+                main.tell(outcome)
         except (ValueError, OSError) as error:
-            connection.send(error)
-            return
-        with closing(work(iter(next_index, None))) as made:
-            for outcome in made:
-                connection.send(outcome)
-
-
-def _cause_of_death(exit_code: int | None) -> str:
-    return f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
+            main.tell(error)

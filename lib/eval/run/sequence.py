@@ -2,12 +2,11 @@
 
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,35 +15,6 @@ import torch
 from lib.data.sequence import Frames, Sequence, SequenceDataset
 from lib.eval.results import ResultFiles
 from lib.tracker.base import Prediction, Tracker
-
-
-class TrackerBuilder(Protocol):
-    """What a worker makes its tracker from; must survive pickling. `lib.tracker.TrackerSpec` is one."""
-
-    @property
-    def device(self) -> str:
-        """Where the tracker computes: "cpu", "cuda:1" ..."""
-        ...
-
-    def build(self) -> Tracker: ...
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """A tracker's answer to one sequence.
-
-    Attributes:
-        boxes_xywh: (N, 4), row 0 the given box.
-        seconds: (N,) of the tracker alone: reading the image is not in it, waiting for the device is. Where several
-            sequences advance at once, a frame's is the time of their common step divided by their number.
-        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
-        scores: (N,) in [0, 1], 1 for the given box; None of a tracker that gives none.
-    """
-
-    boxes_xywh: np.ndarray
-    seconds: np.ndarray
-    num_non_finite: int
-    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -61,44 +31,46 @@ class Outcome:
 class Answers:
     """A tracker's answers to one sequence as they come in.
 
-    Args:
-        first_box_xywh: (4,), the given box.
-        num_frames: of the sequence.
+    Attributes:
+        boxes_xywh: (N, 4), row 0 the given box.
+        seconds: (N,) of the tracker alone: reading the image is not in it, waiting for the device is. Where several
+            sequences advance at once, a frame's is the time of their common step divided by their number.
+        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
     """
 
     def __init__(self, first_box_xywh: np.ndarray, num_frames: int) -> None:
-        self._boxes_xywh = np.empty((num_frames, 4))
-        self._boxes_xywh[0] = first_box_xywh
-        self._seconds = np.empty(num_frames)
+        self.boxes_xywh = np.empty((num_frames, 4))
+        self.boxes_xywh[0] = first_box_xywh
+        self.seconds = np.empty(num_frames)
+        self.num_non_finite = 0
         self._scores = np.ones(num_frames)
-        self._num_non_finite = 0
         self._count = 0
 
     def start(self, seconds: float) -> None:
         """Note how long the tracker took to learn the target."""
-        self._seconds[0] = seconds
+        self.seconds[0] = seconds
         self._count = 1
 
     def add(self, prediction: Prediction, seconds: float) -> None:
         """Take the next frame's answer; one that is no box repeats the one before it."""
         # Checked here too: a box that is not one would make the whole result file unreadable.
-        finite = prediction.finite and _is_box(prediction.box_xywh)
-        self._boxes_xywh[self._count] = prediction.box_xywh if finite else self._boxes_xywh[self._count - 1]
-        self._seconds[self._count] = seconds
+        box_xywh = np.asarray(prediction.box_xywh)
+        finite = prediction.finite and bool(np.isfinite(box_xywh).all() and (box_xywh[2:] >= 0).all())
+        self.boxes_xywh[self._count] = box_xywh if finite else self.boxes_xywh[self._count - 1]
+        self.seconds[self._count] = seconds
         self._scores[self._count] = prediction.score
-        self._num_non_finite += not finite
+        self.num_non_finite += not finite
         self._count += 1
 
     @property
     def complete(self) -> bool:
         """True when the last frame is answered."""
-        return self._count == len(self._seconds)
+        return self._count == len(self.seconds)
 
-    def tracked(self) -> Tracked:
-        """Return all of them."""
-        assert self.complete, (self._count, len(self._seconds))
-        scored = len(self._scores) > 1 and not np.isnan(self._scores).all(where=np.arange(len(self._scores)) > 0)
-        return Tracked(self._boxes_xywh, self._seconds, self._num_non_finite, self._scores if scored else None)
+    @property
+    def scores(self) -> np.ndarray | None:
+        """(N,) in [0, 1], 1 for the given box; None of a tracker that gives none."""
+        return None if np.isnan(self._scores[1:]).all() else self._scores
 
 
 def track_and_write(
@@ -120,15 +92,16 @@ def track_and_write(
     torch.manual_seed(0)
     try:
         files.remove()
-        return write_tracked(files, run_sequence(tracker, dataset[index], device, advance))
+        return write_answers(files, run_sequence(tracker, dataset[index], device, advance))
     except Exception:  # the one boundary of the project: the other sequences are finished, then the run fails
         return Outcome(name, failure=traceback.format_exc())
 
 
-def write_tracked(files: ResultFiles, tracked: Tracked) -> Outcome:
+def write_answers(files: ResultFiles, answers: Answers) -> Outcome:
     """Write the result files of a sequence; errors as in `ResultFiles.write`."""
-    files.write(tracked.boxes_xywh, tracked.seconds, tracked.num_non_finite, tracked.scores)
-    return Outcome(files.sequence, len(tracked.seconds), float(tracked.seconds.sum()), tracked.num_non_finite)
+    assert answers.complete, files.sequence
+    files.write(answers.boxes_xywh, answers.seconds, answers.num_non_finite, answers.scores)
+    return Outcome(files.sequence, len(answers.seconds), float(answers.seconds.sum()), answers.num_non_finite)
 
 
 def run_sequence(
@@ -136,7 +109,7 @@ def run_sequence(
     sequence: Sequence,
     device: str = "cpu",
     advance: Callable[[int], object] = lambda num_frames: None,
-) -> Tracked:
+) -> Answers:
     """Start a tracker on the first frame's true box and follow the target to the end.
 
     Args:
@@ -146,9 +119,8 @@ def run_sequence(
         advance: called with 1 after every frame.
     """
     answers = Answers(sequence.boxes_xywh[0], len(sequence))
-    # Closed here: an error that is kept would keep the reading thread with it, past the end of the program.
-    with closing(_read_ahead(sequence.frames)) as images:
-        for index, image in enumerate(images):
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        for index, image in enumerate(read_ahead(sequence.frames, reader)):
             started = read_clock(device)
             if index == 0:
                 tracker.initialize(image, sequence.boxes_xywh[0])
@@ -157,7 +129,24 @@ def run_sequence(
                 prediction = tracker.track(image)
                 answers.add(prediction, read_clock(device) - started)
             advance(1)
-    return answers.tracked()
+    return answers
+
+
+def read_ahead(frames: Frames, reader: Executor) -> Iterator[np.ndarray]:
+    """Yield the frames in order; a thread of `reader` reads the next one while the caller works on this one."""
+    upcoming = reader.submit(frames.__getitem__, 0)
+    for index in range(len(frames)):
+        image = upcoming.result()
+        if index + 1 < len(frames):
+            upcoming = reader.submit(frames.__getitem__, index + 1)
+        yield image
+
+
+def read_clock(device: str) -> float:
+    """Return the seconds of a clock, when the device has done what it was asked."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 @contextmanager
@@ -171,25 +160,3 @@ def cpu_threads(number: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before_torch)
         cv2.setNumThreads(before_opencv)
-
-
-def _read_ahead(frames: Frames) -> Generator[np.ndarray, None, None]:
-    """Yield the frames in order; the next one is read by a thread while the caller works on this one."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        upcoming = reader.submit(frames.__getitem__, 0)
-        for index in range(len(frames)):
-            image = upcoming.result()
-            if index + 1 < len(frames):
-                upcoming = reader.submit(frames.__getitem__, index + 1)
-            yield image
-
-
-def read_clock(device: str) -> float:
-    """Return the seconds of a clock, when the device has done what it was asked."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _is_box(box_xywh: np.ndarray) -> bool:
-    return bool(np.isfinite(box_xywh).all() and (np.asarray(box_xywh)[2:] >= 0).all())

@@ -1,22 +1,21 @@
-"""Testing in lockstep: files as one sequence after the other gives them, whatever happens to some of them."""
+"""Sequences as one batch: files as one sequence after the other gives them, whatever happens to some of them."""
 
-import dataclasses
-import multiprocessing
-from collections.abc import Sequence as Indexed
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from toys import Videos, video
 
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames
 from lib.eval.record import RunRecord, describe_difference
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
-from lib.eval.run import lockstep
-from lib.eval.run.benchmark import run_test
-from lib.eval.run.runner import RunSummary, run_benchmark
+from lib.eval.run import sequence_batch
+from lib.eval.run.benchmark import RunOptions, run_test
+from lib.eval.run.runner import RunSummary, TrackingWorker, run_benchmark
 from lib.models.mmg import TrackOutput
 from lib.tracker import TrackerSpec
 from lib.tracker.mmg import MMGTracker
@@ -37,20 +36,17 @@ class Brightness:
         return TrackOutput(corners.float(), (0.2 + middle).float())
 
 
-@dataclass
-class Builder:
-    """Builds a tracker around `Brightness`."""
+@dataclass(frozen=True)
+class Spec(TrackerSpec):
+    """Of a tracker around `Brightness`."""
 
+    name: str = "mmg"
     device: str = "cpu"
 
     def build(self) -> MMGTracker:
+        update = TemplateUpdate("score", interval=3, threshold=0.3)
         return MMGTracker(
-            Brightness(),
-            template_size=16,
-            template_factor=2.0,
-            search_size=32,
-            search_factor=4.0,
-            update=TemplateUpdate("score", interval=3, threshold=0.3),
+            Brightness(), template_size=16, template_factor=2.0, search_size=32, search_factor=4.0, update=update
         )
 
 
@@ -73,74 +69,27 @@ class Noise(Frames):
         return (noise * rng.uniform(0.3, 1)).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class Videos:
-    """A data set of `video-0`, `video-1` ...; those of index `outside` begin with a box outside the frame."""
-
-    frames: tuple[Noise, ...]
-    outside: int = -1
-    images_only: bool = False
-
-    @property
-    def names(self) -> Indexed[str]:
-        return [f"video-{index}" for index in range(len(self.frames))]
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: int) -> Sequence:
-        length = len(self.frames[index])
-        return Sequence(
-            name=self.names[index],
-            frames=self.frames[index],
-            boxes_xywh=np.tile(FIRST_BOX + (1000 if index == self.outside else 0), (length, 1)),
-            visible=np.ones(length, bool),
-            absent=np.zeros(length, bool),
+def videos(*frames: Noise, outside: int = -1) -> Videos:
+    """Return a data set of `video-0`, `video-1` ...; that of index `outside` begins with a box outside the frame."""
+    return Videos(
+        tuple(
+            video(f"video-{index}", np.tile(FIRST_BOX + (1000 if index == outside else 0), (len(each), 1)), each)
+            for index, each in enumerate(frames)
         )
+    )
 
 
-class ReadHere:
-    """In place of a pool: no process has to start."""
-
-    def __init__(self, dataset: Videos, num_processes: int) -> None:
-        self._dataset = dataset
-
-    def __enter__(self) -> "ReadHere":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def open(self, index: int) -> "StreamHere":
-        return StreamHere(self._dataset.frames[index])
-
-
-class StreamHere:
-    def __init__(self, frames: Noise) -> None:
-        self.num_frames = len(frames)
-        self._images = (frames[index] for index in range(len(frames)))
-
-    def read(self) -> np.ndarray:
-        return next(self._images)
-
-    def close(self) -> None:
-        self._images.close()
-
-
-@pytest.fixture
-def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lockstep, "FramePool", ReadHere)
-
-
-MIXED = Videos(
-    (Noise(0, 7), Noise(1, 12), Noise(2, 9, damaged=5), Noise(3, 1), Noise(4, 5), Noise(5, 8, damaged=0), Noise(6, 6)),
-    outside=4,
-)
+MIXED = (Noise(0, 7), Noise(1, 12), Noise(2, 9, 5), Noise(3, 1), Noise(4, 5), Noise(5, 8, 0), Noise(6, 6))
 
 
 def run(folder: Path, dataset: Videos, batch: int, workers: int = 1) -> RunSummary:
     folder.mkdir(exist_ok=True)
-    return run_benchmark([Builder()] * workers, dataset, folder, batch=batch, show_progress=False)
+    return run_benchmark([Spec()] * workers, dataset, folder, batch=batch, show_progress=False)
+
+
+def decoding() -> list[str]:
+    """Return the threads that are left of those that decode."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
 
 
 def assert_same_results(one: Path, other: Path) -> None:
@@ -152,15 +101,12 @@ def assert_same_results(one: Path, other: Path) -> None:
             np.testing.assert_allclose(read_boxes(one / name), read_boxes(other / name), rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("pool", ["read_here", pytest.param("processes", marks=pytest.mark.slow)])
-def test_in_lockstep_as_one_by_one_and_failures_end_alone(
-    pool: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if pool == "read_here":
-        request.getfixturevalue(pool)
-    alone, together = run(tmp_path / "alone", MIXED, 1), run(tmp_path / "together", MIXED, 3)
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_batch_gives_what_one_by_one_gives_and_failures_end_alone(workers: int, tmp_path: Path) -> None:
+    dataset = videos(*MIXED, outside=4)
+    alone, together = run(tmp_path / "alone", dataset, 1), run(tmp_path / "together", dataset, 3, workers)
     assert_same_results(tmp_path / "alone", tmp_path / "together")
-    assert not multiprocessing.active_children()
+    assert not decoding()
     failures = {outcome.sequence: outcome.failure or "" for outcome in together.failures}
     assert failures.keys() == {outcome.sequence for outcome in alone.failures} == {"video-2", "video-4", "video-5"}
     assert "00000005.jpg is damaged" in failures["video-2"] and "Traceback" in failures["video-2"]
@@ -169,14 +115,13 @@ def test_in_lockstep_as_one_by_one_and_failures_end_alone(
         ("video-0", 7), ("video-1", 12), ("video-3", 1), ("video-6", 6)
     }  # fmt: skip
     # Run again without the damage, only what is missing is tracked.
-    whole = Videos(tuple(Noise(frames.seed, frames.length) for frames in MIXED.frames))
-    again = run(tmp_path / "together", whole, 3)
+    whole = videos(*(replace(frames, damaged=-1) for frames in MIXED))
+    again = run(tmp_path / "together", whole, 3, workers)
     assert again.succeeded and len(again.skipped) == 4
     run(tmp_path / "alone", whole, 1)
     assert_same_results(tmp_path / "alone", tmp_path / "together")
 
 
-@pytest.mark.usefixtures("read_here")
 def test_the_time_of_a_frame_is_its_share_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that advances by 6 s whenever it is read: a step lasts as long, and so does a first frame."""
     now = [0.0]
@@ -185,14 +130,13 @@ def test_the_time_of_a_frame_is_its_share_of_the_step(tmp_path: Path, monkeypatc
         now[0] += 6.0
         return now[0]
 
-    monkeypatch.setattr(lockstep, "read_clock", tick)
-    run(tmp_path, Videos((Noise(0, 5), Noise(1, 3), Noise(2, 3))), 3)
+    monkeypatch.setattr(sequence_batch, "read_clock", tick)
+    run(tmp_path, videos(Noise(0, 5), Noise(1, 3), Noise(2, 3)), 3)
     seconds = [read_seconds(ResultFiles(tmp_path, f"video-{index}").seconds).tolist() for index in range(3)]
     assert seconds == [[6, 2, 2, 6, 6], [6, 2, 2], [6, 2, 2]]
 
 
-@pytest.mark.slow
-def test_an_interrupt_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
+def test_an_interrupt_leaves_whole_files_and_no_thread(tmp_path: Path) -> None:
     done = [0]
 
     def advance(num_frames: int) -> None:
@@ -200,25 +144,17 @@ def test_an_interrupt_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
         if done[0] > 12:
             raise KeyboardInterrupt
 
-    track = lockstep.ready_to_track(Builder(), Videos((Noise(0, 4), Noise(1, 30))), tmp_path, advance, batch=2)
+    worker = TrackingWorker(Spec(), videos(Noise(0, 4), Noise(1, 30)), tmp_path, batch=2)
     with pytest.raises(KeyboardInterrupt):
-        list(track(iter([0, 1])))
-    assert not multiprocessing.active_children()
+        list(worker.work(iter([0, 1]), advance))
+    assert not decoding()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["video-0.txt", "video-0_score.txt", "video-0_time.txt"]
     assert ResultFiles(tmp_path, "video-0").is_complete(4, FIRST_BOX)
 
 
-@pytest.mark.slow
-def test_workers_take_batches_too(tmp_path: Path) -> None:
-    run(tmp_path / "alone", MIXED, 1)
-    together = run(tmp_path / "together", MIXED, 2, workers=2)
-    assert_same_results(tmp_path / "alone", tmp_path / "together")
-    assert {outcome.sequence for outcome in together.failures} == {"video-2", "video-4", "video-5"}
-
-
 def test_results_of_batches_are_not_mixed_with_others() -> None:
     alone = RunRecord("mmg", "tiny", "folder", None, None, {})
-    assert describe_difference(alone, dataclasses.replace(alone, batch=8)) == "batch 1, now 8"
+    assert describe_difference(alone, replace(alone, batch=8)) == "batch 1, now 8"
 
 
 @pytest.mark.parametrize(("tracker", "batch", "message"), [("static", 4, "has no network"), ("mmg", 0, "--batch 0")])
@@ -226,5 +162,14 @@ def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(
     tracker: str, batch: int, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        run_test(TrackerSpec(tracker, benchmark="synthetic"), batch=batch, results_dir=tmp_path / "results")
+        run_test(TrackerSpec(tracker, benchmark="synthetic"), RunOptions(batch=batch, results_dir=tmp_path / "results"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(2, (1, 1, 1)), (16, (4, 15, 6))])
+def test_decoding_takes_the_cores_that_tracking_leaves(
+    cores: int, expected: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequence_batch, "available_cores", lambda: cores)
+    count = sequence_batch.default_num_decoders
+    assert (count(4, 1, 1), count(64, 1, 1), count(64, 2, 2)) == expected

@@ -1,61 +1,27 @@
-"""Take a tracker through many sequences at once: each step advances all of them by a frame, in one batch."""
+"""Track several sequences as one batch: each step advances all of them by a frame, in one pass of the network."""
 
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from lib.data.sequence import SequenceDataset
 from lib.eval.results import ResultFiles
-from lib.eval.run.frame_pool import FramePool, FrameStream
-from lib.eval.run.sequence import Answers, Outcome, TrackerBuilder, read_clock, track_and_write, write_tracked
+from lib.eval.run.sequence import Answers, Outcome, read_ahead, read_clock, write_answers
+from lib.models.device import available_cores
 from lib.tracker.batch import LockstepTracker
 from lib.tracker.mmg import Located
 
-Item = TypeVar("Item")
 
-
-def ready_to_track(
-    builder: TrackerBuilder,
-    dataset: SequenceDataset,
-    folder: Path,
-    advance: Callable[[int], object],
-    batch: int = 1,
-    num_decoders: int = 1,
-) -> Callable[[Iterator[int]], Generator[Outcome, None, None]]:
-    """Build a tracker, and return what takes it through the sequences whose indices it is given.
-
-    Args:
-        builder: of the tracker.
-        dataset: the sequences.
-        folder: for the result files.
-        advance: called with the number of frames done since the last call.
-        batch: sequences that advance at once; 1 for one after the other.
-        num_decoders: processes that decode, for a batch.
-
-    Raises:
-        ValueError, OSError: the tracker cannot be built, or the batch does not fit in memory.
-    """
-    tracker = builder.build()
-    if batch == 1:
-        return lambda indices: (
-            track_and_write(tracker, dataset, index, folder, builder.device, advance) for index in indices
-        )
-    lockstep = LockstepTracker(tracker, batch)
-    return lambda indices: track_in_lockstep(
-        lockstep, dataset, indices, folder, device=builder.device, advance=advance, num_decoders=num_decoders
-    )
-
-
-def track_in_lockstep(
+def track_as_batch(
     tracker: LockstepTracker,
     dataset: SequenceDataset,
     indices: Iterator[int],
     folder: Path,
     *,
-    device: str = "cpu",
-    advance: Callable[[int], object] = lambda num_frames: None,
+    device: str,
+    advance: Callable[[int], object],
     num_decoders: int = 1,
 ) -> Generator[Outcome, None, None]:
     """Track sequences and write their result files; what goes wrong with one is in its outcome and ends it alone.
@@ -64,24 +30,22 @@ def track_in_lockstep(
 
     Args:
         tracker: for as many targets.
-        dataset: must survive pickling.
-        indices: of the sequences, in order; the next index is taken one sequence before its turn.
+        dataset: the sequences.
+        indices: of the sequences, in order; each is taken when there is a place for it.
         folder: for the result files; what lies there of a sequence is removed first.
         device: the tracker's, for an honest clock.
         advance: called with the number of frames done after every step, and after every first frame.
-        num_decoders: processes that decode frames ahead.
+        num_decoders: threads that decode the next frames.
 
     Yields:
         What became of each sequence, in the order in which they end.
     """
-    with FramePool(dataset, num_decoders) as pool:
-        opened = _one_ahead(_Run(dataset, index, folder, pool) for index in indices)
+    with ThreadPoolExecutor(num_decoders) as decoders:
         runs: list[_Run] = []
         while True:
-            while len(runs) < tracker.size and (run := next(opened, None)) is not None:
-                run.start(tracker, device)
-                runs.append(run)
-                advance(int(run.failure is None))
+            while len(runs) < tracker.size and (index := next(indices, None)) is not None:
+                runs.append(_Run(tracker, dataset, index, folder, device, decoders))
+                advance(int(runs[-1].failure is None))
             if not runs:
                 return
             advance(_step(tracker, [run for run in runs if not run.over], device))
@@ -94,14 +58,27 @@ def track_in_lockstep(
 class _Run:
     """One sequence under way: its frames, its target, its answers; `failure` is what ended it, or None."""
 
-    def __init__(self, dataset: SequenceDataset, index: int, folder: Path, pool: FramePool) -> None:
+    def __init__(
+        self,
+        tracker: LockstepTracker,
+        dataset: SequenceDataset,
+        index: int,
+        folder: Path,
+        device: str,
+        decoders: Executor,
+    ) -> None:
+        """Learn the target on the first frame."""
         self.failure: str | None = None
         self._files = ResultFiles(folder, dataset.names[index])
-        self._frames: FrameStream | None = None
         with self.failing_alone():
             self._files.remove()
-            self._first_box_xywh = dataset[index].boxes_xywh[0]
-            self._frames = pool.open(index)
+            sequence = dataset[index]
+            self._images = read_ahead(sequence.frames, decoders)
+            image = next(self._images)
+            started = read_clock(device)
+            self.target = tracker.start(image, sequence.boxes_xywh[0])
+            self._answers = Answers(sequence.boxes_xywh[0], len(sequence))
+            self._answers.start(read_clock(device) - started)
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
@@ -116,22 +93,10 @@ class _Run:
         """True when it has failed or its last frame is answered."""
         return self.failure is not None or self._answers.complete
 
-    def start(self, tracker: LockstepTracker, device: str) -> None:
-        """Learn the target on the first frame."""
-        if self._frames is None:
-            return
-        with self.failing_alone():
-            image = self._frames.read()
-            started = read_clock(device)
-            self.target = tracker.start(image, self._first_box_xywh)
-            self._answers = Answers(self._first_box_xywh, self._frames.num_frames)
-            self._answers.start(read_clock(device) - started)
-
     def read(self) -> None:
         """Wait for the next frame."""
-        assert self._frames is not None
         with self.failing_alone():
-            self._image = self._frames.read()
+            self._image = next(self._images)
 
     def prepare(self) -> None:
         """Cut the search crop of the frame."""
@@ -149,11 +114,9 @@ class _Run:
 
     def finish(self) -> Outcome:
         """Write the results, unless something went wrong."""
-        if self._frames is not None:
-            self._frames.close()
         if self.failure is None:
             with self.failing_alone():
-                return write_tracked(self._files, self._answers.tracked())
+                return write_answers(self._files, self._answers)
         return Outcome(self._files.sequence, failure=self.failure)
 
 
@@ -187,10 +150,6 @@ def _sound(runs: list[_Run]) -> list[_Run]:
     return [run for run in runs if run.failure is None]
 
 
-def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield items, each when the next one has been made."""
-    current = next(items, None)
-    while current is not None:
-        following = next(items, None)
-        yield current
-        current = following
+def default_num_decoders(batch: int, num_workers: int, num_threads: int) -> int:
+    """Return the number of decoding threads of each worker: what its others leave of the cores, at least one."""
+    return max(1, min(batch, (available_cores() - num_workers * num_threads) // num_workers))

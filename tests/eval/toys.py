@@ -1,0 +1,47 @@
+"""What tests of an evaluation share: data sets of toy videos, and the commands."""
+
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.data.images.frames import ArrayFrames
+from lib.data.sequence import Frames, Sequence
+
+COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
+
+
+@dataclass(frozen=True)
+class Videos:
+    """A data set of given sequences."""
+
+    sequences: tuple[Sequence, ...]
+    images_only: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [sequence.name for sequence in self.sequences]
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __getitem__(self, index: int) -> Sequence:
+        return self.sequences[index]
+
+
+def video(
+    name: str, boxes_xywh: Any, frames: Frames | None = None, absent: np.ndarray | None = None, **labels: Any
+) -> Sequence:
+    """Make a video of boxes, by default with as many black frames."""
+    boxes_xywh = np.array(boxes_xywh, float)
+    absent = np.zeros(len(boxes_xywh), bool) if absent is None else absent
+    black = ArrayFrames(np.zeros((len(boxes_xywh), 2, 2, 3), np.uint8))
+    return Sequence(name, frames or black, boxes_xywh, ~absent, absent, **labels)
+
+
+def command(name: str) -> Callable[[list[str]], int]:
+    """Load the `main` of a command."""
+    return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]
