@@ -40,21 +40,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _build(arguments: argparse.Namespace) -> VotTracker:
     # Loaded here and not at the top: the toolkit is greeted first, and what fails to load is reported to it.
-    if arguments.tracker == "oracle" and arguments.masks is None:
-        from lib.eval.vot.tracker import VotOracle
-
-        return VotOracle()
-    from lib.eval.vot.tracker import build_masked_tracker, build_true_boxes
+    from lib.eval.vot.tracker import build_vot_tracker
     from lib.tracker import TrackerSpec
     from lib.tracker.masks import MaskSpec
 
-    masks = MaskSpec(arguments.masks or "box", arguments.refine_checkpoint, arguments.device, arguments.mask_threshold)
-    if arguments.tracker == "oracle":
-        return build_true_boxes(masks, arguments.threads, arguments.weights_digest)
-    tracker = TrackerSpec(
-        arguments.tracker.lower(), arguments.config, arguments.checkpoint, arguments.device, "vot2020"
-    ).with_weights()
-    return build_masked_tracker(tracker, masks, arguments.threads, arguments.weights_digest)
+    tracker = masks = None
+    if arguments.tracker != "oracle" or arguments.masks is not None:
+        masks = MaskSpec(
+            arguments.masks or "box", arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
+        )
+    if arguments.tracker != "oracle":
+        tracker = TrackerSpec(
+            arguments.tracker.lower(), arguments.config, arguments.checkpoint, arguments.device, "vot2020"
+        ).with_weights()
+    return build_vot_tracker(tracker, masks, arguments.threads, arguments.weights_digest)
 
 
 def _refuse() -> VotTracker:

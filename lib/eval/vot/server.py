@@ -6,17 +6,19 @@ Nothing here loads PyTorch: the toolkit is greeted first, so that whatever goes 
 import faulthandler
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 
-class VotTracker(Protocol):
+class VotTracker(ABC):
     """What the toolkit talks to. `start` is called again for each run of one video."""
 
+    @abstractmethod
     def start(self, frame: Path, mask: np.ndarray) -> None:
         """Learn the target.
 
@@ -24,11 +26,10 @@ class VotTracker(Protocol):
             frame: the picture's file.
             mask: (h, w) bool, True on the target; rows below and columns right of the target may be missing.
         """
-        ...
 
+    @abstractmethod
     def follow(self, frame: Path) -> np.ndarray:
         """Return the target's mask in the next frame, (H, W) bool."""
-        ...
 
 
 def serve(build: Callable[[], VotTracker]) -> int:
