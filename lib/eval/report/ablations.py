@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _NOT_RUN = "not run here"
 _HEAD = ("row", "LaSOT AUC", "GOT-10k AO", "here", "std", "n", "95 %", "config")
 
 
-def format_ablations(summaries: Indexed[Ablations]) -> str:
+def format_ablations(summaries: Sequence[Ablations]) -> str:
     """Return the tables, published and measured numbers side by side, each under its own name."""
     lines = [published_source(), ""]
     for summary in summaries:
@@ -40,7 +40,7 @@ def format_ablations(summaries: Indexed[Ablations]) -> str:
     return "\n".join(lines[:-1])
 
 
-def ablations_to_csv(summaries: Indexed[Ablations]) -> str:
+def ablations_to_csv(summaries: Sequence[Ablations]) -> str:
     """Return a row for each row of the paper's tables and each summary; shares in [0, 1], empty where nothing is known.
 
     The columns `published_...` hold the paper's numbers, the others what was measured here.
@@ -66,12 +66,12 @@ def ablations_to_csv(summaries: Indexed[Ablations]) -> str:
     return Table(head, {"": lines}).csv()
 
 
-def ablations_to_latex(summaries: Indexed[Ablations]) -> str:
+def ablations_to_latex(summaries: Sequence[Ablations]) -> str:
     """Return a booktabs table for each summary; the preamble needs \\usepackage{booktabs}."""
     return "% \\usepackage{booktabs}\n" + "\n".join(_latex(summary) for summary in summaries)
 
 
-def ablations_to_json(summaries: Indexed[Ablations]) -> str:
+def ablations_to_json(summaries: Sequence[Ablations]) -> str:
     """Return the numbers at full precision in [0, 1]; null for what is not known."""
     document = {
         "published": published_source(),
@@ -148,7 +148,7 @@ def _latex_measured(row: AblationRow) -> tuple[str, str]:
     return spread_text, str(len(spread.values))
 
 
-def plot_ablations(summaries: Indexed[Ablations], folder: Path) -> list[Path]:
+def plot_ablations(summaries: Sequence[Ablations], folder: Path) -> list[Path]:
     """Draw a figure for each summary that has measurements; return the files' paths."""
     paths: list[Path] = []
     for summary in summaries:
@@ -188,7 +188,7 @@ def _draw_published(panel: Axes, percents: list[float]) -> None:
     panel.scatter(percents, range(len(percents)), s=40, facecolors="none", edgecolors=GREY, linewidths=1.5, zorder=3)
 
 
-def _draw_measured(panel: Axes, rows: Indexed[AblationRow]) -> None:
+def _draw_measured(panel: Axes, rows: Sequence[AblationRow]) -> None:
     for place, row in enumerate(rows):
         if not row.measured:
             panel.annotate(

@@ -1,8 +1,7 @@
 """An analysis as one CSV file or LaTeX tables, what others published included and marked."""
 
 import math
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Indexed
+from collections.abc import Callable, Iterator, Sequence
 
 from lib.eval.report.table import Cell, Latex, Table, plain
 from lib.eval.report.tables import describe, incomplete
@@ -14,7 +13,7 @@ from lib.eval.score.scores import MEASURES, BenchmarkScores, frames_per_second, 
 _HEAD = ("benchmark", "protocol", "result", "scope", "name", "sequences_scored", "sequences_missing")
 
 
-def to_csv(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
+def to_csv(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> str:
     """Return a row for each result and scope; shares at full precision in [0, 1], empty cells where nothing is known.
 
     `scope` is overall, attribute, sequence or missing, and `name` says which one. `sequences_missing` counts the
@@ -55,7 +54,7 @@ def _scopes(analysis: Analysis) -> Iterator[tuple[str, str, BenchmarkScores]]:
             yield "sequence", sequence.name, BenchmarkScores(scores.name, (sequence,))
 
 
-def to_latex(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
+def to_latex(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> str:
     """Return the overall table and, where sequences carry attributes, the AUC by attribute.
 
     The best of each column is bold, among the measured results only. Published rows stand below a rule and say so.
@@ -68,7 +67,7 @@ def to_latex(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str
     return f"{text}\n{_attributes(analysis)}" if by_attribute(analysis) else text
 
 
-def _overall(analysis: Analysis, published: Indexed[PublishedTable]) -> str:
+def _overall(analysis: Analysis, published: Sequence[PublishedTable]) -> str:
     keys = ("ao", "sr50", "sr75") if analysis.benchmark.pooling == "got10k" else ("auc", "norm_precision", "precision")
     ranked = sorted(analysis.scores, key=lambda scores: -MEASURES[keys[0]].read(scores))
     columns = [_bold_best([MEASURES[key].read(scores) for scores in ranked], percent) for key in keys]

@@ -1,8 +1,8 @@
 """Predicted against true boxes, or masks, on the frames of one sequence: as a film strip, and as a video."""
 
 import shlex
+from collections import abc
 from collections.abc import Iterable
-from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +56,7 @@ class Film:
         return FilmFrame(self.sequence.frames[index], f"{index} absent" if absent else str(index), boxes_xywh)
 
 
-def open_film(dataset: SequenceDataset, name: str, results: Indexed[Result]) -> Film:
+def open_film(dataset: SequenceDataset, name: str, results: abc.Sequence[Result]) -> Film:
     """Read what trackers answered on a sequence.
 
     Args:
@@ -110,7 +110,7 @@ def worst_frames(film: Film, number: int) -> list[int]:
     return sorted(fill_evenly([moment.frame for moment in moments], len(sequence), number))
 
 
-def draw_strip(film: Film, indices: Indexed[int], columns: int = 4) -> np.ndarray:
+def draw_strip(film: Film, indices: abc.Sequence[int], columns: int = 4) -> np.ndarray:
     """Draw frames of the film under a legend, `columns` in a row; (H, W, 3) uint8 RGB.
 
     Raises:
@@ -186,7 +186,7 @@ def true_box(sequence: Sequence, index: int) -> np.ndarray:
 
 
 def draw_mask_strip(
-    film: Film, result: Result, name: str | None, indices: Indexed[int], columns: int = 4
+    film: Film, result: Result, name: str | None, indices: abc.Sequence[int], columns: int = 4
 ) -> np.ndarray:
     """Draw a result's masks and boxes, and the outlines of the true masks where they are known, with each frame's J.
 
@@ -246,7 +246,7 @@ class Moment(NamedTuple):
     loss: float
 
 
-def find_moments(overlaps: Indexed[np.ndarray]) -> list[Moment]:
+def find_moments(overlaps: abc.Sequence[np.ndarray]) -> list[Moment]:
     """Find every moment of every tracker, the most costly first.
 
     Args:
@@ -256,7 +256,7 @@ def find_moments(overlaps: Indexed[np.ndarray]) -> list[Moment]:
     return sorted(moments, key=lambda moment: (-moment.loss, moment.frame, moment.tracker))
 
 
-def choose_moments(moments: Indexed[Moment], num_frames: int, number: int) -> list[Moment]:
+def choose_moments(moments: abc.Sequence[Moment], num_frames: int, number: int) -> list[Moment]:
     """Take the worst moments whose pictures lie apart, so that they do not all show the same failure.
 
     Args:
@@ -274,7 +274,7 @@ def choose_moments(moments: Indexed[Moment], num_frames: int, number: int) -> li
     return chosen
 
 
-def fill_evenly(frames: Indexed[int], num_frames: int, number: int) -> list[int]:
+def fill_evenly(frames: abc.Sequence[int], num_frames: int, number: int) -> list[int]:
     """Return `number` frames, or all there are: the given ones in their order, then frames in the widest gaps.
 
     Args:

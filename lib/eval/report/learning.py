@@ -1,7 +1,7 @@
 """Learning curves: a figure with mean, spread and every run, the same as a table and as CSV."""
 
 import math
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from lib.eval.score.learning_curves import Axis, LearningCurve
 _X_LABELS: dict[Axis, str] = {"samples": "training samples seen", "step": "training steps"}
 
 
-def plot_learning_curves(curves: Indexed[LearningCurve], path: Path, key: str, kind: str, axis: Axis) -> Path:
+def plot_learning_curves(curves: Sequence[LearningCurve], path: Path, key: str, kind: str, axis: Axis) -> Path:
     """Draw the curves into a file, whose suffix says how; errors as in `figure.save_as`."""
     return save_as(partial(draw_learning_curves, curves, key, kind, axis), path)
 
 
-def draw_learning_curves(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axis) -> Figure:
+def draw_learning_curves(curves: Sequence[LearningCurve], key: str, kind: str, axis: Axis) -> Figure:
     """Draw one line a config, named with its last mean; a band of one standard deviation where it has several runs."""
     figure = new_figure(7.6, 4.8)
     plot = figure.add_subplot()
@@ -64,7 +64,7 @@ def _name(curve: LearningCurve) -> str:
     return f"{last.mean:.3f} ± {last.std:.3f} ({len(last.values)})  {curve.config}"
 
 
-def format_curves(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axis) -> str:
+def format_curves(curves: Sequence[LearningCurve], key: str, kind: str, axis: Axis) -> str:
     """Return a table of the last values: at the last place that all runs of a config have reached."""
     rows: list[tuple[str, ...]] = []
     remarks = []
@@ -83,7 +83,7 @@ def format_curves(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axi
     return "\n".join((*Table(head, {"": rows}).lines(), *remarks))
 
 
-def curves_to_csv(curves: Indexed[LearningCurve], key: str, kind: str, axis: Axis) -> str:
+def curves_to_csv(curves: Sequence[LearningCurve], key: str, kind: str, axis: Axis) -> str:
     """Return every value that was read: rows of the scope "run", and means over the runs of a config."""
     rows: list[tuple[Cell, ...]] = []
     for curve in curves:

@@ -1,7 +1,8 @@
 """Everything that one analysis is turned into: what `tracking/analyze.py` prints and writes."""
 
-from collections.abc import Sequence as Indexed
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lib.eval.report.files import to_csv, to_latex
@@ -38,26 +39,26 @@ class Outputs:
             {"--out": self.plots, "--report": self.report},
         )
 
+    def write_files(self, json: Callable[[], str], csv: Callable[[], str], latex: Callable[[], str]) -> None:
+        """Write what the functions return into the files that are wanted."""
+        for path, text in ((self.json, json), (self.csv, csv), (self.latex, latex)):
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, text())
+                print(f"numbers in {path}")
+
 
 def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], outputs: Outputs) -> None:
-    """Print the tables of an analysis and write the files that are wanted.
-
-    Raises:
-        ValueError: a result to compare is not in the analysis.
-        OSError: a file cannot be written.
-    """
+    """Print the tables of an analysis and write the files that are wanted; OSError where one cannot be written."""
     comparison = compare(analysis, *outputs.compared) if outputs.compared else None
     print(format_table(analysis, published))
     if attributes := format_attributes(analysis):
         print(f"\n{attributes}")
     if comparison:
         print(f"\n{format_comparison(comparison)}")
-    if outputs.json:
-        _write(outputs.json, to_json(analysis))
-    if outputs.csv:
-        _write(outputs.csv, to_csv(analysis, published))
-    if outputs.latex:
-        _write(outputs.latex, to_latex(analysis, published))
+    outputs.write_files(
+        partial(to_json, analysis), partial(to_csv, analysis, published), partial(to_latex, analysis, published)
+    )
     if outputs.plots:
         # matplotlib takes longer to import than most tables to compute
         from lib.eval.report.plots import plot_comparison, plot_curves, plot_summaries
@@ -69,30 +70,16 @@ def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], out
         print(f"plots in {outputs.plots}")
 
 
-def write_ablations(summaries: Indexed[Ablations], outputs: Outputs) -> None:
-    """Print the ablation tables and write the files that are wanted; errors as in `write_outputs`."""
-    # draws with matplotlib, too, which takes longer to import than most tables to compute
-    from lib.eval.report.ablations import (
-        ablations_to_csv,
-        ablations_to_json,
-        ablations_to_latex,
-        format_ablations,
-        plot_ablations,
+def write_ablations(summaries: Sequence[Ablations], outputs: Outputs) -> None:
+    """Print the ablation tables and write the files that are wanted; OSError where one cannot be written."""
+    from lib.eval.report import ablations  # draws with matplotlib, too
+
+    print(ablations.format_ablations(summaries))
+    outputs.write_files(
+        partial(ablations.ablations_to_json, summaries),
+        partial(ablations.ablations_to_csv, summaries),
+        partial(ablations.ablations_to_latex, summaries),
     )
-
-    print(format_ablations(summaries))
-    if outputs.json:
-        _write(outputs.json, ablations_to_json(summaries))
-    if outputs.csv:
-        _write(outputs.csv, ablations_to_csv(summaries))
-    if outputs.latex:
-        _write(outputs.latex, ablations_to_latex(summaries))
     if outputs.plots and any(summary.analysis for summary in summaries):
-        plot_ablations(summaries, outputs.plots)
+        ablations.plot_ablations(summaries, outputs.plots)
         print(f"plots in {outputs.plots}")
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
-    print(f"numbers in {path}")

@@ -1,8 +1,7 @@
 """The plots of an analysis, as PNG and PDF: curves, attributes, speed against accuracy, two results compared."""
 
 import math
-from collections.abc import Sequence as Indexed
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
@@ -17,90 +16,50 @@ from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write
 from lib.eval.report.tables import describe_with_names
 from lib.eval.score.analysis import Analysis, AttributeScores, by_attribute
 from lib.eval.score.comparison import Comparison
-from lib.eval.score.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS
+from lib.eval.score.metrics import CURVES, Curve
 from lib.eval.score.published import MARK, PublishedTable
-from lib.eval.score.scores import percent
+from lib.eval.score.scores import BenchmarkScores, percent
 
 _MOST_INSIDE = 6  # names in a legend that leaves the curves free; more stand beside the plot
 _MOST_BARS = 60
 
 
-@dataclass(frozen=True)
-class Line:
-    """One tracker's curve, a share for each threshold, and the score read from it."""
-
-    name: str
-    score: float
-    curve: np.ndarray
-
-
-@dataclass(frozen=True)
-class CurveAxes:
-    """What a plot's axes say, and where on the x axis the score is read; None where it is the area."""
-
-    title: str
-    x_label: str
-    y_label: str
-    thresholds: np.ndarray
-    score_label: str
-    score_at: float | None
-
-
 def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
     """Draw the three plots of an analysis into a folder and return the files' paths."""
-    plots = {
-        "success": (
-            CurveAxes("Success", "overlap threshold", "share of frames [%]", SUCCESS_THRESHOLDS, "AUC", None),
-            [Line(scores.name, scores.auc, scores.success_curve) for scores in analysis.scores],
-        ),
-        "precision": (
-            CurveAxes("Precision", "centre error threshold [px]", "share of frames [%]", PRECISION_THRESHOLDS, "P", 20),
-            [Line(scores.name, scores.precision, scores.precision_curve) for scores in analysis.scores],
-        ),
-        "norm_precision": (
-            CurveAxes(
-                "Normalised precision",
-                "centre error threshold [sides of the true box]",
-                "share of frames [%]",
-                NORM_PRECISION_THRESHOLDS,
-                "P_norm",
-                0.2,
-            ),
-            [Line(scores.name, scores.norm_precision, scores.norm_precision_curve) for scores in analysis.scores],
-        ),
-    }
     paths: list[Path] = []
-    for name, (axes, lines) in plots.items():
-        paths += save(partial(draw_plot, axes, lines, describe_with_names(analysis)), folder, name)
+    for curve in CURVES:
+        paths += save(partial(draw_curve, curve, analysis.scores, describe_with_names(analysis)), folder, curve.name)
     return paths
 
 
-def draw_plot(axes: CurveAxes, lines: list[Line], subtitle: str) -> Figure:
+def draw_curve(curve: Curve, results: Sequence[BenchmarkScores], subtitle: str) -> Figure:
     """Draw one plot; colours follow the order of the results, the legend their scores."""
-    outside = len(lines) > _MOST_INSIDE
+    outside = len(results) > _MOST_INSIDE
     figure = new_figure(8.4 if outside else 6.4, 4.8)
     plot = figure.add_subplot()
-    if axes.score_at is not None:
-        plot.axvline(axes.score_at, color="#999999", linewidth=0.8, linestyle=(0, (3, 3)))
+    thresholds = curve.thresholds
+    if curve.read_at is not None:
+        plot.axvline(thresholds[curve.read_at], color="#999999", linewidth=0.8, linestyle=(0, (3, 3)))
     handles = []
-    for index, line in sorted(enumerate(lines), key=lambda item: item[1].score):  # the best is drawn on top
+    # The best is drawn on top.
+    for index, scores in sorted(enumerate(results), key=lambda item: curve.measure.read(item[1])):
         (handle,) = plot.plot(
-            axes.thresholds,
-            100 * line.curve,
+            thresholds,
+            100 * curve.read(scores),
             color=colour(index),
             linestyle=dashes(index),
             linewidth=2,
-            label=f"{100 * line.score:.1f}  {line.name}",
+            label=f"{100 * curve.measure.read(scores):.1f}  {scores.name}",
             clip_on=False,
         )
         handles.append(handle)
-    plot.set(xlim=(axes.thresholds[0], axes.thresholds[-1]), ylim=(0, 100), xlabel=axes.x_label, ylabel=axes.y_label)
-    write_head(plot, axes.title, subtitle)
+    plot.set(xlim=(thresholds[0], thresholds[-1]), ylim=(0, 100), xlabel=curve.axis, ylabel="share of frames [%]")
+    write_head(plot, curve.title, subtitle)
     # Success curves fall to the right, precision curves rise: the free corner differs.
-    place = "upper left" if outside else "upper right" if axes.score_at is None else "lower right"
+    place = "upper left" if outside else "upper right" if curve.read_at is None else "lower right"
     plot.legend(
         handles=handles[::-1],
-        title=axes.score_label,
+        title=curve.measure.title,
         loc=place,
         bbox_to_anchor=(1.01, 1) if outside else None,
         alignment="left",
@@ -111,7 +70,7 @@ def draw_plot(axes: CurveAxes, lines: list[Line], subtitle: str) -> Figure:
     return figure
 
 
-def plot_summaries(analysis: Analysis, published: Indexed[PublishedTable], folder: Path) -> list[Path]:
+def plot_summaries(analysis: Analysis, published: Sequence[PublishedTable], folder: Path) -> list[Path]:
     """Draw what the analysis has material for: a radar from three attributes up, speeds where times were recorded."""
     paths: list[Path] = []
     attributes = by_attribute(analysis)
@@ -127,7 +86,7 @@ def plot_comparison(comparison: Comparison, analysis: Analysis, folder: Path) ->
     return save(partial(draw_comparison, comparison, describe_with_names(analysis)), folder, "comparison")
 
 
-def draw_radar(attributes: Indexed[AttributeScores], subtitle: str) -> Figure:
+def draw_radar(attributes: Sequence[AttributeScores], subtitle: str) -> Figure:
     """Draw AUC by attribute: a spoke for each, from 0 in the centre to a common round number at the rim."""
     figure = new_figure(7.6, 6.8)
     plot = figure.add_subplot(projection="polar")
@@ -165,7 +124,7 @@ def draw_radar(attributes: Indexed[AttributeScores], subtitle: str) -> Figure:
     return figure
 
 
-def draw_speed(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> Figure:
+def draw_speed(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> Figure:
     """Draw AUC against frames per second; published points are hollow, and their device is named."""
     figure = new_figure(6.8, 4.8)
     plot = figure.add_subplot()

@@ -3,8 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Indexed
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _SPECIAL = {
@@ -19,7 +18,7 @@ class Latex(str):
 
 
 Cell = str | float
-Rows = Indexed[Indexed[Cell]]
+Rows = Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Table:
         blocks: rows by the line of text that stands above them, "" for none.
     """
 
-    head: Indexed[str]
+    head: Sequence[str]
     blocks: Mapping[str, Rows]
 
     def lines(self, *, head_on_top: bool = True) -> list[str]:
@@ -64,7 +63,7 @@ class Table:
         begin += [rf"\begin{{tabular}}{{l{'r' * (len(self.head) - 1)}}}", r"\toprule"]
         return "\n".join((*begin, *lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""))
 
-    def _rows(self) -> list[Indexed[Cell]]:
+    def _rows(self) -> list[Sequence[Cell]]:
         return [self.head, *(row for rows in self.blocks.values() for row in rows)]
 
 
@@ -78,7 +77,7 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _align(row: Indexed[Cell], widths: Iterable[int]) -> str:
+def _align(row: Sequence[Cell], widths: Iterable[int]) -> str:
     first, *others = ((plain(str(cell)), width) for cell, width in zip(row, widths, strict=True))
     return "  ".join((first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)))
 
@@ -89,6 +88,6 @@ def _to_csv(cell: Cell) -> Cell:
     return "" if math.isnan(cell) else cell
 
 
-def _latex_row(cells: Indexed[Cell]) -> str:
+def _latex_row(cells: Sequence[Cell]) -> str:
     texts = (cell if isinstance(cell, str) else str(cell) for cell in cells)
     return " & ".join("--" if text == "-" else escape(text) for text in texts) + r" \\"

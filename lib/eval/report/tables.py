@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from lib.eval.score.trackingnet import ServerScores
 _MOST_LISTED = 12  # sequences
 
 
-def format_table(analysis: Analysis, published: Indexed[PublishedTable] = ()) -> str:
+def format_table(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> str:
     """Return the table, best AUC first: percent with one decimal, frames per second as they are.
 
     Args:
@@ -56,7 +56,7 @@ def format_attributes(analysis: Analysis) -> str:
     return "\n".join(["AUC by attribute", *Table(head, {"": rows}).lines()])
 
 
-def format_published(tables: Indexed[PublishedTable]) -> str:
+def format_published(tables: Sequence[PublishedTable]) -> str:
     """Return tables of others alone, each under its mark, with measures that this project leaves to others too."""
     lines: list[str] = []
     for table in tables:
@@ -149,52 +149,46 @@ def _fraction(value: float) -> str:
 def format_comparison(comparison: Comparison, limit: int = 10) -> str:
     """Return the comparison as text: the verdict, then the `limit` largest gains and losses."""
     interval = comparison.interval
-    ties = len(comparison.differences) - comparison.num_wins - comparison.num_losses
-    verdict = (
-        "the interval holds 0: no clear difference" if interval.low <= 0 <= interval.high else "a clear difference"
-    )
+    clear = "the interval holds 0: no clear difference" if interval.low <= 0 <= interval.high else "a clear difference"
+    gains = [each for each in comparison.differences if each.gain > 0]
+    losses = [each for each in comparison.differences[::-1] if each.gain < 0]
+    ties = len(comparison.differences) - len(gains) - len(losses)
     lines = [
         f"{comparison.first} against {comparison.second}: AUC {100 * comparison.gain:+.1f} points, "
-        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f} ({verdict})",
-        f"better on {comparison.num_wins}, worse on {comparison.num_losses}, equal on {ties} sequences",
+        f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f} ({clear})",
+        f"better on {len(gains)}, worse on {len(losses)}, equal on {ties} sequences",
     ]
-    gains = [difference for difference in comparison.differences if difference.gain > 0][:limit]
-    losses = [difference for difference in comparison.differences[::-1] if difference.gain < 0][:limit]
-    width = max(len(difference.sequence) for difference in comparison.differences)
-    for title, shown in (("largest gains", gains), ("largest losses", losses)):
-        if shown:
-            lines += ["", title]
-        for each in shown:
-            numbers = f"{percent(each.first):>6} {percent(each.second):>6}  {100 * each.gain:+6.1f}"
-            lines.append(f"  {each.sequence:<{width}} {numbers}")
+    blocks = {
+        title: [
+            (each.sequence, percent(each.first), percent(each.second), f"{100 * each.gain:+.1f}")
+            for each in shown[:limit]
+        ]
+        for title, shown in (("largest gains", gains), ("largest losses", losses))
+        if shown
+    }
+    if blocks:
+        lines += ["", *Table(("sequence", comparison.first, comparison.second, "difference"), blocks).lines()]
     return "\n".join(lines)
 
 
-def format_masks(scores: Indexed[MaskScores]) -> str:
+def format_masks(scores: Sequence[MaskScores]) -> str:
     """Write mean J and recall of each kind of mask, and J by sequence where there are few, in percent."""
     sequences = list(scores[0].mean_iou)
-    names = [_title(each) for each in scores]
-    width = max(len(name) for name in names)
+    rows = []
+    for number, each in enumerate(scores, start=1):
+        name = f"{number} {each.result}, {'the box as mask' if each.masks == BOX else each.masks}"
+        means = (float(np.mean(list(values.values()))) for values in (each.mean_iou, each.recall))
+        rows.append((name, *map(percent, means)))
     lines = [f"masks: mean IoU with the true masks (J), {len(sequences)} sequences, all frames but the first"]
-    lines.append(f"{'':{width}}      J  J>.5")
-    for name, each in zip(names, scores, strict=True):
-        mean, recall = (100 * np.mean(list(values.values())) for values in (each.mean_iou, each.recall))
-        lines.append(f"{name:{width}}  {mean:5.1f} {recall:5.1f}")
+    lines += Table(("", "J", "J>.5"), {"": rows}).lines()
     if len(sequences) <= _MOST_LISTED:
-        longest = max(len(sequence) for sequence in sequences)
-        lines += ["", "J by sequence" + "".join(f"\n  {number + 1}: {name}" for number, name in enumerate(names))]
-        lines.append(f"{'':{longest}} " + "".join(f"{number + 1:6d}" for number in range(len(scores))))
-        for sequence in sequences:
-            values = "".join(f"{100 * each.mean_iou[sequence]:6.1f}" for each in scores)
-            lines.append(f"{sequence:{longest}} {values}")
+        head = ("J by sequence", *(str(number) for number in range(1, len(scores) + 1)))
+        by_sequence = [(name, *(percent(each.mean_iou[name]) for each in scores)) for name in sequences]
+        lines += ["", *Table(head, {"": by_sequence}).lines()]
     return "\n".join(lines)
 
 
-def _title(scores: MaskScores) -> str:
-    return f"{scores.result}, {'the box as mask' if scores.masks == BOX else scores.masks}"
-
-
-def format_server_scores(results: Indexed[Result], scores: Indexed[ServerScores]) -> str:
+def format_server_scores(results: Sequence[Result], scores: Sequence[ServerScores]) -> str:
     """Return a table with a row for each result, in percent."""
     rows = []
     for result, own in zip(results, scores, strict=True):

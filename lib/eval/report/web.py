@@ -8,7 +8,7 @@ import base64
 import html
 import json
 import math
-from collections.abc import Sequence as Indexed
+from collections import abc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from lib.eval.report.tables import describe
 from lib.eval.results import write_whole
 from lib.eval.score.analysis import Analysis, Result
 from lib.eval.score.bootstrap import auc_interval
-from lib.eval.score.metrics import NORM_PRECISION_THRESHOLDS, PRECISION_THRESHOLDS, SUCCESS_THRESHOLDS, frame_overlap
+from lib.eval.score.metrics import CURVES, Curve, frame_overlap
 from lib.eval.score.published import PublishedRow, PublishedTable
 from lib.eval.score.scores import MEASURES, BenchmarkScores
 
@@ -54,10 +54,10 @@ class _Shot:
 def write_report(
     analysis: Analysis,
     dataset: SequenceDataset,
-    results: Indexed[Result],
+    results: abc.Sequence[Result],
     folder: Path,
     num_pictures: int = 8,
-    published: Indexed[PublishedTable] = (),
+    published: abc.Sequence[PublishedTable] = (),
 ) -> Path:
     """Write the report of an analysis into a folder.
 
@@ -98,7 +98,14 @@ def write_report(
                 "frames": scores.num_frames,
                 "attributes": list(sequence.attributes),
                 "file": path.relative_to(folder).as_posix(),
-                "scores": [_sequence_scores(tracker, number) for tracker in analysis.scores],
+                "scores": [
+                    {
+                        "auc": round(own.auc, 4),
+                        "precision": round(own.precision, 4),
+                        "norm_precision": round(own.norm_precision, 4),
+                    }
+                    for own in (tracker.sequences[number] for tracker in analysis.scores)
+                ],
             }
         )
     write_whole(page, _fill_page(_report_data(analysis, sequences, published)))
@@ -113,7 +120,7 @@ def check_report_folder(folder: Path) -> None:
 
 
 def _report_data(
-    analysis: Analysis, sequences: list[dict[str, object]], published: Indexed[PublishedTable]
+    analysis: Analysis, sequences: list[dict[str, object]], published: abc.Sequence[PublishedTable]
 ) -> dict[str, object]:
     remarks = [
         f"{num_non_finite} boxes of {scores.name} were not finite; each repeats the one before it"
@@ -134,7 +141,7 @@ def _report_data(
         "published": [
             {"mark": table.mark, "rows": [_published_row(table, row) for row in table.rows]} for table in published
         ],
-        "plots": _plots(analysis.scores),
+        "plots": [_plot(curve, analysis.scores) for curve in CURVES],
         "sequences": sequences,
     }
 
@@ -155,42 +162,22 @@ def _known(numbers: dict[str, float]) -> dict[str, float | None]:
     return {key: None if math.isnan(value) else round(value, 6) for key, value in numbers.items()}
 
 
-def _plots(trackers: Indexed[BenchmarkScores]) -> list[dict[str, object]]:
-    """Describe the three curves; `read` is the index of the threshold at which the score is read, if it is at one."""
-    return [
-        {
-            "title": "Success", "label": "overlap above", "measure": "AUC", "digits": 2, "read": None,
-            "thresholds": _rounded(SUCCESS_THRESHOLDS),
-            "curves": [_rounded(scores.success_curve) for scores in trackers],
-            "scores": [scores.auc for scores in trackers],
-        },
-        {
-            "title": "Precision", "label": "centre error [px] at most", "measure": "P", "digits": 0, "read": 20,
-            "thresholds": _rounded(PRECISION_THRESHOLDS),
-            "curves": [_rounded(scores.precision_curve) for scores in trackers],
-            "scores": [scores.precision for scores in trackers],
-        },
-        {
-            "title": "Normalised precision", "label": "centre error [sides of the true box] at most",
-            "measure": "P_norm", "digits": 2, "read": 20,
-            "thresholds": _rounded(NORM_PRECISION_THRESHOLDS),
-            "curves": [_rounded(scores.norm_precision_curve) for scores in trackers],
-            "scores": [scores.norm_precision for scores in trackers],
-        },
-    ]  # fmt: skip
-
-
-def _sequence_scores(tracker: BenchmarkScores, number: int) -> dict[str, float]:
-    scores = tracker.sequences[number]
+def _plot(curve: Curve, trackers: abc.Sequence[BenchmarkScores]) -> dict[str, object]:
+    """Describe a curve; `read` is the index of the threshold at which the score is read, if it is at one."""
     return {
-        "auc": round(scores.auc, 4),
-        "precision": round(scores.precision, 4),
-        "norm_precision": round(scores.norm_precision, 4),
+        "title": curve.title,
+        "label": curve.reading,
+        "measure": curve.measure.title,
+        "digits": curve.digits,
+        "read": curve.read_at,
+        "thresholds": _rounded(curve.thresholds),
+        "curves": [_rounded(curve.read(scores)) for scores in trackers],
+        "scores": [curve.measure.read(scores) for scores in trackers],
     }
 
 
 def _sequence_data(
-    analysis: Analysis, sequence: Sequence, results: Indexed[Result], num_pictures: int
+    analysis: Analysis, sequence: Sequence, results: abc.Sequence[Result], num_pictures: int
 ) -> dict[str, object]:
     predictions_xywh = [read_result(result, sequence) for result in results]
     overlaps = [
@@ -208,14 +195,16 @@ def _encode_overlap(overlap: np.ndarray) -> str:
     return base64.b64encode(steps.astype(np.uint8).tobytes()).decode("ascii")
 
 
-def _choose_shots(overlaps: Indexed[np.ndarray], number: int) -> list[_Shot]:
+def _choose_shots(overlaps: abc.Sequence[np.ndarray], number: int) -> list[_Shot]:
     """Choose frames to show: the worst moments first, then frames spread over the rest of the video."""
     num_frames = len(overlaps[0])
     moments = {moment.frame: moment for moment in choose_moments(find_moments(overlaps), num_frames, number)}
     return [_Shot(frame, moments.get(frame)) for frame in fill_evenly(list(moments), num_frames, number)]
 
 
-def _film(sequence: Sequence, predictions_xywh: Indexed[np.ndarray], shots: Indexed[_Shot]) -> dict[str, object] | None:
+def _film(
+    sequence: Sequence, predictions_xywh: abc.Sequence[np.ndarray], shots: abc.Sequence[_Shot]
+) -> dict[str, object] | None:
     """Read the frames of a film strip, or return None when they are not at hand."""
     try:
         images = [sequence.frames[shot.frame] for shot in shots]
@@ -236,7 +225,7 @@ def _film(sequence: Sequence, predictions_xywh: Indexed[np.ndarray], shots: Inde
 
 
 def _shot_data(
-    image: np.ndarray, shot: _Shot, sequence: Sequence, predictions_xywh: Indexed[np.ndarray], height: int
+    image: np.ndarray, shot: _Shot, sequence: Sequence, predictions_xywh: abc.Sequence[np.ndarray], height: int
 ) -> dict[str, object]:
     picture, scale, (left, top) = fit_into(image, _PICTURE_WIDTH, height)
     truth = true_box(sequence, shot.frame)

@@ -1,8 +1,7 @@
 """The ablation tables of the paper beside what was measured here with the same configs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Indexed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -167,7 +166,7 @@ def _find_runs(results_dir: Path, benchmark: Benchmark, configs: set[str]) -> di
     }
 
 
-def _measure(rows: Indexed[AblationRow], analysis: Analysis) -> tuple[AblationRow, ...]:
+def _measure(rows: Sequence[AblationRow], analysis: Analysis) -> tuple[AblationRow, ...]:
     scores = {each.name: each for each in analysis.scores}
     groups = {config: [scores[run] for run in runs] for config, runs in group_runs(scores).items()}
     measured = []
@@ -179,7 +178,7 @@ def _measure(rows: Indexed[AblationRow], analysis: Analysis) -> tuple[AblationRo
     return tuple(measured)
 
 
-def _measurement(runs: Indexed[BenchmarkScores], benchmark: Benchmark) -> Measurement:
+def _measurement(runs: Sequence[BenchmarkScores], benchmark: Benchmark) -> Measurement:
     pooled = benchmark.pooling == "got10k"
     average = average_runs("mean", runs)
     return Measurement(

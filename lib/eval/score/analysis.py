@@ -1,6 +1,6 @@
 """Score folders of result files on a benchmark, as a whole and by attribute."""
 
-from collections.abc import Sequence as Indexed
+from collections import abc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Analysis:
 def analyze(
     benchmark: Benchmark,
     dataset: SequenceDataset,
-    results: Indexed[Result],
+    results: abc.Sequence[Result],
     *,
     protocol: Protocol = "stark",
     allow_missing: bool = False,
@@ -110,7 +110,7 @@ def analyze(
     return Analysis(benchmark, protocol, len(dataset), scores, missing)
 
 
-def find_results(texts: Indexed[str], benchmark: Benchmark, results_dir: Path) -> tuple[Result, ...]:
+def find_results(texts: abc.Sequence[str], benchmark: Benchmark, results_dir: Path) -> tuple[Result, ...]:
     """Find the folders that a user names, as `tracker/config` or as a path.
 
     Args:
@@ -185,7 +185,7 @@ def known_results(benchmark: Benchmark, results_dir: Path) -> list[str]:
     return sorted("/".join(path.parts[-3:-1]) for path in folders if any(path.glob("*.txt")))
 
 
-def describe_missing(missing: Indexed[MissingSequences], limit: int | None = None) -> str:
+def describe_missing(missing: abc.Sequence[MissingSequences], limit: int | None = None) -> str:
     """List the missing sequences of each result in words; at most `limit` names of each."""
     parts = []
     for result in missing:

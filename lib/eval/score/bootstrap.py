@@ -3,7 +3,7 @@
 Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979; percentile intervals.
 """
 
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,7 +37,7 @@ def ao_interval(scores: BenchmarkScores) -> Interval:
     return _middle(iou_sum[num_frames > 0] / num_frames[num_frames > 0])
 
 
-def mean_interval(values: Indexed[float]) -> Interval:
+def mean_interval(values: Sequence[float]) -> Interval:
     """Return the confidence interval of the mean of one value per sequence.
 
     The draws depend on the number of sequences alone, so results on the same sequences are resampled alike, and the

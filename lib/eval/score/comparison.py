@@ -40,14 +40,6 @@ class Comparison:
         """The confidence interval of `gain`, from the paired differences."""
         return mean_interval([difference.gain for difference in self.differences])
 
-    @property
-    def num_wins(self) -> int:
-        return sum(difference.gain > 0 for difference in self.differences)
-
-    @property
-    def num_losses(self) -> int:
-        return sum(difference.gain < 0 for difference in self.differences)
-
 
 def find_compared(names: Mapping[str, str], first: str, second: str) -> tuple[str, str]:
     """Return the names in the table of the two results to compare.
@@ -70,9 +62,8 @@ def find_compared(names: Mapping[str, str], first: str, second: str) -> tuple[st
 
 
 def compare(analysis: Analysis, first: str, second: str) -> Comparison:
-    """Compare two results of an analysis, named as in its table; errors as in `find_compared`."""
+    """Compare two results of an analysis, named as in its table."""
     by_name = {scores.name: scores for scores in analysis.scores}
-    find_compared({name: name for name in by_name}, first, second)
     differences = [
         SequenceDifference(one.name, one.auc, other.auc)
         for one, other in zip(by_name[first].sequences, by_name[second].sequences, strict=True)

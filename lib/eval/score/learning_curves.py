@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -42,7 +42,7 @@ class LearningCurve:
 
 
 def read_learning_curves(
-    runs: Indexed[str], key: str = "mean_iou", *, kind: str = "validation", axis: Axis = "samples"
+    runs: Sequence[str], key: str = "mean_iou", *, kind: str = "validation", axis: Axis = "samples"
 ) -> tuple[LearningCurve, ...]:
     """Read one value of the logs of several runs, and group the runs `X.seed<N>` as X.
 
@@ -146,7 +146,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _join(config: str, runs: Indexed[Curve]) -> LearningCurve:
+def _join(config: str, runs: Sequence[Curve]) -> LearningCurve:
     values = [dict(zip(run.places, run.values, strict=True)) for run in runs]
     places = tuple(place for place in runs[0].places if all(place in each for each in values))
     spreads = tuple(Spread(tuple(each[place] for each in values)) for place in places)

@@ -3,7 +3,7 @@
 Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (DAVIS), 2016.
 """
 
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class MaskScores:
     recall: dict[str, float]
 
 
-def score_masks(dataset: SequenceDataset, results: Indexed[Result]) -> tuple[MaskScores, ...]:
+def score_masks(dataset: SequenceDataset, results: Sequence[Result]) -> tuple[MaskScores, ...]:
     """Score the masks of every result on the sequences for which all of them have masks and the truth is known.
 
     The filled boxes of each result are scored beside its masks. True masks are read once.

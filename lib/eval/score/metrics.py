@@ -8,12 +8,13 @@ Sources: Wu et al., "Online Object Tracking: A Benchmark", 2013 (success and pre
 2018 (normalised precision); Huang et al., "GOT-10k", 2019 (AO, SR); and the code that published numbers come from.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
-from lib.eval.score.scores import PooledOverlap, SequenceScores
+from lib.eval.score.scores import MEASURES, BenchmarkScores, Measure, PooledOverlap, SequenceScores
 
 Protocol = Literal["stark", "pytracking", "strict"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -21,6 +22,49 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SUCCESS_THRESHOLDS = np.arange(0, 1.05, 0.05)
 PRECISION_THRESHOLDS = np.arange(51.0)
 NORM_PRECISION_THRESHOLDS = np.arange(51) / 100
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A share of frames against a threshold, as plots show it.
+
+    Attributes:
+        name, title: of the plot.
+        axis: what the threshold is.
+        reading: the same before a value of it: "overlap above" 0.5.
+        digits: of such a value after the point.
+        thresholds: where it is known.
+        read: it from the scores of a result.
+        measure: the number that it is read for,
+        read_at: the index of the threshold at which; None where that is the area.
+    """
+
+    name: str
+    title: str
+    axis: str
+    reading: str
+    digits: int
+    thresholds: np.ndarray
+    read: Callable[[BenchmarkScores], np.ndarray]
+    measure: Measure
+    read_at: int | None
+
+
+_SIDES = "[sides of the true box]"
+CURVES = (
+    Curve(
+        "success", "Success", "overlap threshold", "overlap above", 2,
+        SUCCESS_THRESHOLDS, lambda scores: scores.success_curve, MEASURES["auc"], None,
+    ),
+    Curve(
+        "precision", "Precision", "centre error threshold [px]", "centre error [px] at most", 0,
+        PRECISION_THRESHOLDS, lambda scores: scores.precision_curve, MEASURES["precision"], 20,
+    ),
+    Curve(
+        "norm_precision", "Normalised precision", f"centre error threshold {_SIDES}", f"centre error {_SIDES} at most",
+        2, NORM_PRECISION_THRESHOLDS, lambda scores: scores.norm_precision_curve, MEASURES["norm_precision"], 20,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

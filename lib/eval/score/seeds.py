@@ -3,8 +3,7 @@
 import math
 import re
 import statistics
-from collections.abc import Iterable
-from collections.abc import Sequence as Indexed
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +43,7 @@ def group_runs(runs: Iterable[str]) -> dict[str, list[str]]:
     return groups
 
 
-def average_runs(name: str, runs: Indexed[BenchmarkScores]) -> BenchmarkScores:
+def average_runs(name: str, runs: Sequence[BenchmarkScores]) -> BenchmarkScores:
     """Return the mean of several runs on the same sequences: its curves are the means of theirs, and so are its scores.
 
     Args:
@@ -56,7 +55,7 @@ def average_runs(name: str, runs: Indexed[BenchmarkScores]) -> BenchmarkScores:
     )
 
 
-def _average_sequence(runs: Indexed[SequenceScores]) -> SequenceScores:
+def _average_sequence(runs: Sequence[SequenceScores]) -> SequenceScores:
     first = runs[0]
     assert all(run.name == first.name for run in runs), first.name
     return SequenceScores(

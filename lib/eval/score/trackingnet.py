@@ -6,7 +6,7 @@ three numbers are trapezoid areas under curves of 21 points, so that the server'
 Source: Mueller et al., "TrackingNet: A Large-Scale Dataset and Benchmark for Object Tracking in the Wild", 2018.
 """
 
-from collections.abc import Sequence as Indexed
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class ServerScores:
     norm_precision: float
 
 
-def score_as_server(dataset: SequenceDataset, names: Indexed[str], results: Indexed[Result]) -> list[ServerScores]:
+def score_as_server(dataset: SequenceDataset, names: Sequence[str], results: Sequence[Result]) -> list[ServerScores]:
     """Score results by the server's formulas.
 
     Args:
@@ -75,7 +75,7 @@ def server_curves(predicted_xywh: np.ndarray, true_xywh: np.ndarray) -> ServerCu
     )
 
 
-def server_scores(sequences: Indexed[ServerCurves]) -> ServerScores:
+def server_scores(sequences: Sequence[ServerCurves]) -> ServerScores:
     """Average the curves over sequences and take the areas under them, each over a threshold axis of length 1."""
     return ServerScores(
         auc=_area([curves.success for curves in sequences]),
