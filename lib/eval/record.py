@@ -97,13 +97,33 @@ def _differences(before: RunRecord, now: RunRecord) -> dict[str, str]:
     if before.code is None:
         other.pop("code", None)
     return {
-        what: f"{what} {_short(one.get(what))}, now {_short(other.get(what))}"
+        what: f"{what} {_shown(one.get(what))}, now {_shown(other.get(what))}"
         for what in {**one, **other}
         if one.get(what) != other.get(what)
     }
 
 
-def _short(value: object) -> object:
+def _identity(record: RunRecord) -> dict[str, Any]:
+    """Return, by a name for the user, all that must be the same for results to be of one run."""
+    # A key that is younger than the record had its default then.
+    defaults = {
+        each.name: each.default for each in dataclasses.fields(Track) if each.default is not dataclasses.MISSING
+    }
+    settings = {} if record.settings is None else record.settings | defaults | record.settings
+    releases = {name: ".".join(record.versions.get(name, "").split("+")[0].split(".")[:2]) for name in _DECISIVE}
+    return {
+        "tracker": record.tracker,
+        "config": record.config,
+        "benchmark": record.benchmark,
+        "checkpoint_sha256": record.checkpoint_sha256,
+        **{f"settings.{key}": value for key, value in settings.items()},
+        **({"code": record.code} if record.code else {}),
+        "batch": record.batch,
+        **{f"{_RELEASE}{name}": release for name, release in releases.items()},
+    }
+
+
+def _shown(value: object) -> object:
     return value[:12] if isinstance(value, str) and len(value) == 64 else value  # a hash
 
 
@@ -134,31 +154,31 @@ def claim_folder(
         stranger = _stranger(folder, present, record, accept_changes)
     except ValueError as error:
         present, stranger = None, str(error)
-    conflict = stranger or _other_video(folder, present, record)
+    conflict = stranger or (present and _other_video(folder, present, record))
     if conflict and not overwrite:
         raise ValueError(conflict)
     if overwrite:
         set_aside(folder, None if stranger else sequences)
-    remark = None
-    written = record
+    remark, written = None, record
     if present and not stranger and any(folder.glob("*.txt")):
         changes = tuple(_differences(present, record).values())
         kept = {} if changes else {"versions": present.versions, "code": present.code}
         videos, earlier = {**present.videos, **record.videos}, (*present.earlier, *changes)
         written = dataclasses.replace(record, **kept, videos=videos, earlier=earlier)
-        if present.code is None and record.code is not None:
-            remark = f"{folder}: earlier results there are of a version whose code cannot be compared with today's"
-        if present.versions != record.versions:
-            changed = sorted(name for name in record.versions if present.versions.get(name) != record.versions[name])
-            remark = f"{folder}: earlier results there were made with other versions of {', '.join(changed)}"
-    if written.earlier:
-        remark = f"{folder}: results there were made with more than one state of code or packages: " + "; ".join(
-            written.earlier
-        )
+        changed = sorted(name for name in record.versions if present.versions.get(name) != record.versions[name])
+        if earlier:
+            remark = f"results there were made with more than one state of code or packages: {'; '.join(earlier)}"
+        elif present.versions != record.versions:
+            remark = f"earlier results there were made with other versions of {', '.join(changed)}"
+        elif present.code is None and record.code is not None:
+            remark = "earlier results there are of a version whose code cannot be compared with today's"
     if written != present:
         write_whole(folder / RECORD_NAME, json.dumps(dataclasses.asdict(written), indent=2) + "\n")
-    _remove_left_behind(folder)
-    return remark
+    for path in folder.glob(f".*{PARTIAL}"):
+        with suppress(FileNotFoundError):  # another run finishes it or removes it just now
+            if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
+                path.unlink()
+    return f"{folder}: {remark}" if remark else None
 
 
 def leave_folder(folder: Path, results_dir: Path) -> None:
@@ -169,26 +189,6 @@ def leave_folder(folder: Path, results_dir: Path) -> None:
             for each in (folder, *folder.parents):
                 if each.is_relative_to(results_dir):
                     each.rmdir()
-
-
-def _identity(record: RunRecord) -> dict[str, Any]:
-    """Return, by a name for the user, all that must be the same for results to be of one run."""
-    # A key that is younger than the record had its default then.
-    defaults = {
-        each.name: each.default for each in dataclasses.fields(Track) if each.default is not dataclasses.MISSING
-    }
-    settings = {} if record.settings is None else record.settings | defaults | record.settings
-    releases = {name: ".".join(record.versions.get(name, "").split("+")[0].split(".")[:2]) for name in _DECISIVE}
-    return {
-        "tracker": record.tracker,
-        "config": record.config,
-        "benchmark": record.benchmark,
-        "checkpoint_sha256": record.checkpoint_sha256,
-        **{f"settings.{key}": value for key, value in settings.items()},
-        **({"code": record.code} if record.code else {}),
-        "batch": record.batch,
-        **{f"{_RELEASE}{name}": release for name, release in releases.items()},
-    }
 
 
 def _stranger(folder: Path, present: RunRecord | None, record: RunRecord, accept_changes: bool) -> str | None:
@@ -209,17 +209,8 @@ def _stranger(folder: Path, present: RunRecord | None, record: RunRecord, accept
     return f"{folder} holds results of another run ({difference}): {_CURE}"
 
 
-def _remove_left_behind(folder: Path) -> None:
-    for path in folder.glob(f".*{PARTIAL}"):
-        with suppress(FileNotFoundError):  # another run finishes it or removes it just now
-            if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
-                path.unlink()
-
-
-def _other_video(folder: Path, present: RunRecord | None, record: RunRecord) -> str | None:
+def _other_video(folder: Path, present: RunRecord, record: RunRecord) -> str | None:
     """Say which results are of other videos with the same names, or return None when there are none."""
-    if present is None:
-        return None
     others = [
         sequence
         for sequence, fingerprint in record.videos.items()
@@ -237,9 +228,8 @@ def _other_video(folder: Path, present: RunRecord | None, record: RunRecord) -> 
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that boxes depend on."""
-    versions = {"python": platform.python_version(), "opencv": cv2.__version__}
-    versions.update({package: metadata.version(package) for package in ("numpy", "torch", "timm")})
-    return versions
+    versions = {package: metadata.version(package) for package in ("numpy", "torch", "timm")}
+    return {"python": platform.python_version(), "opencv": cv2.__version__, **versions}
 
 
 @functools.cache
@@ -326,13 +316,16 @@ def _read_module(name: str, root: Path) -> _Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     definitions: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
-        if isinstance(statement, ast.Import | ast.ImportFrom) or _is_text(statement):
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):  # text
             continue
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             names = {statement.name}
         else:
-            names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and _is_set(node)} or {""}
-        for each in names:
+            found = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+            names = {node.id for node in found if isinstance(node.ctx, ast.Store)}
+        for each in names or {""}:
             definitions.setdefault(each, []).append(statement)
     return _Module(definitions, _imports(tree))
 
@@ -351,14 +344,6 @@ def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:
         if isinstance(node, ast.ImportFrom) and node.module and _ROOMS.match(node.module)
         for alias in node.names
     }
-
-
-def _is_set(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Store)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def video_fingerprint(sequence: Sequence) -> str:
@@ -380,28 +365,19 @@ def is_recorded(folder: Path) -> bool:
 
 
 def other_video(boxes_xywh: np.ndarray, sequence: Sequence) -> str | None:
-    """Say in what the result of a recorded run shows that it is of another video, or return None.
-
-    Args:
-        boxes_xywh: (N, 4), all rows of the result.
-        sequence: the video at hand; only its labels and its number of frames are used.
-    """
+    """Say in what all rows of a recorded run's result, (N, 4), show that it is of another video, or return None."""
     if len(boxes_xywh) != len(sequence):
         return f"{len(boxes_xywh)} rows for {len(sequence)} frames"
     ours, given = boxes_xywh[0], sequence.boxes_xywh[0]
     # Written so that a box which is not a number differs, too.
     if not np.abs(ours - given).max() < _TOLERANCE:
-        return f"first box {_words(ours)}, here {_words(given)}"
+        here, there = (",".join(f"{value:g}" for value in box_xywh) for box_xywh in (given, ours))
+        return f"first box {there}, here {here}"
     return None
 
 
 def refuse_other_videos(folder: Path, differences: Mapping[str, str]) -> None:
-    """Raise ValueError naming the sequences, when there are any.
-
-    Args:
-        folder: of the results.
-        differences: by sequence, what `other_video` says.
-    """
+    """Raise ValueError naming the sequences, when there are any; `differences` are what `other_video` says of each."""
     if not differences:
         return
     listed = [f"{name} ({difference})" for name, difference in differences.items()]
@@ -410,7 +386,3 @@ def refuse_other_videos(folder: Path, differences: Mapping[str, str]) -> None:
         f"{folder} holds results of other videos than those at hand, under the same names: "
         f"{', '.join(listed[:_NUM_LISTED])}{more}; give the --root they were made on, or run tracking/test.py anew"
     )
-
-
-def _words(box_xywh: np.ndarray) -> str:
-    return ",".join(f"{value:g}" for value in box_xywh)

@@ -1,7 +1,6 @@
 """Learning curves from the logs that training writes: a value against samples seen, runs of several seeds together."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from lib.eval.score.seeds import Spread, group_runs
 Axis = Literal["samples", "step"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 _LOG, _CONFIG = "log.jsonl", "config.yaml"
-_NOT_VALUES = {"kind", "step", "epoch", "samples"}
+_KEYS = {"kind": str, "step": int, "epoch": int, "samples": int}  # of a line, beside its values
 
 
 @dataclass(frozen=True)
@@ -77,56 +76,47 @@ def _find_log(run: str) -> Path:
 
 
 def _read_curve(log: Path, name: str, key: str, kind: str, axis: Axis) -> Curve:
-    records = [record for record in _read_records(log) if record["kind"] == kind]
-    if not records:
+    lines = _read_lines(log)
+    of_kind = [line for line in lines if line["kind"] == kind]
+    if not of_kind:
         raise ValueError(f"{log} has no lines of the kind {kind!r} (yet): the run has to reach one, or give --kind")
-    found = {record["step"]: record for record in records if _is_number(record.get(key))}  # of a repeated step the last
+    found = {line["step"]: line for line in of_kind if is_a(line.get(key), float)}  # of a repeated step the last
     if not found:
-        known = sorted(
-            {name for record in records for name, value in record.items() if _is_number(value)} - _NOT_VALUES
-        )
+        known = sorted({name for line in of_kind for name, value in line.items() if is_a(value, float)} - _KEYS.keys())
         raise ValueError(f"{log} has no {kind} value {key!r}{suggest(key, known)}; it has {', '.join(known)}")
-    per_step = _samples_per_step(log) if axis == "samples" else 0
-    points = sorted((_place(record, axis, per_step), float(record[key])) for record in found.values())
+    if axis == "samples" and not all("samples" in line for line in lines):
+        each = _samples_per_step(log, lines)
+        found = {step: {"samples": step * each, **line} for step, line in found.items()}
+    points = sorted((line[axis], float(line[key])) for line in found.values())
     return Curve(name, tuple(place for place, _ in points), tuple(value for _, value in points))
 
 
-def _place(record: dict[str, Any], axis: Axis, samples_per_step: float) -> float:
-    if axis == "samples" and "samples" not in record:
-        return record["step"] * samples_per_step
-    return record[axis]
-
-
-def _read_records(log: Path) -> list[dict[str, Any]]:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    records = []
-    for row, line in enumerate(lines, start=1):
-        if not line.strip():
+def _read_lines(log: Path) -> list[dict[str, Any]]:
+    texts = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = []
+    for row, text in enumerate(texts, start=1):
+        if not text.strip():
             continue
         try:
-            record = json.loads(line)
+            line = json.loads(text)
         except (ValueError, RecursionError) as error:
-            if row == len(lines):  # a run in progress is writing it
+            if row == len(texts):  # a run in progress is writing it
                 break
-            raise ValueError(f"{log}, row {row}: not JSON: {line[:80]!r}") from error
-        needed = [("kind", str), ("step", int), ("epoch", int)]
-        if not isinstance(record, dict) or not all(
-            is_a(record.get(key), kind) for key, kind in (*needed, *([("samples", int)] if "samples" in record else []))
+            raise ValueError(f"{log}, row {row}: not JSON: {text[:80]!r}") from error
+        if not isinstance(line, dict) or not all(
+            is_a(line.get(key, 0 if key == "samples" else None), each) for key, each in _KEYS.items()
         ):
-            raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {line[:80]!r}")
-        records.append(record)
-    return records
+            raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {text[:80]!r}")
+        lines.append(line)
+    return lines
 
 
-def _samples_per_step(log: Path) -> float:
+def _samples_per_step(log: Path, lines: list[dict[str, Any]]) -> float:
     """Return how many training samples a step has used, from the run's config and the length of its epochs.
 
     An epoch is as many samples as the config says, and ends with a line of its last step; so the number of processes,
     which no file of a run states, need not be known.
     """
-    records = _read_records(log)
-    if all("samples" in record for record in records):
-        return math.nan
     path = log.with_name(_CONFIG)
     cure = "give --against step"
     if not path.is_file():
@@ -136,14 +126,10 @@ def _samples_per_step(log: Path) -> float:
         samples_per_epoch, batch_size = int(config["data"]["samples_per_epoch"]), int(config["train"]["batch_size"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not say how many samples an epoch has: {cure}") from error
-    first_epoch = [record["step"] for record in records if record["epoch"] == 1 and record["step"] > 0]
-    if any(record["epoch"] > 1 or record["kind"] == "validation" for record in records) and first_epoch:
+    first_epoch = [line["step"] for line in lines if line["epoch"] == 1 and line["step"] > 0]
+    if any(line["epoch"] > 1 or line["kind"] == "validation" for line in lines) and first_epoch:
         return samples_per_epoch / max(first_epoch)
     return batch_size  # within its first epoch; of several processes each takes as many
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _join(config: str, runs: Sequence[Curve]) -> LearningCurve:

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lib.config.text import read_yaml_mapping, suggest
+from lib.config.text import is_a, read_yaml_mapping, suggest
 from lib.eval.score.scores import MEASURES
 
 PAPER = Path(__file__).with_name("published") / "mmg_paper.yaml"
@@ -15,6 +15,12 @@ MARK = "published, not measured here"
 _OTHER_TITLES = {"eao": "EAO", "accuracy": "A", "robustness": "R"}
 TITLES = {**{key: measure.title for key, measure in MEASURES.items()}, **_OTHER_TITLES}
 _WHOLE = {"percent": 100, "fraction": 1}  # what a share of 1 is called in each unit
+_ENTRY = {
+    "benchmark": str,
+    "unit": Literal["percent", "fraction"],
+    "columns": list[str],
+    "rows": dict[str, list[float | None]],
+}
 _LAYOUT = (
     "expected `source: TEXT` and `tables:`, a list with `benchmark: NAME`, `unit: percent | fraction`, "
     "`columns: [auc, ...]` and `rows: {TRACKER: [NUMBER or null, ...]}` in each entry"
@@ -83,12 +89,12 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
         ValueError: the file has another layout, or says nothing about the benchmark.
     """
     document = read_yaml_mapping(path)
-    source = document.get("source")
-    entries = document.get("tables")
-    if not isinstance(source, str) or not isinstance(entries, list):
+    source, entries, speeds = document.get("source"), document.get("tables"), document.get("speeds", {})
+    if not isinstance(source, str) or not is_a(entries, list[dict[str, Any]]):
         raise ValueError(f"{path}: {_LAYOUT}")
-    speeds = document.get("speeds", {})
-    if not isinstance(speeds, dict):
+    if not is_a(speeds, dict[str, dict[str, float | str]]) or any(
+        isinstance(speed.get("fps"), str) for speed in speeds.values()
+    ):
         raise ValueError(f"{path}: speeds: expected {{TRACKER: {{fps: NUMBER, device: TEXT}}}}, found {speeds!r}")
     tables = [_table(entry, source, speeds, path) for entry in entries]
     found = tuple(table for table in tables if table.benchmark == benchmark)
@@ -100,49 +106,26 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
     return found
 
 
-def _table(entry: Any, source: str, speeds: dict[str, Any], path: Path) -> PublishedTable:
-    if not isinstance(entry, dict) or not {"benchmark", "unit", "columns", "rows"} <= entry.keys():
-        raise ValueError(f"{path}: {_LAYOUT}")
-    unit, columns, rows = entry["unit"], entry["columns"], entry["rows"]
-    place = f"{path}: {entry['benchmark']}"
-    if not isinstance(columns, list) or not columns or not isinstance(rows, dict) or not rows:
+def _table(entry: dict[str, Any], source: str, speeds: dict[str, dict[str, Any]], path: Path) -> PublishedTable:
+    place = f"{path}: {entry.get('benchmark')}"
+    if not all(entry.get(key) and is_a(entry[key], kind) for key, kind in _ENTRY.items()):
         raise ValueError(f"{place}: {_LAYOUT}")
-    if unit not in list(_WHOLE):
-        raise ValueError(f"{place}: unit {unit!r}{suggest(str(unit), _WHOLE)}; write percent or fraction")
+    columns, whole = entry["columns"], _WHOLE[entry["unit"]]
     for key in columns:
-        if key not in list(TITLES):
-            raise ValueError(f"{place}: unknown column {key!r}{suggest(str(key), TITLES)}; known: {', '.join(TITLES)}")
+        if key not in TITLES:
+            raise ValueError(f"{place}: unknown column {key!r}{suggest(key, TITLES)}; known: {', '.join(TITLES)}")
         if columns.count(key) > 1:
             raise ValueError(f"{place}: the column {key!r} is there twice")
+    rows = []
+    for tracker, numbers in entry["rows"].items():
+        if len(numbers) != len(columns):
+            raise ValueError(f"{place}, {tracker}: expected {len(columns)} numbers, found {numbers!r}")
+        for number in numbers:
+            if number is not None and not 0 <= number <= whole:
+                raise ValueError(f"{place}, {tracker}: {number!r} is not a number of the stated unit")
+        speed = speeds.get(tracker, {})
+        values = tuple(math.nan if number is None else number / whole for number in numbers)
+        rows.append(PublishedRow(str(tracker), values, float(speed.get("fps", "nan")), str(speed.get("device", ""))))
     return PublishedTable(
-        source=source,
-        table=str(entry.get("table", "")),
-        benchmark=str(entry["benchmark"]),
-        columns=tuple(columns),
-        percent=unit == "percent",
-        rows=tuple(
-            _row(str(tracker), numbers, speeds.get(str(tracker), {}), len(columns), _WHOLE[unit], f"{place}, {tracker}")
-            for tracker, numbers in rows.items()
-        ),
+        source, str(entry.get("table", "")), entry["benchmark"], tuple(columns), entry["unit"] == "percent", tuple(rows)
     )
-
-
-def _row(tracker: str, numbers: Any, speed: Any, num_columns: int, whole: int, place: str) -> PublishedRow:
-    if not isinstance(numbers, list) or len(numbers) != num_columns:
-        raise ValueError(f"{place}: expected {num_columns} numbers, found {numbers!r}")
-    if not isinstance(speed, dict) or not isinstance(speed.get("fps", 0), (int, float)):
-        raise ValueError(f"{place}: speeds: expected {{fps: NUMBER, device: TEXT}}, found {speed!r}")
-    return PublishedRow(
-        tracker=tracker,
-        values=tuple(_share(number, whole, place) for number in numbers),
-        fps=float(speed.get("fps", "nan")),
-        device=str(speed.get("device", "")),
-    )
-
-
-def _share(number: Any, whole: int, place: str) -> float:
-    if number is None:
-        return float("nan")
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= whole:
-        raise ValueError(f"{place}: {number!r} is not a number of the stated unit; null stands for a dash")
-    return number / whole

@@ -53,7 +53,7 @@ def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | No
     """
     own = ORACLE if masks is None else f"{ORACLE}_{masks.name}"
     words = [sys.executable, str(program.resolve()), ORACLE]
-    return _entry(name or own, words + _device(masks.device if masks else "auto"), [], masks)
+    return _entry(name or own, words, [], masks.device if masks else "auto", masks)
 
 
 def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name: str | None = None) -> VotEntry:
@@ -83,15 +83,13 @@ def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name:
         words += ["--checkpoint", str(weights[-1])]
     own = tracker.config_name if tracker.trained else tracker.name
     own = own if masks.name == "box" else f"{own}_{masks.name}"
-    return _entry(name or own, words + _device(tracker.device), weights, masks)
+    return _entry(name or own, words, weights, tracker.device, masks)
 
 
-def _device(device: str) -> list[str]:
-    return [] if device == "auto" else ["--device", device]
-
-
-def _entry(name: str, words: list[str], weights: list[Path], masks: MaskSpec | None) -> VotEntry:
+def _entry(name: str, words: list[str], weights: list[Path], device: str, masks: MaskSpec | None) -> VotEntry:
     """Return an entry whose command ends with the backend and the digest of all weights that are there."""
+    if device != "auto":
+        words += ["--device", device]
     if masks is not None:
         words += ["--masks", masks.name]
         if masks.checkpoint is not None:
@@ -119,7 +117,6 @@ def add_tracker(folder: Path, entry: VotEntry) -> bool:
 
     Raises:
         ValueError: another tracker has the name, and results.
-        OSError: the file cannot be read or written.
     """
     path = folder / "trackers.ini"
     settings = {

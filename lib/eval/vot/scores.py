@@ -112,26 +112,23 @@ def format_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, 
     """Return a table for each experiment, best EAO first, with the published rows under their mark."""
     lines = [f"{analysis.title}, by the VOT toolkit: {analysis.file}"]
     for experiment in analysis.experiments:
-        rows: list[tuple[str, ...]] = []
-        for scores in sorted(experiment.scores, key=lambda scores: -scores.eao):
-            numbers = (scores.eao, scores.accuracy, scores.robustness)
-            rows.append((scores.tracker, *(f"{number:.3f}" for number in numbers)))
-        blocks = {"": rows}
+        ranked = sorted(experiment.scores, key=lambda scores: -scores.eao)
+        blocks = {"": [_row(each.tracker, each.eao, each.accuracy, each.robustness) for each in ranked]}
         if experiment.name == "baseline":  # which the papers print
             for table in published:
                 mark = table.mark if analysis.genuine else f"{table.mark}; on VOT2020's videos, not on these"
-                ranked = sorted(table.rows, key=lambda row, table=table: -row.value(table, "eao"))
                 blocks[mark] = [
-                    (row.tracker, *(f"{row.value(table, key):.3f}" for key in ("eao", "accuracy", "robustness")))
-                    for row in ranked
+                    _row(row.tracker, *(row.value(table, key) for key in ("eao", "accuracy", "robustness")))
+                    for row in table.ranked
                 ]
         low, high = experiment.interval
-        lines += [
-            "",
-            f"{experiment.name}; EAO over runs of {low} to {high} frames",
-            *Table(("tracker", "EAO", "A", "R"), blocks).lines(),
-        ]
+        lines += ["", f"{experiment.name}; EAO over runs of {low} to {high} frames"]
+        lines += Table(("tracker", "EAO", "A", "R"), blocks).lines()
     return "\n".join(lines)
+
+
+def _row(tracker: str, *numbers: float) -> tuple[str, ...]:
+    return (tracker, *(f"{number:.3f}" for number in numbers))
 
 
 def _types(entry: dict[str, Any]) -> list[str]:

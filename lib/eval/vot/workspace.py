@@ -18,8 +18,8 @@ from lib.eval.vot.mask_format import encode_mask
 VOT2020 = "vot2020/shortterm"  # as the toolkit calls it
 _STACK = "stack.yaml"
 _LOCAL_STACK = """\
-# The baseline experiment of {genuine}, on drawn videos of {frames} frames with an anchor every {spacing}.
-# Runs of {shortest} to {frames} frames: the EAO is the mean over {low} to {high} frames, not over 115 to 755.
+# The baseline experiment of {genuine}, on drawn videos of {high} frames with an anchor every {spacing}.
+# Runs of {shortest} to {high} frames: the EAO is the mean over {low} to {high} frames, not over 115 to 755.
 title: VOT2020 short-term rules on drawn videos
 experiments:
   baseline:
@@ -90,17 +90,11 @@ def write_local_workspace(folder: Path, data: LocalData) -> None:
 
     Raises:
         ValueError: the folder is a workspace of another kind, or the toolkit cannot use its path.
-        OSError: a file cannot be written.
     """
     _check_path(folder)
-    shortest = data.frames - (data.frames - 1) // 2
+    high = data.frames
     stack = _LOCAL_STACK.format(
-        genuine=VOT2020,
-        frames=data.frames,
-        spacing=data.spacing,
-        shortest=shortest,
-        low=data.frames // 3,
-        high=data.frames,
+        genuine=VOT2020, spacing=data.spacing, shortest=high - (high - 1) // 2, low=high // 3, high=high
     )
     _write_once(folder / "config.yaml", _config(_STACK))
     _write_once(folder / _STACK, stack)
@@ -124,8 +118,7 @@ def write_genuine_workspace(folder: Path, sequences: Path | None = None) -> None
             `sequences` in the workspace.
 
     Raises:
-        ValueError: the folder is a workspace of another kind, or the toolkit cannot use its path.
-        OSError: a file cannot be written.
+        ValueError: as `write_local_workspace`.
     """
     _check_path(folder)
     if sequences is not None:
@@ -171,7 +164,6 @@ def write_vot_sequence(sequence: Sequence, folder: Path, spacing: int) -> None:
 
     Raises:
         ValueError: it has no masks, or nowhere a visible target.
-        OSError: a file cannot be written.
     """
     if sequence.masks is None:
         raise ValueError(f"the video {sequence.name} has no masks, which VOT's short-term challenge scores")
@@ -187,16 +179,9 @@ def write_vot_sequence(sequence: Sequence, folder: Path, spacing: int) -> None:
         (partial / "color" / f"{index + 1:08d}.jpg").write_bytes(data.tobytes())
     _write_lines(partial / "groundtruth.txt", [encode_mask(sequence.masks[index]) for index in range(len(sequence))])
     _write_lines(partial / "anchor.value", [str(anchor) for anchor in anchors])
-    facts = {
-        "channel.default": "color",
-        "channels.color": "color/%08d.jpg",
-        "format": "default",
-        "fps": _RATE,
-        "height": height,
-        "name": sequence.name,
-        "width": width,
-    }
-    _write_lines(partial / "sequence", [f"{key}={value}" for key, value in facts.items()])
+    facts = ["channel.default=color", "channels.color=color/%08d.jpg", "format=default", f"fps={_RATE}"]
+    facts += [f"height={height}", f"name={sequence.name}", f"width={width}"]
+    _write_lines(partial / "sequence", facts)
     partial.rename(folder)
 
 
