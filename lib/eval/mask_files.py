@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -65,11 +64,7 @@ class SequenceMasks:
         return boxes.is_file() and (self.folder / _BOXES).read_bytes() == boxes.read_bytes()
 
     def write(self, masks: Iterable[np.ndarray]) -> None:
-        """Write (H, W) bool masks, one per frame, and the boxes that they were made from; replaces what is there.
-
-        Raises:
-            OSError: a file cannot be written.
-        """
+        """Write (H, W) bool masks, one per frame, and the boxes that they were made from; replaces what is there."""
         partial = self.folder.with_name(f".{self.sequence}.partial")
         if partial.exists():
             shutil.rmtree(partial)
@@ -119,10 +114,12 @@ def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -
         ValueError: the folder holds masks of another backend, checkpoint, threshold or code.
     """
     folder = masks_folder(results, name)
-    file = folder / _RECORD
-    wanted = dataclasses.asdict(record)
+    file, wanted = folder / _RECORD, dataclasses.asdict(record)
     if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
-        present = _read_record(file)
+        try:
+            present = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (FileNotFoundError, TypeError, ValueError):  # nobody knows whose they are
+            present = {}
         earlier = {**present, "code": record.code} if "code_sha256" in present else {}
         earlier.pop("code_sha256", None)
         if earlier == wanted and not overwrite:
@@ -135,12 +132,3 @@ def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(wanted, indent=2) + "\n")
     return None
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    """Return what the record says; nothing where there is none, or it cannot be understood."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -51,17 +51,14 @@ def ablations_to_csv(summaries: Sequence[Ablations]) -> str:
     for summary in summaries:
         analysis = summary.analysis
         protocol = analysis.protocol if analysis else ""
-        missing = " ".join(sorted({name for each in analysis.missing for name in each.sequences})) if analysis else ""
+        missing = " ".join(sorted(analysis.left_out)) if analysis else ""
         for row in summary.rows:
-            first = (row.table, row.label, row.config, row.lasot, row.got10k_test)
-            measured = row.measured
-            if measured:
-                spread, interval = measured.spread, measured.interval
+            cells: tuple[Cell, ...] = ("", "", 0, "", "", "", "")
+            if row.measured:
+                spread, interval = row.measured.spread, row.measured.interval
                 values = " ".join(repr(value) for value in spread.values)
-                numbers = (spread.mean, spread.std, len(spread.values), interval.low, interval.high)
-                cells = (*numbers, values, missing)
-            else:
-                cells = ("", "", 0, "", "", "", "")
+                cells = (spread.mean, spread.std, len(spread.values), interval.low, interval.high, values, missing)
+            first = (row.table, row.label, row.config, row.lasot, row.got10k_test)
             lines.append((*first, summary.benchmark.name, protocol, summary.measure, *cells))
     return Table(head, {"": lines}).csv()
 
@@ -73,22 +70,18 @@ def ablations_to_latex(summaries: Sequence[Ablations]) -> str:
 
 def ablations_to_json(summaries: Sequence[Ablations]) -> str:
     """Return the numbers at full precision in [0, 1]; null for what is not known."""
-    document = {
-        "published": published_source(),
-        "ablations": [
-            {
-                "base": summary.base,
-                "benchmark": summary.benchmark.name,
-                "measure": summary.measure,
-                "protocol": summary.analysis.protocol if summary.analysis else None,
-                "missing": {each.result: list(each.sequences) for each in summary.analysis.missing}
-                if summary.analysis
-                else {},
-                "rows": [_to_dict(row) for row in summary.rows],
-            }
-            for summary in summaries
-        ],
-    }
+    ablations = [
+        {
+            "base": summary.base,
+            "benchmark": summary.benchmark.name,
+            "measure": summary.measure,
+            "protocol": summary.analysis and summary.analysis.protocol,
+            "missing": {each.result: each.sequences for each in (summary.analysis.missing if summary.analysis else ())},
+            "rows": [_to_dict(row) for row in summary.rows],
+        }
+        for summary in summaries
+    ]
+    document = {"published": published_source(), "ablations": ablations}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
@@ -192,7 +185,7 @@ def _draw_measured(panel: Axes, rows: Sequence[AblationRow]) -> None:
     for place, row in enumerate(rows):
         if not row.measured:
             panel.annotate(
-                "not run here", (0.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=GREY
+                _NOT_RUN, (0.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=GREY
             )
             continue
         spread = row.measured.spread

@@ -77,8 +77,8 @@ def open_film(dataset: SequenceDataset, name: str, results: abc.Sequence[Result]
     if lacking:
         raise FileNotFoundError("; ".join(_describe_lack(result, name) for result in lacking))
     sequence = dataset[dataset.names.index(name)]
-    predictions_xywh = tuple(read_result(result, sequence) for result in results)
-    return Film(sequence, tuple(result.name for result in results), predictions_xywh)
+    boxes_xywh = tuple(read_result(result, sequence) for result in results)
+    return Film(sequence, tuple(result.name for result in results), boxes_xywh)
 
 
 def parse_frames(text: str) -> list[int]:
@@ -128,9 +128,7 @@ def draw_strip(film: Film, indices: abc.Sequence[int], columns: int = 4) -> np.n
 def write_video(film: Film, path: Path, rate: float) -> Path:
     """Write all frames of the film under its legend into an mp4, making its folder; return the path.
 
-    Raises:
-        ValueError: another suffix than .mp4, or a rate that is not positive.
-        OSError: the file cannot be written.
+    Errors as in `check_video`.
     """
     from lib.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
 
@@ -155,12 +153,7 @@ def check_video(path: Path, rate: float) -> None:
 
 
 def read_result(result: Result, sequence: Sequence) -> np.ndarray:
-    """Read a tracker's boxes, (N, 4) for the N frames of a sequence.
-
-    Raises:
-        FileNotFoundError: it has no result for this sequence.
-        ValueError: the result is too short.
-    """
+    """Read a tracker's boxes, (N, 4) for the N frames of a sequence; raise ValueError where they are fewer."""
     path = ResultFiles(result.folder, sequence.name).boxes
     boxes_xywh = read_boxes(path)
     if len(boxes_xywh) < len(sequence):
@@ -247,11 +240,7 @@ class Moment(NamedTuple):
 
 
 def find_moments(overlaps: abc.Sequence[np.ndarray]) -> list[Moment]:
-    """Find every moment of every tracker, the most costly first.
-
-    Args:
-        overlaps: for each tracker (N,) the overlap of each frame, nan in invalid frames.
-    """
+    """Find every moment of every tracker, whose (N,) overlaps are nan in invalid frames, the most costly first."""
     moments = [moment for tracker, overlap in enumerate(overlaps) for moment in _moments_of(tracker, overlap)]
     return sorted(moments, key=lambda moment: (-moment.loss, moment.frame, moment.tracker))
 

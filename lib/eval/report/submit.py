@@ -41,22 +41,6 @@ class Server:
     url: str
 
 
-@dataclass(frozen=True)
-class Packed:
-    """What was packed.
-
-    Attributes:
-        num_sequences, num_frames: in the archive.
-        num_unchecked: sequences whose number of rows could not be compared with their frames.
-        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
-    """
-
-    num_sequences: int
-    num_frames: int
-    num_unchecked: int
-    num_non_finite: int
-
-
 def _got10k_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
     yield f"{sequence}/{sequence}_001.txt", boxes_text(boxes_xywh)
     yield f"{sequence}/{sequence}_time.txt", seconds_text(seconds)
@@ -84,6 +68,22 @@ SERVERS: dict[str, Server] = {
         url="https://eval.ai/web/challenges/challenge-page/1805/overview",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed.
+
+    Attributes:
+        num_sequences, num_frames: in the archive.
+        num_unchecked: sequences whose number of rows could not be compared with their frames.
+        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
+    """
+
+    num_sequences: int
+    num_frames: int
+    num_unchecked: int
+    num_non_finite: int
 
 
 def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset | None = None) -> Packed:
@@ -126,16 +126,12 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
     if problems:
         raise ValueError(f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:"
                          f"{_listed(problems)}")  # fmt: skip
-    _write_archive(archive, members)
-    num_unchecked = sum(name not in index_of for name in names)
-    return Packed(len(names), num_frames, num_unchecked, num_non_finite)
-
-
-def _write_archive(archive: Path, members: list[tuple[str, str]]) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(archive) as aside, zipfile.ZipFile(aside, "w") as opened:
         for path, text in members:
             opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
+    num_unchecked = sum(name not in index_of for name in names)
+    return Packed(len(names), num_frames, num_unchecked, num_non_finite)
 
 
 def find_submission(server_name: str, result: str, results_dir: Path) -> tuple[Server, Path]:

@@ -184,15 +184,11 @@ def _sequence_data(
         frame_overlap(boxes_xywh, sequence.boxes_xywh, sequence.absent, analysis.protocol)
         for boxes_xywh in predictions_xywh
     ]
+    steps = (np.where(np.isnan(overlap), _NO_TRUTH, np.round(overlap * _OVERLAP_STEPS)) for overlap in overlaps)
     return {
-        "overlap": [_encode_overlap(overlap) for overlap in overlaps],
+        "overlap": [_in_base64(each.astype(np.uint8)) for each in steps],
         "film": _film(sequence, predictions_xywh, _choose_shots(overlaps, num_pictures)),
     }
-
-
-def _encode_overlap(overlap: np.ndarray) -> str:
-    steps = np.where(np.isnan(overlap), _NO_TRUTH, np.round(overlap * _OVERLAP_STEPS))
-    return base64.b64encode(steps.astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _choose_shots(overlaps: abc.Sequence[np.ndarray], number: int) -> list[_Shot]:
@@ -214,34 +210,30 @@ def _film(
         return None
     height, width = images[0].shape[:2]
     height = max(1, round(_PICTURE_WIDTH * height / width))
-    return {
-        "width": _PICTURE_WIDTH,
-        "height": height,
-        "shots": [
-            _shot_data(image, shot, sequence, predictions_xywh, height)
-            for image, shot in zip(images, shots, strict=True)
-        ],
-    }
+    pictures = zip(images, shots, strict=True)
+    described = [_shot_data(image, shot, sequence, predictions_xywh, height) for image, shot in pictures]
+    return {"width": _PICTURE_WIDTH, "height": height, "shots": described}
 
 
 def _shot_data(
     image: np.ndarray, shot: _Shot, sequence: Sequence, predictions_xywh: abc.Sequence[np.ndarray], height: int
 ) -> dict[str, object]:
     picture, scale, (left, top) = fit_into(image, _PICTURE_WIDTH, height)
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     truth = true_box(sequence, shot.frame)
     moment = shot.moment
     return {
         "frame": shot.frame,
-        "image": _encode_picture(picture),
+        "image": f"data:image/jpeg;base64,{_in_base64(jpeg)}",
         "boxes": [_rounded(boxes[shot.frame] * scale + (left, top, 0, 0), 1) for boxes in predictions_xywh],
         "truth": _rounded(truth * scale + (left, top, 0, 0), 1) if np.isfinite(truth).all() else None,
         "moment": moment and {"tracker": moment.tracker, "start": moment.start, "stop": moment.stop},
     }
 
 
-def _encode_picture(image: np.ndarray) -> str:
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+def _in_base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:

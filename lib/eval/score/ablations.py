@@ -1,7 +1,7 @@
 """The ablation tables of the paper beside what was measured here with the same configs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,16 +126,15 @@ def summarize_ablations(
             try:
                 dataset = open_benchmark(where)
                 analysis = analyze(where, dataset, results, protocol=protocol, allow_missing=allow_missing)
+                summaries.append(Ablations(family["base"], where, _measure(rows, analysis), analysis))
             except (FileNotFoundError, ValueError) as error:
                 # The paper's rows and the other families are still worth showing; the command reports it at its end.
                 obstacle = f"{len(results)} results on {where.title} cannot be scored: {error}"
-                summaries.append(Ablations(family["base"], where, tuple(rows), None, obstacle))
-                continue
-            summaries.append(Ablations(family["base"], where, _measure(rows, analysis), analysis))
+                summaries.append(Ablations(family["base"], where, rows, None, obstacle))
     if not any(summary.benchmark is benchmark for summary in summaries):
         # Nothing was run on the benchmark that was asked for: what it would be compared with is still worth showing.
         family = next((family for family in families if family.get("benchmark") == benchmark.name), families[0])
-        rows = tuple(_published_rows(document, family["prefix"]))
+        rows = _published_rows(document, family["prefix"])
         summaries.insert(0, Ablations(family["base"], benchmark, rows, None))
     return tuple(summaries)
 
@@ -171,15 +170,18 @@ def _measure(rows: Sequence[AblationRow], analysis: Analysis) -> tuple[AblationR
     groups = {config: [scores[run] for run in runs] for config, runs in group_runs(scores).items()}
     measured = []
     for row in rows:
-        stand_in = next((config for config in (row.config, *groups) if _same(config, row.config, groups)), None)
-        if stand_in:
-            row = dataclasses.replace(row, config=stand_in, measured=_measurement(groups[stand_in], analysis.benchmark))
+        # The runs of this config, or of one that is the same but for its name.
+        same = (config for config in (row.config, *groups) if config in groups)
+        for config in same:
+            if config == row.config or _settings(config) == _settings(row.config):
+                row = dataclasses.replace(row, config=config, measured=_measurement(groups[config], analysis))
+                break
         measured.append(row)
     return tuple(measured)
 
 
-def _measurement(runs: Sequence[BenchmarkScores], benchmark: Benchmark) -> Measurement:
-    pooled = benchmark.pooling == "got10k"
+def _measurement(runs: Sequence[BenchmarkScores], analysis: Analysis) -> Measurement:
+    pooled = analysis.benchmark.pooling == "got10k"
     average = average_runs("mean", runs)
     return Measurement(
         runs=tuple(run.name for run in runs),
@@ -188,8 +190,8 @@ def _measurement(runs: Sequence[BenchmarkScores], benchmark: Benchmark) -> Measu
     )
 
 
-def _published_rows(document: dict[str, Any], prefix: str) -> list[AblationRow]:
-    return [
+def _published_rows(document: dict[str, Any], prefix: str) -> tuple[AblationRow, ...]:
+    return tuple(
         AblationRow(
             table=f"{table['table']}: {table['title']}",
             label=row["label"],
@@ -199,12 +201,7 @@ def _published_rows(document: dict[str, Any], prefix: str) -> list[AblationRow]:
         )
         for table in document["ablations"]
         for row in table["rows"]
-    ]
-
-
-def _same(config: str, wanted: str, groups: Mapping[str, object]) -> bool:
-    """Tell whether there are runs of a config that is the wanted one, whatever its name."""
-    return config in groups and (config == wanted or _settings(config) == _settings(wanted))
+    )
 
 
 @lru_cache(maxsize=64)

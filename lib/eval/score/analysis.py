@@ -12,7 +12,7 @@ from lib.eval.benchmarks import Benchmark
 from lib.eval.record import is_recorded, other_video, read_record, refuse_other_videos
 from lib.eval.results import ResultFiles, read_boxes, read_seconds, result_names
 from lib.eval.score.metrics import Protocol, check_predictions, got10k_overlap, score_sequence
-from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
+from lib.eval.score.scores import BenchmarkScores, SequenceScores
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,10 @@ def _score(
 ) -> SequenceScores:
     files = ResultFiles(result.folder, sequence.name)
     boxes_xywh = check_predictions(boxes_xywh, len(sequence.boxes_xywh), str(files.boxes))
+    pooled = None
+    if benchmark.pooling == "got10k":
+        height, width = sequence.labels["frame_size"].tolist()
+        pooled = got10k_overlap(boxes_xywh, sequence.boxes_xywh, sequence.labels["cover"], (height, width))
     return score_sequence(
         sequence.name,
         boxes_xywh,
@@ -231,16 +235,11 @@ def _score(
         sequence.absent,
         label=benchmark.label,
         protocol=protocol,
-        pooled=_pool_as_got10k(sequence, boxes_xywh) if benchmark.pooling == "got10k" else None,
+        pooled=pooled,
         seconds=float(read_seconds(files.seconds).sum()) if files.seconds.is_file() else float("nan"),
         num_non_finite=files.num_non_finite(),
         attributes=sequence.attributes,
     )
-
-
-def _pool_as_got10k(sequence: Sequence, boxes_xywh: np.ndarray) -> PooledOverlap:
-    height, width = sequence.labels["frame_size"].tolist()
-    return got10k_overlap(boxes_xywh, sequence.boxes_xywh, sequence.labels["cover"], (height, width))
 
 
 @dataclass(frozen=True)
@@ -259,15 +258,8 @@ def by_attribute(analysis: Analysis) -> tuple[AttributeScores, ...]:
     """Score each attribute that some sequence carries, in alphabetical order; none where the data set states none."""
     # Every result was scored on the same sequences.
     attributes = sorted({name for sequence in analysis.scores[0].sequences for name in sequence.attributes})
-    return tuple(
-        AttributeScores(
-            attribute,
-            tuple(
-                BenchmarkScores(
-                    scores.name, tuple(sequence for sequence in scores.sequences if attribute in sequence.attributes)
-                )
-                for scores in analysis.scores
-            ),
-        )
-        for attribute in attributes
-    )
+    return tuple(AttributeScores(each, tuple(_with(each, scores) for scores in analysis.scores)) for each in attributes)
+
+
+def _with(attribute: str, scores: BenchmarkScores) -> BenchmarkScores:
+    return BenchmarkScores(scores.name, tuple(each for each in scores.sequences if attribute in each.attributes))
