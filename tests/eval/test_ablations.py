@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
+from toys import Videos, video
 
 from lib.config.load import experiment_to_dict, flatten, load
 from lib.config.text import read_yaml_mapping
-from lib.data.images.frames import ArrayFrames
-from lib.data.sequence import Sequence
 from lib.eval.benchmarks import BENCHMARKS, Benchmark
 from lib.eval.report.ablations import (
     ablations_to_csv,
@@ -49,19 +48,7 @@ def test_every_ablation_row_is_an_experiment_and_the_whole_method_is_the_base() 
                     assert (not differing) == (row["lasot"] == 70.3), (row, differing)
 
 
-class Videos:
-    """Two videos of two frames; the target does not move."""
-
-    names = ("a", "b")
-    images_only = False
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> Sequence:
-        none = np.zeros(2, bool)
-        frames = ArrayFrames(np.zeros((2, 2, 2, 3), np.uint8))
-        return Sequence(self.names[index], frames, np.tile([1.0, 1.0, 8.0, 8.0], (2, 1)), ~none, none)
+VIDEOS = Videos(tuple(video(name, np.tile([1.0, 1.0, 8.0, 8.0], (2, 1))) for name in "ab"))
 
 
 def write_results(results_dir: Path, config: str, offset: float) -> None:
@@ -76,7 +63,7 @@ def write_results(results_dir: Path, config: str, offset: float) -> None:
 def summarize(
     results_dir: Path, benchmark: Benchmark = BENCHMARK, allow_missing: bool = False
 ) -> tuple[Ablations, ...]:
-    return summarize_ablations(benchmark, lambda each: Videos(), results_dir, allow_missing=allow_missing)
+    return summarize_ablations(benchmark, lambda each: VIDEOS, results_dir, allow_missing=allow_missing)
 
 
 def test_a_seed_is_told_from_the_config() -> None:

@@ -2,49 +2,32 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toys import Videos, video
 
 from lib.data.images.frames import ArrayFrames
-from lib.data.sequence import Sequence
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, choose_sequences, find_benchmark
 from lib.eval.record import RunRecord, claim_folder
-from lib.eval.report.plots import CurveAxes, Line, draw_plot, plot_curves
+from lib.eval.report.plots import draw_curve, plot_curves
 from lib.eval.report.tables import format_table, to_json
 from lib.eval.results import ResultFiles
 from lib.eval.score.analysis import Analysis, Result, analyze, find_results
-from lib.eval.score.metrics import LABEL_RULES
+from lib.eval.score.metrics import CURVES, LABEL_RULES
+from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
 
 BENCHMARK = Benchmark("toys", "Toys", "toys", "test")
 TRUE = np.tile([10.0, 10.0, 32.0, 16.0], (4, 1))
 SECONDS = np.full(4, 0.25)
 
 
-@dataclass(frozen=True)
-class Toys:
-    """Annotated videos of four frames; the labels are those of GOT-10k when `got10k` is set."""
-
-    names: tuple[str, ...] = ("a", "b", "c")
-    num_boxes: int = 4
-    got10k: bool = False
-    images_only: bool = False
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sequence:
-        labels = {"cover": np.array([8, 8, 0, 8]), "frame_size": np.array([100, 40])} if self.got10k else {}
-        return Sequence(
-            name=self.names[index],
-            frames=ArrayFrames(np.zeros((4, 2, 2, 3), np.uint8)),
-            boxes_xywh=TRUE[: self.num_boxes],
-            visible=np.ones(self.num_boxes, bool),
-            absent=np.zeros(self.num_boxes, bool),
-            labels=labels,
-        )
+def toys(names: Iterable[str] = "abc", num_boxes: int = 4, **labels: np.ndarray) -> Videos:
+    """Return annotated videos of four frames."""
+    frames = ArrayFrames(np.zeros((4, 2, 2, 3), np.uint8))
+    return Videos(tuple(video(name, TRUE[:num_boxes], frames, labels=labels) for name in names))
 
 
 def write(folder: Path, names: str = "abc", offset: float = 0.0) -> Path:
@@ -58,12 +41,14 @@ def write(folder: Path, names: str = "abc", offset: float = 0.0) -> Path:
 
 
 def run(*results: Result, allow_missing: bool = False) -> Analysis:
-    return analyze(BENCHMARK, Toys(), results, allow_missing=allow_missing)
+    return analyze(BENCHMARK, toys(), results, allow_missing=allow_missing)
 
 
 def test_json_holds_every_number_at_full_precision(tmp_path: Path) -> None:
     result = Result("perfect", write(tmp_path / "perfect"))
     other = Result("off", write(tmp_path / "off", offset=16))
+    for name in "abc":
+        ResultFiles(other.folder, name).seconds.unlink()
     document = json.loads(to_json(run(result, other)))
     assert (document["benchmark"], document["protocol"]) == ("toys", "stark")
     assert list(document) == ["benchmark", "protocol", "results"] and list(document["results"]) == ["perfect", "off"]
@@ -80,50 +65,18 @@ def test_json_holds_every_number_at_full_precision(tmp_path: Path) -> None:
     }
     # Half a width off: an IoU of 1/3, above 7 thresholds; 16 px; half a side.
     off = document["results"]["off"]
-    assert off["auc"] == pytest.approx((20 + 3 * 7) / 21 / 4, abs=1e-15)
+    assert off["auc"] == pytest.approx((20 + 3 * 7) / 21 / 4, abs=1e-15) and off["fps"] is None
     assert (off["op50"], off["precision"], off["norm_precision"]) == (0.25, 1.0, 0.25)
     assert off["ao"] == pytest.approx(1 / 3, abs=1e-15) and off["sr50"] == 0
-
-
-def test_unknown_numbers_are_null(tmp_path: Path) -> None:
-    folder = write(tmp_path / "untimed")
-    for name in "abc":
-        ResultFiles(folder, name).seconds.unlink()
-    assert json.loads(to_json(run(Result("untimed", folder))))["results"]["untimed"]["fps"] is None
 
 
 def test_table_ranks_and_rounds(tmp_path: Path) -> None:
     off, perfect = Result("off", write(tmp_path / "off", offset=16)), Result("perfect", write(tmp_path / "perfect"))
     lines = format_table(run(off, perfect)).splitlines()
     assert lines[0] == "Toys, 3 sequences, protocol stark"
-    assert lines[2].split() == [
-        "result",
-        "AUC",
-        "95",
-        "%",
-        "OP50",
-        "OP75",
-        "P",
-        "P_norm",
-        "AO",
-        "SR0.5",
-        "SR0.75",
-        "FPS",
-    ]
+    assert " ".join(lines[2].split()) == "result AUC 95 % OP50 OP75 P P_norm AO SR0.5 SR0.75 FPS"
     assert lines[3].split() == ["perfect", "95.2", "95.2-95.2", *["100.0"] * 7, "4.0"]
-    assert lines[4].split() == [
-        "off",
-        "48.8",
-        "48.8-48.8",
-        "25.0",
-        "25.0",
-        "100.0",
-        "25.0",
-        "33.3",
-        "0.0",
-        "0.0",
-        "4.0",
-    ]
+    assert " ".join(lines[4].split()) == "off 48.8 48.8-48.8 25.0 25.0 100.0 25.0 33.3 0.0 0.0 4.0"
     assert len(lines) == 5 and len({len(line) for line in lines[2:]}) == 1
 
 
@@ -133,14 +86,10 @@ def test_non_finite_boxes_are_told(tmp_path: Path) -> None:
     assert "NOT FINITE: 3 boxes of x" in format_table(run(Result("x", folder)))
 
 
-def test_missing_sequences_are_refused_and_named(tmp_path: Path) -> None:
+def test_missing_sequences_are_refused_or_left_out_for_all_and_told_everywhere(tmp_path: Path) -> None:
     whole, partial = Result("whole", write(tmp_path / "whole")), Result("partial", write(tmp_path / "partial", "ac"))
     with pytest.raises(ValueError, match="partial lacks 1 sequences: b; --allow-missing"):
         run(whole, partial)
-
-
-def test_allowed_missing_sequences_are_left_out_for_all_and_told_everywhere(tmp_path: Path) -> None:
-    whole, partial = Result("whole", write(tmp_path / "whole")), Result("partial", write(tmp_path / "partial", "ac"))
     analysis = run(whole, partial, allow_missing=True)
     for scores in analysis.scores:
         assert [sequence.name for sequence in scores.sequences] == ["a", "c"]
@@ -149,13 +98,10 @@ def test_allowed_missing_sequences_are_left_out_for_all_and_told_everywhere(tmp_
     assert "2 of 3 sequences" in table and "INCOMPLETE: partial lacks 1 sequences: b" in table
 
 
-def test_results_without_a_common_sequence_cannot_be_compared(tmp_path: Path) -> None:
-    one, other = Result("one", write(tmp_path / "one", "a")), Result("other", write(tmp_path / "other", "bc"))
+def test_a_folder_without_or_with_other_results_is_refused(tmp_path: Path) -> None:
+    one, other = Result("one", write(tmp_path / "one", "a")), Result("other", write(tmp_path / "bc", "bc"))
     with pytest.raises(ValueError, match="nothing to score"):
         run(one, other, allow_missing=True)
-
-
-def test_a_folder_without_or_with_other_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no result files; toys needs a\.txt"):
         run(Result("x", write(tmp_path / "empty", "")), allow_missing=True)
     with pytest.raises(ValueError, match=r"files of other sequences, such as x\.txt"):
@@ -172,13 +118,14 @@ def test_a_row_that_cannot_be_scored_is_named(tmp_path: Path) -> None:
 
 def test_a_benchmark_that_hides_its_boxes_cannot_be_scored(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="publishes 1 of the 4 boxes of a; it can only be scored by its server"):
-        analyze(BENCHMARK, Toys(num_boxes=1), [Result("x", write(tmp_path / "x"))])
+        analyze(BENCHMARK, toys(num_boxes=1), [Result("x", write(tmp_path / "x"))])
 
 
 def test_got10k_pools_by_its_own_rule(tmp_path: Path) -> None:
     benchmark = Benchmark("got10k_val", "GOT-10k", "got10k", "val", pooling="got10k")
     folder = write(tmp_path / "x", offset=16)
-    (scores,) = analyze(benchmark, Toys(got10k=True), [Result("x", folder)]).scores
+    labels = {"cover": np.array([8, 8, 0, 8]), "frame_size": np.array([100, 40])}
+    (scores,) = analyze(benchmark, toys(**labels), [Result("x", folder)]).scores
     # Frames 2 and 4 count. In a frame 40 px wide the true box becomes 30, the predicted one 14 wide, all inside it.
     assert [sequence.pooled.num_frames for sequence in scores.sequences] == [2, 2, 2]
     assert scores.ao == pytest.approx(14 / 30)
@@ -188,6 +135,8 @@ def test_a_result_is_found_by_name_or_by_path(tmp_path: Path) -> None:
     results_dir = tmp_path / "results"
     by_name = write(results_dir / "mmg" / "tiny" / "toys")
     assert find_results(["mmg/tiny"], BENCHMARK, results_dir) == (Result("mmg/tiny", by_name),)
+    with pytest.raises(FileNotFoundError, match=r"did you mean 'mmg/tiny'"):
+        find_results(["mmg/tinny"], BENCHMARK, results_dir)
     elsewhere = write(tmp_path / "published" / "ATOM")
     (result,) = find_results([f"{elsewhere}/"], BENCHMARK, results_dir)
     assert (result.name, result.folder) == ("ATOM", elsewhere)
@@ -203,12 +152,6 @@ def test_results_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     assert names == [str(one), str(other)]
     with pytest.raises(ValueError, match="named twice"):
         find_results([str(one), str(one)], BENCHMARK, tmp_path)
-
-
-def test_a_result_that_is_not_there_gets_a_suggestion(tmp_path: Path) -> None:
-    write(tmp_path / "mmg" / "tiny" / "toys")
-    with pytest.raises(FileNotFoundError, match=r"did you mean 'mmg/tiny'"):
-        find_results(["mmg/tinny"], BENCHMARK, tmp_path)
 
 
 def test_results_of_another_benchmark_are_refused(tmp_path: Path) -> None:
@@ -240,7 +183,7 @@ def test_benchmarks_are_well_formed_and_found_by_name() -> None:
 
 
 def test_sequences_are_chosen_by_name_index_and_range() -> None:
-    dataset = Toys(names=("car-1", "car-2", "dog", "7", "cat"))
+    dataset = toys(("car-1", "car-2", "dog", "7", "cat"))
     assert choose_sequences(dataset, []) == [0, 1, 2, 3, 4]
     assert choose_sequences(dataset, ["dog", "0"]) == [0, 2]
     assert choose_sequences(dataset, ["1-3"]) == [1, 2, 3]
@@ -261,25 +204,28 @@ def test_plots_are_written_as_png_and_pdf(tmp_path: Path) -> None:
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
 
 
+def flat(name: str, share: float) -> BenchmarkScores:
+    """Make the scores of a tracker whose success curve is the same everywhere."""
+    curves = (np.full(21, share), np.zeros(51), np.zeros(51))
+    return BenchmarkScores(name, (SequenceScores("a", 1, *curves, PooledOverlap(0, 0, 0, 0)),))
+
+
 def test_legend_is_sorted_by_score_and_the_best_curve_lies_on_top() -> None:
-    thresholds = np.linspace(0, 1, 3)
-    axes = CurveAxes("Success", "overlap threshold", "share of frames [%]", thresholds, "AUC", None)
-    lines = [Line(name, score, np.full(3, score)) for name, score in (("b", 0.5), ("c", 0.1234), ("a", 0.75))]
-    (plot,) = draw_plot(axes, lines, "Toys").axes
+    results = [flat("b", 0.5), flat("c", 0.1234), flat("a", 0.75)]
+    (plot,) = draw_curve(CURVES[0], results, "Toys").axes
     legend = plot.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["75.0  a", "50.0  b", "12.3  c"]
-    np.testing.assert_array_equal(plot.lines[-1].get_ydata(), [75, 75, 75])
+    np.testing.assert_array_equal(plot.lines[-1].get_ydata(), np.full(21, 75))
     # A tracker keeps its colour whatever its rank: the first result is the first colour.
     colours = {line.get_label(): line.get_color() for line in plot.lines}
-    (alone,) = draw_plot(axes, lines[:1], "Toys").axes
+    (alone,) = draw_curve(CURVES[0], results[:1], "Toys").axes
     assert alone.lines[0].get_color() == colours["50.0  b"]
 
 
 def test_a_long_legend_stands_beside_the_curves() -> None:
-    axes = CurveAxes("Success", "overlap threshold", "share of frames [%]", np.linspace(0, 1, 3), "AUC", None)
     for number, beside in ((6, False), (7, True)):
-        figure = draw_plot(axes, [Line(f"a tracker {index}", 0.5, np.full(3, 0.5)) for index in range(number)], "Toys")
+        figure = draw_curve(CURVES[0], [flat(f"a tracker {index}", 0.5) for index in range(number)], "Toys")
         figure.draw_without_rendering()
         (plot,) = figure.axes
         legend = plot.get_legend()

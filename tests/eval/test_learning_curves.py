@@ -3,16 +3,14 @@
 import csv
 import io
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toys import command
 
 from lib.eval.report.learning import curves_to_csv, draw_learning_curves, format_curves
 from lib.eval.score.learning_curves import read_learning_curves
-
-COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "visualize.py"
 
 
 def write_run(folder: Path, ious: list[float], config: str = "data: {samples_per_epoch: 3200}") -> str:
@@ -126,7 +124,7 @@ def test_the_figure_draws_mean_band_and_every_run(tmp_path: Path) -> None:
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = write_run(tmp_path / "tiny.seed1", [0.2, 0.5]), tmp_path / "new" / "curves.pdf"
-    visualize = runpy.run_path(str(COMMAND))["main"]
+    visualize = command("visualize")
     assert visualize(["curves", run, "--out", str(out), "--csv", str(tmp_path / "curves.csv")]) == 0
     assert out.read_bytes().startswith(b"%PDF") and (tmp_path / "curves.csv").read_text().count("\n") == 5
     assert "0.5000" in capsys.readouterr().out

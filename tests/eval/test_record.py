@@ -50,9 +50,6 @@ def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path: Path) -> N
     [
         ({"checkpoint_sha256": "cd" * 32}, "checkpoint_sha256 abab"),
         ({"settings": {"update": "none", "update_interval": 100}}, "settings.update score, now none"),
-        ({"settings": None}, "settings.update score, now None"),
-        ({"config": "x"}, "config mmg_tiny, now x"),
-        ({"tracker": "y"}, "tracker mmg, now y"),
         ({"code": "cd" * 32, "config": "x"}, "config mmg_tiny, now x"),
     ],
 )
@@ -77,8 +74,6 @@ def test_results_of_another_run_are_refused_or_set_aside(tmp_path: Path, change:
     [
         ({"code": "cd" * 32}, "code efefefefefef, now cdcdcdcdcdcd"),
         ({"versions": changed(torch="2.16.0+cpu")}, "release of torch 2.15, now 2.16"),
-        ({"versions": changed(opencv="4.12.0")}, "release of opencv 5.0, now 4.12"),
-        ({"versions": changed(timm="1.1.0")}, "release of timm 1.0, now 1.1"),
     ],
 )
 def test_results_of_changed_code_go_on_by_the_one_flag_that_the_message_names(
@@ -135,10 +130,11 @@ def test_videos_are_remembered_from_run_to_run(tmp_path: Path) -> None:
         claim_folder(tmp_path, dataclasses.replace(RECORD, videos={"video": "3f"}), overwrite=False)
 
 
-def test_results_of_nobody_are_refused(tmp_path: Path) -> None:
+def test_results_of_nobody_are_refused_or_replaced(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ValueError, match=r"no run\.json"):
         claim_folder(tmp_path, RECORD, overwrite=False)
+    claim_folder(tmp_path, RECORD, overwrite=True)
 
 
 def test_results_of_a_version_that_hashed_files_go_on_with_a_remark(tmp_path: Path) -> None:
@@ -155,15 +151,6 @@ def test_results_of_a_version_that_hashed_files_go_on_with_a_remark(tmp_path: Pa
     assert kept is not None and kept.code is None, "what stays was not made by this code"
     with pytest.raises(ValueError, match="another run"):
         claim_folder(tmp_path, dataclasses.replace(RECORD, checkpoint_sha256="cd" * 32), overwrite=False)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"tracker": "mmg"}', "\x00", "null"])
-def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "run.json").write_text(text)
-    with pytest.raises(ValueError, match="not the record of a run"):
-        claim_folder(tmp_path, RECORD, overwrite=False)
-    claim_folder(tmp_path, RECORD, overwrite=True)
-    assert read_record(tmp_path) == RECORD
 
 
 def test_overwriting_keeps_what_has_no_successor(tmp_path: Path) -> None:
@@ -218,14 +205,11 @@ def test_unfinished_files_are_swept_away_when_they_are_old(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["{", '{"tracker": "mmg"}', '{"videos": 1}', "[" * 100_000]
-    + [
-        json.dumps({**dataclasses.asdict(RECORD), **change})
-        for change in ({"batch": "2"}, {"videos": {"a": 1}}, {"x": 0})
-    ],
+    "text", ["{", "null", '{"tracker": "mmg"}', json.dumps({**dataclasses.asdict(RECORD), "videos": {"a": 1}})]
 )
 def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"run\.json: .*; tracking/test\.py --overwrite .*remove this file"):
-        read_record(tmp_path)
+        claim_folder(tmp_path, RECORD, overwrite=False)
+    claim_folder(tmp_path, RECORD, overwrite=True)
+    assert read_record(tmp_path) == RECORD

@@ -87,54 +87,6 @@ def test_a_write_that_the_system_cuts_off_names_the_file(tmp_path: Path) -> None
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1,2,3,4\n5,6,7,8\n",
-        "1 2 3 4\n5 6 7 8",
-        "1\t2\t3\t4\r\n5\t6\t7\t8\r\n\r\n",
-        "1;2;3;4\n5;6;7;8\n",
-        "1, 2, 3, 4\n5,\t6,  7, 8\n",
-        "1,2,3,4\n5 6\t7;8\n",
-        "\ufeff1,2,3,4\n5,6,7,8\n",
-        "1.0,2e0,3.,+4\n5,6,7,8\n\n\n",
-    ],
-)
-def test_any_separator_and_line_end(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "video.txt"
-    path.write_bytes(text.encode())
-    np.testing.assert_array_equal(read_boxes(path), [[1, 2, 3, 4], [5, 6, 7, 8]])
-
-
-@pytest.mark.parametrize(
-    ("text", "row", "found"),
-    [
-        ("1,2,3,4\n1,2,3\n", 2, "'1,2,3'"),
-        ("1,2,3,4\n1,2,3,4,5\n", 2, "'1,2,3,4,5'"),
-        ("1,2,3\n1,2,3\n", 1, "'1,2,3'"),
-        ("1,2,3,4\n1,2,3,4\nfour,2,3,4\n", 3, "'four,2,3,4'"),
-        ("1,2,3,4\n\n1,2,3,4\n", 2, "''"),
-        ("1,,2,3,4\n1,2,3,4\n", 1, "'1,,2,3,4'"),
-        ("1 2 3 4\n1 2 x 4\n", 2, "'1 2 x 4'"),
-        ("\xff\xfe1,2,3,4\n", 1, "1,2,3,4"),
-    ],
-)
-def test_a_malformed_row_is_named(tmp_path: Path, text: str, row: int, found: str) -> None:
-    path = tmp_path / "video.txt"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ValueError) as caught:
-        read_boxes(path)
-    assert f"{path}, row {row}: expected 4 numbers" in str(caught.value) and found in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "\n", "\r\n \n"])
-def test_an_empty_file_is_an_error(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "video.txt"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="is empty"):
-        read_boxes(path)
-
-
 def test_scores_lie_beside_the_boxes_and_are_no_result_of_their_own(tmp_path: Path) -> None:
     files = ResultFiles(tmp_path, "video")
     files.write(BOXES, SECONDS, 0, np.array([1, 0.25, 0.5]))

@@ -1,18 +1,15 @@
 """Reading the VOT toolkit's analyses: the right number under the right name, and published rows always marked."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from toys import command
 
 from lib.eval.score.published import PAPER, read_published
 from lib.eval.vot.scores import format_vot_analysis, plot_vot_analysis, read_vot_analysis
-
-COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "analyze.py"
 
 
 def an_experiment(shift: float = 0.0) -> dict[str, Any]:
@@ -98,22 +95,13 @@ def test_what_is_missing_is_named_with_its_cure(tmp_path: Path) -> None:
         read_vot_analysis(folder)
 
 
-@pytest.fixture(scope="module")
-def analyze() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("command_analyze_vot", COMMAND)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_command_prints_the_table_and_refuses_what_it_would_ignore(
-    tmp_path: Path, analyze: ModuleType, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = str(a_workspace(tmp_path / "w"))
-    assert analyze.main(["vot", folder, "--no-plots"]) == 0
+    folder, analyze = str(a_workspace(tmp_path / "w")), command("analyze")
+    assert analyze(["vot", folder, "--no-plots"]) == 0
     assert "MMG" in capsys.readouterr().out
     with pytest.raises(ValueError, match="--protocol means nothing for vot"):
-        analyze.main(["vot", folder, "--protocol", "strict"])
+        analyze(["vot", folder, "--protocol", "strict"])
     with pytest.raises(ValueError, match="name one workspace"):
-        analyze.main(["vot"])
+        analyze(["vot"])

@@ -210,12 +210,9 @@ def test_a_mask_cut_at_right_and_bottom_starts_the_tight_box_and_each_box_become
     mask = masked.follow(frame)
     assert mask.shape == (12, 16)
     assert mask.sum() == 12 and mask[2:6, 2:5].all()
-
-
-def test_an_empty_mask_gives_way_to_the_box(frame: Path) -> None:
     masked = MaskedTracker(Sliding(), Nothing())
     masked.start(frame, np.ones((3, 3), dtype=bool))
-    assert masked.follow(frame).sum() == 9
+    assert masked.follow(frame).sum() == 9, "an empty mask gives way to the box"
 
 
 def test_a_target_without_a_pixel_and_a_box_that_is_not_finite_end_the_run(frame: Path) -> None:

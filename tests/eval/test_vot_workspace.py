@@ -1,16 +1,16 @@
 """Workspaces of the VOT toolkit: their files, read back by independent means."""
 
 import configparser
-import importlib.util
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import yaml
+from toys import COMMANDS, command
 
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image
@@ -28,17 +28,8 @@ from lib.eval.vot.workspace import (
 from lib.tracker import TrackerSpec
 from lib.tracker.masks import MaskSpec
 
-PROGRAM = Path(__file__).resolve().parents[2] / "tracking" / "vot.py"
+PROGRAM = COMMANDS / "vot.py"
 SHORT = LocalData(sequences=2, frames=20, spacing=10)
-
-
-@pytest.fixture(scope="module")
-def prepare() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("command_prepare_vot", PROGRAM.with_name("prepare.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +46,9 @@ def command_of(folder: Path, name: str) -> list[str]:
     return shlex.split(known[name]["command"])
 
 
-def test_anchors_stand_every_so_many_frames_and_run_to_the_farther_end() -> None:
+def test_anchors_stand_every_so_many_frames_where_the_target_is_visible_and_run_to_the_farther_end() -> None:
     anchors = choose_anchors(np.ones(60, dtype=bool), 20)
     assert {int(frame): int(anchors[frame]) for frame in np.flatnonzero(anchors)} == {0: 1, 20: 1, 40: -1, 59: -1}
-
-
-def test_an_anchor_on_a_hidden_target_moves_to_the_nearest_visible_frame() -> None:
     visible = np.ones(60, dtype=bool)
     visible[:3] = visible[18:25] = False
     assert np.flatnonzero(choose_anchors(visible, 20)).tolist() == [3, 17, 40, 59]
@@ -71,9 +59,6 @@ def test_runs_are_never_shorter_than_half_the_video() -> None:
         anchors = choose_anchors(np.ones(length, dtype=bool), 7)
         runs = [length - frame if anchors[frame] > 0 else frame + 1 for frame in np.flatnonzero(anchors)]
         assert min(runs) >= length / 2
-
-
-def test_a_target_that_is_never_visible_has_no_anchor() -> None:
     with pytest.raises(ValueError, match="nowhere visible"):
         choose_anchors(np.zeros(5, dtype=bool), 2)
 
@@ -96,11 +81,8 @@ def test_the_files_hold_the_drawn_video(workspace: Path) -> None:
     assert [line for line in (folder / "anchor.value").read_text().split() if line != "0"] == ["1", "-1", "-1"]
     facts = dict(line.split("=") for line in (folder / "sequence").read_text().split())
     assert (facts["width"], facts["height"], facts["channels.color"]) == ("256", "192", "color/%08d.jpg")
-
-
-def test_no_video_hides_its_target_altogether(workspace: Path) -> None:
     for path in workspace.glob("sequences/*/groundtruth.txt"):
-        assert "m0,0,0,0,0" not in path.read_text().split()
+        assert "m0,0,0,0,0" not in path.read_text().split(), "no video hides its target altogether"
 
 
 def test_the_stack_is_vot2020s_baseline_over_lengths_that_the_runs_have(workspace: Path) -> None:
@@ -117,9 +99,8 @@ def test_the_stack_is_vot2020s_baseline_over_lengths_that_the_runs_have(workspac
     assert average["type"] == "multistart_average_ar"
 
 
-def test_the_same_call_keeps_what_is_there_and_draws_what_is_missing(tmp_path: Path) -> None:
-    data = LocalData(sequences=2, frames=20, spacing=19)
-    write_local_workspace(tmp_path, data)
+def test_the_same_call_keeps_what_is_there_and_draws_what_is_missing(workspace: Path, tmp_path: Path) -> None:
+    shutil.copytree(workspace, tmp_path, dirs_exist_ok=True)
     first, second = (tmp_path / "sequences" / "list.txt").read_text().split()
     kept = tmp_path / "sequences" / first / "color" / "00000001.jpg"
     kept.write_bytes(b"touched")
@@ -127,7 +108,7 @@ def test_the_same_call_keeps_what_is_there_and_draws_what_is_missing(tmp_path: P
     (tmp_path / "sequences" / "list.txt").unlink()
     (tmp_path / "sequences" / second).rename(tmp_path / "sequences" / f".{second}.partial")
     assert not is_workspace(tmp_path)
-    write_local_workspace(tmp_path, data)
+    write_local_workspace(tmp_path, SHORT)
     assert kept.read_bytes() == b"touched"
     assert len(list((tmp_path / "sequences" / second / "color").iterdir())) == 20
     assert not (tmp_path / "sequences" / f".{second}.partial").exists()
@@ -154,15 +135,9 @@ def test_a_path_that_the_toolkit_cannot_use_is_refused(tmp_path: Path, name: str
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_place_of_the_workspace_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "notes.txt"
-    file.write_text("mine")
-    with pytest.raises(ValueError, match=r"notes\.txt is a file, not a folder"):
-        write_local_workspace(file, SHORT)
-    assert file.read_text() == "mine"
-
-
-def test_a_video_without_masks_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_workspace_and_a_video_without_masks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"test_vot_workspace\.py is a file, not a folder"):
+        write_local_workspace(Path(__file__), SHORT)
     sequence = replace(SyntheticDataset("test", 1, 5)[0], masks=None)
     with pytest.raises(ValueError, match="has no masks"):
         write_vot_sequence(sequence, tmp_path / "x", 2)
@@ -233,28 +208,25 @@ def test_trackers_are_added_beside_what_somebody_wrote(tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("name", ["a b", "table4/none", "", "é"])
-def test_names_that_the_toolkit_would_pass_over_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="--name"):
-        VotEntry(name, ("run",))
-
-
-def test_a_path_cannot_write_a_section_of_its_own() -> None:
+def test_names_that_the_toolkit_would_pass_over_and_sections_in_a_path_are_refused() -> None:
+    for name in ("a b", "table4/none", "", "é"):
+        with pytest.raises(ValueError, match="--name"):
+            VotEntry(name, ("run",))
     with pytest.raises(ValueError, match="cannot stand in the toolkit's list of trackers"):
         VotEntry("a", ("run", "--checkpoint", "x\n[b]\ncommand = y"))
 
 
 def test_the_command_adds_trackers_to_what_is_there(
-    tmp_path: Path, prepare: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = ("--sequences", "1", "--frames", "20", "--anchors", "19")
-    assert prepare.main(["vot-workspace", "work", "--tracker", "oracle", *data]) == 0
-    assert prepare.main(["vot-workspace", "work", "--tracker", "mmg", "--config", "mmg_tiny"]) == 0
+    assert command("prepare")(["vot-workspace", "work", "--tracker", "oracle", *data]) == 0
+    assert command("prepare")(["vot-workspace", "work", "--tracker", "mmg", "--config", "mmg_tiny"]) == 0
     shown = capsys.readouterr()
     assert "added the tracker mmg_tiny" in shown.out
     assert f"there is no {tmp_path}/runs/mmg_tiny/latest.pth yet" in shown.err
-    assert prepare.main(["vot-workspace", "work", "--tracker", "oracle"]) == 0
+    assert command("prepare")(["vot-workspace", "work", "--tracker", "oracle"]) == 0
     assert "has the tracker oracle" in capsys.readouterr().out
     assert len((tmp_path / "work" / "sequences" / "list.txt").read_text().split()) == 1
     assert command_of(tmp_path / "work", "oracle")[1:] == [str(PROGRAM), "oracle"]
@@ -267,15 +239,12 @@ def test_the_command_adds_trackers_to_what_is_there(
         (["--tracker", "static", "--config", "mmg_tiny"], "not trained"),
         (["--tracker", "static", "--masks", "alpha_refine"], "needs weights"),
         (["--tracker", "static", "--stack", "vot2020/shortterm", "--frames", "30"], "for drawn videos"),
-        (["--tracker", "static", "--sequences-dir", "x"], "--sequences-dir for vot2020"),
         (["--tracker", "static", "--frames", "3"], "20 frames"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_written(
-    tmp_path: Path, prepare: ModuleType, arguments: list[str], message: str
-) -> None:
+def test_mistakes_are_named_before_anything_is_written(tmp_path: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        prepare.main(["vot-workspace", str(tmp_path / "work"), *arguments])
+        command("prepare")(["vot-workspace", str(tmp_path / "work"), *arguments])
     assert not (tmp_path / "work").exists()
 
 

@@ -1,18 +1,18 @@
-"""What a report's files hold; test_eval_report_browser.py looks at the page in a browser."""
+"""What a report's files hold; test_web_browser.py looks at the page in a browser."""
 
 import base64
 import json
 import math
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from toys import Videos, command, video
 
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames
 from lib.eval.benchmarks import find_benchmark
 from lib.eval.report.web import write_report
 from lib.eval.score.analysis import Result, analyze
@@ -20,8 +20,7 @@ from lib.eval.score.metrics import frame_overlap
 from lib.eval.score.published import MARK, PublishedRow, PublishedTable
 from lib.eval.score.scores import MEASURES
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "lib" / "eval" / "report" / "web_page"
+PAGE = Path(__file__).resolve().parents[2] / "lib" / "eval" / "report" / "web_page"
 HOSTILE = '<img src=x onerror=alert(1)> & "quotes" {{data}} \''
 LOST = "lost " + HOSTILE
 TRUE = np.array([[100.0, 60, 40, 20]] * 3 + [[100.0, 60, 40, 20]] * 2)
@@ -45,18 +44,14 @@ class Grey(Frames):
         return np.full((480, 640, 3), 40 * index, np.uint8)
 
 
-class Videos:
-    images_only = False
+def toys(*names: str, at_hand: bool = True) -> Videos:
+    return Videos(tuple(video(name, TRUE, Grey(at_hand), ABSENT, attributes=("Blur <b>",)) for name in names))
 
-    def __init__(self, names: list[str], at_hand: bool = True) -> None:
-        self.names = names
-        self._frames = Grey(at_hand)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sequence:
-        return Sequence(self.names[index], self._frames, TRUE, ~ABSENT, ABSENT, attributes=("Blur <b>",))
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a report on two videos."""
+    return report_on(toys("walk", "run"), tmp_path_factory.mktemp("web"))
 
 
 def report_on(
@@ -93,8 +88,7 @@ def sequence_data(page: Path, number: int) -> dict[str, Any]:
     return json.loads(found[1])
 
 
-def test_the_page_holds_the_numbers(tmp_path: Path) -> None:
-    page = report_on(Videos(["walk", "run"]), tmp_path)
+def test_the_page_holds_the_numbers(page: Path) -> None:
     data = page_data(page)
     lost, good = data["trackers"]
     # One third is above 7 of 21 thresholds, one half above 10; the absent frame is a miss.
@@ -109,8 +103,8 @@ def test_the_page_holds_the_numbers(tmp_path: Path) -> None:
     assert data["remarks"] == []
 
 
-def test_overlaps_are_a_byte_a_frame(tmp_path: Path) -> None:
-    data = sequence_data(report_on(Videos(["walk"]), tmp_path), 0)
+def test_overlaps_are_a_byte_a_frame(page: Path) -> None:
+    data = sequence_data(page, 0)
     steps = np.frombuffer(base64.b64decode(data["overlap"][0]), np.uint8)
     assert steps.tolist() == [250, 83, 0, 255, 125]
     overlap = frame_overlap(PREDICTED, TRUE, ABSENT)
@@ -119,7 +113,7 @@ def test_overlaps_are_a_byte_a_frame(tmp_path: Path) -> None:
 
 
 def test_the_film_shows_the_worst_moment_first_at_half_size(tmp_path: Path) -> None:
-    film = sequence_data(report_on(Videos(["walk"]), tmp_path, num_pictures=3), 0)["film"]
+    film = sequence_data(report_on(toys("walk"), tmp_path, num_pictures=3), 0)["film"]
     assert (film["width"], film["height"], len(film["shots"])) == (320, 240, 3)
     worst = film["shots"][0]
     assert worst["frame"] == 2
@@ -133,23 +127,23 @@ def test_the_film_shows_the_worst_moment_first_at_half_size(tmp_path: Path) -> N
     assert all(shot["moment"] is None for shot in film["shots"][1:])
 
 
-def test_an_absent_target_has_no_true_box(tmp_path: Path) -> None:
-    shots = sequence_data(report_on(Videos(["walk"]), tmp_path), 0)["film"]["shots"]
+def test_an_absent_target_has_no_true_box(page: Path) -> None:
+    shots = sequence_data(page, 0)["film"]["shots"]
     assert {shot["frame"]: shot["truth"] is None for shot in shots} == {0: False, 1: False, 2: False, 3: True, 4: False}
 
 
 def test_frames_are_not_needed(tmp_path: Path) -> None:
-    assert sequence_data(report_on(Videos(["walk"], at_hand=False), tmp_path / "a"), 0)["film"] is None
-    assert sequence_data(report_on(Videos(["walk"]), tmp_path / "b", num_pictures=0), 0)["film"] is None
+    assert sequence_data(report_on(toys("walk", at_hand=False), tmp_path / "a"), 0)["film"] is None
+    assert sequence_data(report_on(toys("walk"), tmp_path / "b", num_pictures=0), 0)["film"] is None
     with pytest.raises(ValueError, match="-1 pictures"):
-        report_on(Videos(["walk"]), tmp_path / "c", num_pictures=-1)
+        report_on(toys("walk"), tmp_path / "c", num_pictures=-1)
 
 
 def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "report"
-    report_on(Videos(["walk", "run"]), tmp_path / "a", out=out)
+    report_on(toys("walk", "run"), tmp_path / "a", out=out)
     (out / "sequences" / "mine.txt").write_text("kept")
-    page = report_on(Videos(["jump"]), tmp_path / "b", out=out)
+    page = report_on(toys("jump"), tmp_path / "b", out=out)
     assert sorted(path.name for path in (out / "sequences").iterdir()) == ["0000.js", "mine.txt"]
     assert [sequence["name"] for sequence in page_data(page)["sequences"]] == ["jump"]
 
@@ -157,21 +151,16 @@ def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
 def test_somebody_elses_page_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<h1>mine</h1>")
     with pytest.raises(ValueError, match=r"index\.html is no report of this program"):
-        report_on(Videos(["walk"]), tmp_path / "a", out=tmp_path)
+        report_on(toys("walk"), tmp_path / "a", out=tmp_path)
     assert (tmp_path / "index.html").read_text() == "<h1>mine</h1>" and not (tmp_path / "sequences").exists()
 
 
-def test_missing_sequences_are_said_on_the_page(tmp_path: Path) -> None:
-    data = page_data(report_on(Videos(["walk", "run"]), tmp_path, lacking=("run",)))
-    assert [sequence["name"] for sequence in data["sequences"]] == ["walk"]
-    assert data["missing"] == [{"tracker": tracker, "sequences": ["run"]} for tracker in (LOST, "good")]
-    assert data["left_out"] == ["run"] and "1 of 2" in data["description"]
-
-
-def test_every_missing_sequence_is_named(tmp_path: Path) -> None:
+def test_every_missing_sequence_is_named_on_the_page(tmp_path: Path) -> None:
     names = [f"s{number}" for number in range(40)]
-    data = page_data(report_on(Videos(names), tmp_path, lacking=tuple(names[1:])))
-    assert data["left_out"] == names[1:] and [each["sequences"] for each in data["missing"]] == [names[1:]] * 2
+    data = page_data(report_on(toys(*names), tmp_path, lacking=tuple(names[1:])))
+    assert [sequence["name"] for sequence in data["sequences"]] == names[:1] and "1 of 40" in data["description"]
+    assert data["missing"] == [{"tracker": tracker, "sequences": names[1:]} for tracker in (LOST, "good")]
+    assert data["left_out"] == names[1:]
 
 
 def test_intervals_and_published_rows_stand_beside_the_scores(tmp_path: Path) -> None:
@@ -180,7 +169,7 @@ def test_intervals_and_published_rows_stand_beside_the_scores(tmp_path: Path) ->
         PublishedRow("Others", (0.7, 0.8)),
     )
     published = PublishedTable("A paper", "Table 9", "folder", ("auc", "norm_precision"), True, rows)
-    page = report_on(Videos(["walk", "run"]), tmp_path, published=(published,))
+    page = report_on(toys("walk", "run"), tmp_path, published=(published,))
     data = page_data(page)
     keys = [column["key"] for column in data["columns"]]
     assert keys[:2] == ["auc", "interval"]
@@ -197,7 +186,7 @@ def test_intervals_and_published_rows_stand_beside_the_scores(tmp_path: Path) ->
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:
-    page = report_on(Videos([HOSTILE]), tmp_path)
+    page = report_on(toys(HOSTILE), tmp_path)
     data = page_data(page)
     assert data["sequences"][0]["name"] == HOSTILE and data["trackers"][0]["name"] == "lost " + HOSTILE
     text = page.read_text()
@@ -206,8 +195,8 @@ def test_no_name_becomes_markup(tmp_path: Path) -> None:
     assert data["sequences"][0]["file"] == "sequences/0000.js", "no name becomes a path"
 
 
-def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
-    text = report_on(Videos(["walk"]), tmp_path).read_text()
+def test_the_page_needs_nothing_from_elsewhere(page: Path) -> None:
+    text = page.read_text()
     for part in (*PAGE.glob("*.js"), PAGE / "page.css"):
         assert part.read_text().strip() in text, f"{part.name} is not part of the page"
     text = text.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
@@ -222,8 +211,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "walk.txt").write_text("10,10,20,10\n" * 3)
     arguments = ["folder", str(tmp_path / "mine"), "--root", str(tmp_path / "videos"), "--no-plots", "--pictures", "2"]
-    analyze_main = runpy.run_path(str(ROOT / "tracking" / "analyze.py"))["main"]
-    assert analyze_main([*arguments, "--report", str(tmp_path / "report")]) == 0
+    assert command("analyze")([*arguments, "--report", str(tmp_path / "report")]) == 0
     page = tmp_path / "report" / "index.html"
     assert f"report in {page}" in capsys.readouterr().out
     assert page_data(page)["trackers"][0]["name"] == "mine"

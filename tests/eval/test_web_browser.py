@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import Videos, video
 
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames
 from lib.eval.benchmarks import find_benchmark
 from lib.eval.report.web import write_report
 from lib.eval.score.analysis import Result, analyze
@@ -29,28 +30,23 @@ class Grey(Frames):
         return np.full((120, 160, 3), 90, np.uint8)
 
 
-class Videos:
-    """Three sequences; the target of the last is absent for ten frames."""
-
-    images_only = False
-    names = ("alpha", "beta", HOSTILE)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sequence:
-        boxes_xywh = np.tile([40.0, 30, 40, 20], (NUM_FRAMES, 1))
-        absent = np.zeros(NUM_FRAMES, bool)
-        absent[20:30] = index == 2
-        attributes = ("Blur", "Occlusion")[: 1 + index % 2]
-        return Sequence(self.names[index], Grey(), boxes_xywh, ~absent, absent, attributes=attributes)
+def toys() -> Videos:
+    """Return three sequences; the target of the last is absent for ten frames."""
+    boxes_xywh, hidden = np.tile([40.0, 30, 40, 20], (NUM_FRAMES, 1)), np.arange(NUM_FRAMES) // 10 == 2
+    return Videos(
+        (
+            video("alpha", boxes_xywh, Grey(), attributes=("Blur",)),
+            video("beta", boxes_xywh, Grey(), attributes=("Blur", "Occlusion")),
+            video(HOSTILE, boxes_xywh, Grey(), hidden, attributes=("Blur",)),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report: one tracker without fault, one that loses the target at frame 30, one in between."""
     folder = tmp_path_factory.mktemp("browser")
-    dataset = Videos()
+    dataset = toys()
     results = []
     for number, (name, width) in enumerate(zip(TRACKERS, (40, 0, 30), strict=True)):
         result = Result(name, folder / f"result{number}")
@@ -271,7 +267,7 @@ def test_narrow_and_wide_light_and_dark(opened: Any, width: int, scheme: str) ->
 
 
 def test_left_out_sequences_are_listed(chromium: Any, tmp_path: Path) -> None:
-    dataset = Videos()
+    dataset = toys()
     result = Result("partial", tmp_path / "partial")
     result.folder.mkdir()
     np.savetxt(result.folder / "alpha.txt", dataset[0].boxes_xywh, delimiter=",")
