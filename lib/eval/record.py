@@ -72,11 +72,7 @@ class RunRecord:
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """Return what the folder's `run.json` says, or None when it has none.
-
-    Raises:
-        ValueError: it cannot be understood.
-    """
+    """Return what the folder's `run.json` says, or None when it has none; ValueError where it says nothing sensible."""
     path = folder / RECORD_NAME
     if not path.is_file():
         return None
@@ -347,11 +343,7 @@ def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:
 
 
 def video_fingerprint(sequence: Sequence) -> str:
-    """Tell a video from others of the same name by what a tracker starts from: length, first box, first picture.
-
-    Raises:
-        ValueError, OSError: the first picture cannot be read.
-    """
+    """Tell a video from others of the same name by what a tracker starts from: length, first box, first picture."""
     picture = sequence.frames[0]
     box = ",".join(f"{value:.4f}" for value in sequence.boxes_xywh[0])
     digest = hashlib.sha256(f"{len(sequence)} {box} {picture.shape}".encode())

@@ -66,11 +66,7 @@ class ResultFiles:
     def write(
         self, boxes_xywh: np.ndarray, seconds: np.ndarray, num_non_finite: int, scores: np.ndarray | None = None
     ) -> None:
-        """Write (N, 4) boxes, (N,) seconds and scores; the boxes come last, because their file means that all is there.
-
-        Raises:
-            OSError: as `write_whole`.
-        """
+        """Write (N, 4) boxes, (N,) seconds and scores; the boxes last, because their file means that all is there."""
         texts = {
             self.boxes: boxes_text(boxes_xywh),
             self.seconds: seconds_text(seconds),
@@ -135,12 +131,9 @@ def seconds_text(seconds: np.ndarray) -> str:
 
 
 def read_boxes(path: Path) -> np.ndarray:
-    """Read a result file of any tool into (N, 4) float64: comma, semicolon, tab or space, any line end.
+    """Read a result file of any tool into (N, 4) float64; errors as in `read_table`.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a row is not four numbers; the message names file, row and text. nan counts as a number here:
-            `metrics.check_predictions` refuses it.
+    nan counts as a number here: `metrics.check_predictions` refuses it.
     """
     return read_table(path, 4)
 

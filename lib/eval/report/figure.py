@@ -55,12 +55,7 @@ def write_head(plot: Axes, title: str, subtitle: str) -> None:
 
 
 def save_as(draw: Callable[[], Figure], path: Path) -> Path:
-    """Draw a figure in the common style and write it into one file, making its folder; return the path.
-
-    Raises:
-        ValueError: the suffix is none that figures are written as.
-        OSError: the file cannot be written.
-    """
+    """Draw a figure in the common style and write it into one file, making its folder; errors as `check_suffix`."""
     check_suffix(path)
     with matplotlib.style.context(_STYLE):
         _write(draw(), path)

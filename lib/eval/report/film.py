@@ -96,11 +96,7 @@ def spread_frames(film: Film, number: int) -> list[int]:
 
 
 def worst_frames(film: Film, number: int) -> list[int]:
-    """Return the frames of the worst moments of all trackers, and others between them, in order of time.
-
-    Raises:
-        ValueError: the sequence has the first true box only.
-    """
+    """Return the frames of the worst moments of all trackers, and others between them, in order of time."""
     sequence = film.sequence
     if len(sequence.boxes_xywh) < len(sequence):
         raise ValueError(f"{sequence.name} has {len(sequence.boxes_xywh)} true boxes of {len(sequence)}: "
@@ -111,11 +107,7 @@ def worst_frames(film: Film, number: int) -> list[int]:
 
 
 def draw_strip(film: Film, indices: abc.Sequence[int], columns: int = 4) -> np.ndarray:
-    """Draw frames of the film under a legend, `columns` in a row; (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: no frames, or one that the video does not have.
-    """
+    """Draw frames of the film under a legend, `columns` in a row; (H, W, 3) uint8 RGB."""
     num_frames = len(film.sequence)
     outside = [index for index in indices if not 0 <= index < num_frames]
     if outside:
@@ -126,10 +118,7 @@ def draw_strip(film: Film, indices: abc.Sequence[int], columns: int = 4) -> np.n
 
 
 def write_video(film: Film, path: Path, rate: float) -> Path:
-    """Write all frames of the film under its legend into an mp4, making its folder; return the path.
-
-    Errors as in `check_video`.
-    """
+    """Write all frames of the film under its legend into an mp4, making its folder; errors as in `check_video`."""
     from lib.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
 
     check_video(path, rate)

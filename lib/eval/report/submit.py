@@ -135,12 +135,7 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
 
 
 def find_submission(server_name: str, result: str, results_dir: Path) -> tuple[Server, Path]:
-    """Return the server and the folder that a user names, as `tracker/config` or as a path.
-
-    Raises:
-        FileNotFoundError: no such folder.
-        ValueError: no such server, or the folder holds results of another benchmark.
-    """
+    """Return the server and the folder that a user names; errors as in `find_results`, ValueError for the server's."""
     if server_name not in SERVERS:
         raise ValueError(f"unknown server {server_name!r}{suggest(server_name, SERVERS)}; known: {', '.join(SERVERS)}")
     server = SERVERS[server_name]

@@ -9,7 +9,6 @@ import html
 import json
 import math
 from collections import abc
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -41,14 +40,6 @@ _KINDS = {"interval": "interval", "fps": "speed"}
 
 _PICTURE_WIDTH = 320
 _JPEG_QUALITY = 80
-
-
-@dataclass(frozen=True)
-class _Shot:
-    """A picture of the film strip, and the moment that it is there for, if any."""
-
-    frame: int
-    moment: Moment | None
 
 
 def write_report(
@@ -187,46 +178,55 @@ def _sequence_data(
     steps = (np.where(np.isnan(overlap), _NO_TRUTH, np.round(overlap * _OVERLAP_STEPS)) for overlap in overlaps)
     return {
         "overlap": [_in_base64(each.astype(np.uint8)) for each in steps],
-        "film": _film(sequence, predictions_xywh, _choose_shots(overlaps, num_pictures)),
+        "film": _film(sequence, predictions_xywh, overlaps, num_pictures),
     }
 
 
-def _choose_shots(overlaps: abc.Sequence[np.ndarray], number: int) -> list[_Shot]:
-    """Choose frames to show: the worst moments first, then frames spread over the rest of the video."""
+def _film(
+    sequence: Sequence,
+    predictions_xywh: abc.Sequence[np.ndarray],
+    overlaps: abc.Sequence[np.ndarray],
+    number: int,
+) -> dict[str, object] | None:
+    """Describe a film strip: the worst moments first, then frames spread over the rest of the video.
+
+    None when there are to be no pictures, or the frames are not at hand.
+    """
     num_frames = len(overlaps[0])
     moments = {moment.frame: moment for moment in choose_moments(find_moments(overlaps), num_frames, number)}
-    return [_Shot(frame, moments.get(frame)) for frame in fill_evenly(list(moments), num_frames, number)]
-
-
-def _film(
-    sequence: Sequence, predictions_xywh: abc.Sequence[np.ndarray], shots: abc.Sequence[_Shot]
-) -> dict[str, object] | None:
-    """Read the frames of a film strip, or return None when they are not at hand."""
+    frames = fill_evenly(list(moments), num_frames, number)
     try:
-        images = [sequence.frames[shot.frame] for shot in shots]
+        images = [sequence.frames[frame] for frame in frames]
     except FileNotFoundError:
         return None
     if not images:
         return None
     height, width = images[0].shape[:2]
     height = max(1, round(_PICTURE_WIDTH * height / width))
-    pictures = zip(images, shots, strict=True)
-    described = [_shot_data(image, shot, sequence, predictions_xywh, height) for image, shot in pictures]
-    return {"width": _PICTURE_WIDTH, "height": height, "shots": described}
+    shots = [
+        _shot(image, frame, moments.get(frame), sequence, predictions_xywh, height)
+        for image, frame in zip(images, frames, strict=True)
+    ]
+    return {"width": _PICTURE_WIDTH, "height": height, "shots": shots}
 
 
-def _shot_data(
-    image: np.ndarray, shot: _Shot, sequence: Sequence, predictions_xywh: abc.Sequence[np.ndarray], height: int
+def _shot(
+    image: np.ndarray,
+    frame: int,
+    moment: Moment | None,
+    sequence: Sequence,
+    predictions_xywh: abc.Sequence[np.ndarray],
+    height: int,
 ) -> dict[str, object]:
+    """Describe a picture of the film strip, and the moment that it is there for, if any."""
     picture, scale, (left, top) = fit_into(image, _PICTURE_WIDTH, height)
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    truth = true_box(sequence, shot.frame)
-    moment = shot.moment
+    truth = true_box(sequence, frame)
     return {
-        "frame": shot.frame,
+        "frame": frame,
         "image": f"data:image/jpeg;base64,{_in_base64(jpeg)}",
-        "boxes": [_rounded(boxes[shot.frame] * scale + (left, top, 0, 0), 1) for boxes in predictions_xywh],
+        "boxes": [_rounded(boxes[frame] * scale + (left, top, 0, 0), 1) for boxes in predictions_xywh],
         "truth": _rounded(truth * scale + (left, top, 0, 0), 1) if np.isfinite(truth).all() else None,
         "moment": moment and {"tracker": moment.tracker, "start": moment.start, "stop": moment.stop},
     }

@@ -82,16 +82,8 @@ def _masks(
 def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
     """Make a mask of every box that the tracker's result files hold, and print what became of it.
 
-    Args:
-        spec: the tracker whose results are there.
-        masks: the backend.
-        options: as for `benchmark.run_test`.
-
     Returns:
         The exit code, the same on all ranks: 1 when a sequence failed.
-
-    Raises:
-        ValueError, OSError: what was asked for does not exist or does not fit.
     """
     dataset, indices = options.open(spec.benchmark)
     results, name = options.folder_of(spec), masks.label

@@ -82,12 +82,7 @@ class PublishedTable:
 
 
 def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
-    """Read what a file says about a benchmark.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file has another layout, or says nothing about the benchmark.
-    """
+    """Read what a file says about a benchmark; ValueError where it has another layout or says nothing."""
     document = read_yaml_mapping(path)
     source, entries, speeds = document.get("source"), document.get("tables"), document.get("speeds", {})
     if not isinstance(source, str) or not is_a(entries, list[dict[str, Any]]):

@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -58,20 +58,14 @@ def average_runs(name: str, runs: Sequence[BenchmarkScores]) -> BenchmarkScores:
 def _average_sequence(runs: Sequence[SequenceScores]) -> SequenceScores:
     first = runs[0]
     assert all(run.name == first.name for run in runs), first.name
-    return SequenceScores(
-        name=first.name,
-        num_frames=first.num_frames,
+    # Which frames are pooled is decided by the truth, so they are the same in every run.
+    pooled = zip(*(astuple(run.pooled) for run in runs), strict=True)
+    return replace(
+        first,
         success_curve=np.mean([run.success_curve for run in runs], axis=0),
         precision_curve=np.mean([run.precision_curve for run in runs], axis=0),
         norm_precision_curve=np.mean([run.norm_precision_curve for run in runs], axis=0),
-        # Which frames are pooled is decided by the truth, so they are the same in every run.
-        pooled=PooledOverlap(
-            num_frames=sum(run.pooled.num_frames for run in runs),
-            iou_sum=sum(run.pooled.iou_sum for run in runs),
-            num_over_50=sum(run.pooled.num_over_50 for run in runs),
-            num_over_75=sum(run.pooled.num_over_75 for run in runs),
-        ),
+        pooled=PooledOverlap(*map(sum, pooled)),
         seconds=statistics.fmean(run.seconds for run in runs),
         num_non_finite=sum(run.num_non_finite for run in runs),
-        attributes=first.attributes,
     )

@@ -60,11 +60,7 @@ class LocalData:
 
 
 def is_workspace(folder: Path) -> bool:
-    """Return whether a folder holds a workspace to which trackers can be added: not one that is half written.
-
-    Raises:
-        ValueError: the folder holds something else's `config.yaml`, such as that of a training run.
-    """
+    """Return whether a folder holds a workspace to which trackers can be added: not one that is half written."""
     config = folder / "config.yaml"
     if not config.is_file():
         return False
