@@ -1,10 +1,10 @@
 """Result files: what is written is read back, and what is damaged is noticed."""
 
-import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toys import files_no_longer_than
 
 from lib.eval.results import ResultFiles, check_names, read_boxes, read_seconds, result_names, write_whole
 
@@ -77,13 +77,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_a_write_that_the_system_cuts_off_names_the_file(tmp_path: Path) -> None:
     files = write(tmp_path)
     before = {path: path.read_text() for path in files.all if path.is_file()}
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(OSError, match=r"could not write: .*video\.txt"):
-            files.write(np.tile(BOXES, (100, 1)), np.tile(SECONDS[:1], 300), 0)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_no_longer_than(4096), pytest.raises(OSError, match=r"could not write: .*video\.txt"):
+        files.write(np.tile(BOXES, (100, 1)), np.tile(SECONDS[:1], 300), 0)
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 

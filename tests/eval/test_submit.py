@@ -1,13 +1,12 @@
 """Archives for evaluation servers, read back."""
 
-import resource
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import Videos, command, video
+from toys import Videos, command, files_no_longer_than, video
 
 from lib.data.images.frames import ArrayFrames
 from lib.eval.record import RunRecord, claim_folder
@@ -40,6 +39,12 @@ def write(folder: Path, names: Sequence[str]) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def got10k(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a complete result, only to be read."""
+    return write(tmp_path_factory.mktemp("got10k"), GOT10K_NAMES)
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -50,10 +55,9 @@ def table(opened: zipfile.ZipFile, name: str) -> np.ndarray:
     return np.array([[float(cell) for cell in line.split(",")] for line in text.splitlines()])
 
 
-def test_got10k_layout(tmp_path: Path) -> None:
-    folder, archive = write(tmp_path / "raw", GOT10K_NAMES), tmp_path / "out" / "got.zip"
-    before = snapshot(folder)
-    packed = pack(SERVERS["got10k"], folder, archive, held(GOT10K_NAMES))
+def test_got10k_layout(got10k: Path, tmp_path: Path) -> None:
+    before, archive = snapshot(got10k), tmp_path / "out" / "got.zip"
+    packed = pack(SERVERS["got10k"], got10k, archive, held(GOT10K_NAMES))
     assert packed == Packed(180, sum(2 + index % 3 for index in range(180)), 0, 0)
     with zipfile.ZipFile(archive) as opened:
         assert opened.testzip() is None
@@ -64,7 +68,7 @@ def test_got10k_layout(tmp_path: Path) -> None:
             np.testing.assert_array_equal(table(opened, f"{name}/{name}_001.txt"), boxes_of(index))
             seconds = table(opened, f"{name}/{name}_time.txt")
             np.testing.assert_array_equal(seconds, np.full((2 + index % 3, 1), (index + 1) / 1000))
-    assert snapshot(folder) == before, "raw results stay as they are"
+    assert snapshot(got10k) == before, "raw results stay as they are"
     assert [path.name for path in archive.parent.iterdir()] == ["got.zip"]
 
 
@@ -79,10 +83,9 @@ def test_trackingnet_layout(tmp_path: Path) -> None:
             np.testing.assert_array_equal(table(opened, f"{name}.txt"), boxes_of(index))
 
 
-def test_the_same_results_give_the_same_archive(tmp_path: Path) -> None:
-    folder = write(tmp_path / "raw", GOT10K_NAMES)
+def test_the_same_results_give_the_same_archive(got10k: Path, tmp_path: Path) -> None:
     for name in ("one.zip", "two.zip"):
-        pack(SERVERS["got10k"], folder, tmp_path / name)
+        assert pack(SERVERS["got10k"], got10k, tmp_path / name).num_unchecked == 180, "the data set is not at hand"
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
@@ -126,24 +129,12 @@ def test_every_unusable_file_is_named_and_an_older_archive_kept(tmp_path: Path) 
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_a_full_disk_names_the_archive_and_keeps_the_older_one(tmp_path: Path) -> None:
-    folder, archive = write(tmp_path / "raw", GOT10K_NAMES), tmp_path / "x.zip"
+def test_a_full_disk_names_the_archive_and_keeps_the_older_one(got10k: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "x.zip"
     archive.write_bytes(b"yesterday's")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(OSError, match=r"could not write: .*x\.zip"):
-            pack(SERVERS["got10k"], folder, archive)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_no_longer_than(20_000), pytest.raises(OSError, match=r"could not write: .*x\.zip"):
+        pack(SERVERS["got10k"], got10k, archive)
     assert archive.read_bytes() == b"yesterday's" and not list(tmp_path.glob("*.tmp"))
-
-
-def test_without_the_data_set_rows_are_said_to_be_unchecked(tmp_path: Path) -> None:
-    folder = write(tmp_path / "raw", GOT10K_NAMES)
-    assert pack(SERVERS["got10k"], folder, tmp_path / "x.zip").num_unchecked == 180
-    partial = held(GOT10K_NAMES[:100])
-    assert pack(SERVERS["got10k"], folder, tmp_path / "x.zip", partial).num_unchecked == 80
 
 
 def test_results_that_a_run_made_of_other_videos_are_not_packed(tmp_path: Path) -> None:

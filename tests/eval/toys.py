@@ -1,7 +1,9 @@
 """What tests of an evaluation share: data sets of toy videos, and the commands."""
 
+import resource
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,3 +47,14 @@ def video(
 def command(name: str) -> Callable[[list[str]], int]:
     """Load the `main` of a command."""
     return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]
+
+
+@contextmanager
+def files_no_longer_than(number: int) -> Iterator[None]:
+    """Let the system refuse what goes beyond, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

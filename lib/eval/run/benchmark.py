@@ -70,10 +70,6 @@ class RunOptions:
         dataset = find_benchmark(benchmark).open(self.root, self.paths_file)
         return dataset, choose_sequences(dataset, self.choices)
 
-    def folder_of(self, spec: TrackerSpec) -> Path:
-        """Return the folder of a tracker's results."""
-        return self.results_dir / spec.name / spec.config_name / spec.benchmark
-
 
 @dataclass(frozen=True)
 class PinnedTracker(TrackerSpec):
@@ -119,7 +115,7 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
     check_names({dataset.names[index] for index in indices})
     spec.check()
     record = _describe(spec, options.batch)
-    folder = options.folder_of(spec)
+    folder = options.results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
         _check_alike(ranks.gather(record))
         remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, options))

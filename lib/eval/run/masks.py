@@ -86,7 +86,7 @@ def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
         The exit code, the same on all ranks: 1 when a sequence failed.
     """
     dataset, indices = options.open(spec.benchmark)
-    results, name = options.folder_of(spec), masks.label
+    results, name = options.results_dir / spec.name / spec.config_name / spec.benchmark, masks.label
     checkpoint = None if masks.checkpoint is None else file_sha256(masks.checkpoint)
     record = MaskRecord(masks.name, checkpoint, masks.threshold, code_sha256(CODE))
     with join_ranks() as ranks:

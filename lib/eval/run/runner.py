@@ -197,7 +197,7 @@ def run_workers(
 
 
 @dataclass
-class _Process:
+class _Busy:
     """A worker's process, the sequences it has taken and not finished, and whether it has asked for its first."""
 
     process: BaseProcess
@@ -214,25 +214,24 @@ def _run_processes(
     busy with are failures, and the others go on. One that dies before its first is warned of.
     """
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    running: dict[Connection, _Process] = {}
-    started: list[BaseProcess] = []
+    running: dict[Connection, _Busy] = {}
     waiting = deque(order)
     outcomes: list[Outcome] = []
     try:
         for worker in workers:
             ours, theirs = context.Pipe()
-            started.append(context.Process(target=_serve, args=(theirs, worker, num_threads)))
-            started[-1].start()
+            process = context.Process(target=_serve, args=(theirs, worker, num_threads))
+            process.start()
             theirs.close()  # so that the pipe ends when the worker does
-            running[ours] = _Process(started[-1])
+            running[ours] = _Busy(process)
         while running:
             ready = wait(list(running))
-            for connection, process in [each for each in running.items() if each[0] in ready]:
+            for connection, busy in [each for each in running.items() if each[0] in ready]:
                 try:
                     message = connection.recv()
                 except (EOFError, ConnectionResetError):
                     del running[connection]
-                    outcomes += _bury(process)
+                    outcomes += _failures_of(busy)
                     continue
                 if isinstance(message, int):
                     bar.update(message)
@@ -240,31 +239,31 @@ def _run_processes(
                     raise message
                 elif isinstance(message, Outcome):
                     outcomes.append(message)
-                    process.sequences.remove(message.sequence)
+                    busy.sequences.remove(message.sequence)
                 else:
-                    process.ready = True
+                    busy.ready = True
                     index = waiting.popleft() if waiting else None
                     if index is not None:
-                        process.sequences.append(names[index])
+                        busy.sequences.append(names[index])
                     with suppress(BrokenPipeError):  # it died just now; the next turn of the loop sees that
                         connection.send(index)
     except BaseException:
-        for process in started:
-            process.terminate()
+        for busy in running.values():
+            busy.process.terminate()
         raise
     finally:
-        for process in started:
-            process.join()
+        for busy in running.values():
+            busy.process.join()
     return outcomes + [Outcome(names[index], failure="not begun: every worker had died") for index in waiting]
 
 
-def _bury(dead: _Process) -> list[Outcome]:
+def _failures_of(dead: _Busy) -> list[Outcome]:
     """Say what became of the sequences of a process that has ended: failures, unless it had finished them all."""
     dead.process.join()
     code = dead.process.exitcode
     cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     if not dead.ready:
-        warnings.warn(f"a worker process ended by {cause} before it was ready", stacklevel=5)
+        warnings.warn(f"a worker process ended by {cause} before it was ready", stacklevel=4)
     failure = f"the worker process ended by {cause} while it worked on this sequence{suspect_lmdbs()}"
     return [Outcome(name, failure=failure) for name in dead.sequences]
 
