@@ -12,9 +12,7 @@ import hashlib
 import json
 import platform
 import re
-import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -27,14 +25,12 @@ from lib.config.schema import Track
 from lib.config.text import record_from_json
 from lib.data.sequence import Sequence
 from lib.eval.results import RECORD_NAME, ResultFiles, set_aside, write_whole
-from lib.files import PARTIAL
 
 # Packages whose minor release may change boxes visibly; others, and patches, are remarked on.
 _DECISIVE = ("onnxruntime", "opencv", "timm", "torch")
 _DAMAGED_CURE = "tracking/test.py --overwrite tracks anew, or remove this file to score the results as they are"
 _CURE = "give --overwrite to replace them, or another --config or --results-dir to keep both"
 _ACCEPT = "give --accept-changes to go on with them all the same, which the record then states"
-_LEFT_BEHIND = 600  # seconds; an unfinished file that old has no writer any more
 _ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = re.compile(r"lib\.(box|data|models|tracker)\b")  # not the config: a record states its settings
 _RELEASE = "release of "  # begins what tells a package's release
@@ -170,21 +166,7 @@ def claim_folder(
             remark = "earlier results there are of a version whose code cannot be compared with today's"
     if written != present:
         write_whole(folder / RECORD_NAME, json.dumps(dataclasses.asdict(written), indent=2) + "\n")
-    for path in folder.glob(f".*{PARTIAL}"):
-        with suppress(FileNotFoundError):  # another run finishes it or removes it just now
-            if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
-                path.unlink()
     return f"{folder}: {remark}" if remark else None
-
-
-def leave_folder(folder: Path, results_dir: Path) -> None:
-    """Give up a claimed folder in which nothing but its record lies, with the empty folders it is in."""
-    if [path.name for path in folder.iterdir()] == [RECORD_NAME]:
-        (folder / RECORD_NAME).unlink()
-        with suppress(OSError):  # another test has results there
-            for each in (folder, *folder.parents):
-                if each.is_relative_to(results_dir):
-                    each.rmdir()
 
 
 def _stranger(folder: Path, present: RunRecord | None, record: RunRecord, accept_changes: bool) -> str | None:
@@ -260,11 +242,6 @@ def used_code(starts: Iterable[tuple[str, str]], root: Path = _ROOT) -> dict[tup
         if not statements and definition in module.imports:  # handed on
             waiting.append(module.imports[definition])
             continue
-        if not statements and definition and _module_file(f"{name}.{definition}", root):
-            inner = f"{name}.{definition}"
-            modules[inner] = _read_module(inner, root)
-            waiting += [(inner, each) for each in modules[inner].definitions]
-            continue
         found[name, definition] = code = "\n".join(bare_code(statement) for statement in statements)
         for statement in statements:
             waiting += _imports(statement).values()
@@ -306,9 +283,8 @@ class _Module:
 
 
 def _read_module(name: str, root: Path) -> _Module:
-    path = _module_file(name, root)
-    if path is None:
-        raise ModuleNotFoundError(f"no module {name} below {root}")
+    path = root.joinpath(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     definitions: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
@@ -324,12 +300,6 @@ def _read_module(name: str, root: Path) -> _Module:
         for each in names or {""}:
             definitions.setdefault(each, []).append(statement)
     return _Module(definitions, _imports(tree))
-
-
-def _module_file(name: str, root: Path) -> Path | None:
-    path = root.joinpath(*name.split("."))
-    files = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
 
 
 def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from lib.eval.record import RunRecord, claim_folder, read_record
 from lib.eval.results import REPLACED, ResultFiles, forget_replaced, set_aside
-from lib.files import PARTIAL
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 3.0, 4.0]])
 SECONDS = np.array([0.5, 0.25])
@@ -193,15 +191,6 @@ def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(
     set_aside(tmp_path, None)
     assert moved[0] == "video.txt" and sorted(moved[1:]) == ["video_nonfinite.txt", "video_time.txt"]
     assert ResultFiles(tmp_path / REPLACED, "video").num_non_finite() == 7
-
-
-def test_unfinished_files_are_swept_away_when_they_are_old(tmp_path: Path) -> None:
-    old, new = tmp_path / f".video.txt.1{PARTIAL}", tmp_path / f".video.txt.2{PARTIAL}"
-    for path in (old, new):
-        path.write_text("1,2")
-    os.utime(old, (0, 0))
-    claim_folder(tmp_path, RECORD, overwrite=False)
-    assert names(tmp_path) == [new.name, "run.json"]
 
 
 @pytest.mark.parametrize(

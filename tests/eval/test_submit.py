@@ -96,14 +96,10 @@ def test_missing_sequences_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lacks 2 of 180 sequences: GOT-10k_Test_000005, GOT-10k_Test_000180"):
         pack(SERVERS["got10k"], folder, tmp_path / "x.zip")
     folder = write(tmp_path / "net", TRACKINGNET_NAMES[1:])
-    with pytest.raises(ValueError, match="results of 510 sequences, trackingnet has 511; give --root"):
+    with pytest.raises(ValueError, match="results of 510 sequences, trackingnet has 511; give the --root of all"):
         pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip")
     with pytest.raises(ValueError, match="lacks 1 of 511 sequences: 0000all_0;"):
         pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip", held(TRACKINGNET_NAMES))
-    with pytest.raises(ValueError, match=r"holds only 3 of 511, .*lacks 1:\n  0000all_0$"):
-        pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip", held(TRACKINGNET_NAMES[:3]))
-    with pytest.raises(ValueError, match=r"holds only 2 of 511, .*; the result has all of these$"):
-        pack(SERVERS["trackingnet"], folder, tmp_path / "x.zip", held(TRACKINGNET_NAMES[1:3]))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no result files"):
         pack(SERVERS["got10k"], tmp_path / "empty", tmp_path / "x.zip")

@@ -153,25 +153,12 @@ def _names(server: Server, folder: Path, dataset: SequenceDataset | None) -> tup
         names = tuple(dataset.names)
     if not names and len(present) != server.num_sequences:
         raise ValueError(f"{folder} has results of {len(present)} sequences, {server.benchmark} has "
-                         f"{server.num_sequences}; {_what_differs(server, present, dataset)}")  # fmt: skip
+                         f"{server.num_sequences}; give the --root of all to learn which differ")  # fmt: skip
     missing = [name for name in names if name not in present]
     if missing:
         raise ValueError(f"{folder} lacks {len(missing)} of {len(names)} sequences: {', '.join(missing)}; "
                          "the same tracking/test.py command as before tracks them")  # fmt: skip
     return names or tuple(sorted(present))
-
-
-def _what_differs(server: Server, present: set[str], dataset: SequenceDataset | None) -> str:
-    """Say what can be said of the sequences that differ, where the data set at hand is not the server's or is none."""
-    if dataset is None:
-        return "give --root to learn which differ"
-    only = "only " if len(dataset) < server.num_sequences else ""
-    missing = [name for name in dataset.names if name not in present]
-    lacks = f"of these the result lacks {len(missing)}:{_listed(missing)}" if missing else "the result has all of these"
-    return (
-        f"the data set at hand holds {only}{len(dataset)} of {server.num_sequences}, so give the --root of a whole one "
-        f"to learn all that differ; {lacks}"
-    )
 
 
 def _read_checked(files: ResultFiles, length: int | None, timed: bool) -> tuple[np.ndarray, np.ndarray]:

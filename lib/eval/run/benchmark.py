@@ -17,7 +17,6 @@ from lib.eval.record import (
     claim_folder,
     code_sha256,
     describe_difference,
-    leave_folder,
     package_versions,
     video_fingerprint,
 )
@@ -146,7 +145,6 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
                 _report(summary, folder, kept, options.batch)
     for _, error in parts:
         if error is not None:
-            leave_folder(folder, options.results_dir)
             raise error
     return 0 if summary.succeeded else 1
 
