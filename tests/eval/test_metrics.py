@@ -99,30 +99,6 @@ def test_frames_without_a_true_box_count_as_misses(invalid: list[float]) -> None
     assert scores.pooled.num_frames == 0
 
 
-@pytest.mark.parametrize(
-    ("label", "absent", "precision", "norm_precision"),
-    [
-        ("default", 1, 0.5, 0.5),
-        ("lasot", 1, 0.5, 0.5),
-        ("lasot_ext", 1, 0.5, 1.0),
-        ("uav", 1, 1.0, 1.0),
-        # Of no size, though not labelled absent: the published code forgets LaSOT here, too.
-        ("default", 0, 0.5, 0.5),
-        ("lasot", 0, 0.5, 1.0),
-        ("lasot_ext", 0, 0.5, 1.0),
-        ("uav", 0, 1.0, 1.0),
-    ],
-)
-def test_label_quirks(label: str, absent: int, precision: float, norm_precision: float) -> None:
-    true, predicted = [TRUE, [0, 0, 0, 0]], [TRUE, [300, 300, 10, 10]]
-    for protocol in ("stark", "pytracking"):
-        scores = score(predicted, true, [0, absent], label, protocol)
-        assert (scores.precision, scores.norm_precision) == (precision, norm_precision)
-        assert scores.success_curve[0] == 0.5  # never a hit in the success
-    scores = score(predicted, true, [0, absent], label, "strict")
-    assert (scores.precision, scores.norm_precision) == (0.5, 0.5)
-
-
 def test_protocols_differ_in_which_true_boxes_are_valid() -> None:
     at_border = [0.0, 10.0, 40.0, 20.0]
     assert score([at_border] * 2, [at_border] * 2, protocol="stark").precision == 1

@@ -85,7 +85,7 @@ def read_published(path: Path, benchmark: str) -> tuple[PublishedTable, ...]:
     """Read what a file says about a benchmark; ValueError where it has another layout or says nothing."""
     document = read_yaml_mapping(path)
     source, entries, speeds = document.get("source"), document.get("tables"), document.get("speeds", {})
-    if not isinstance(source, str) or not is_a(entries, list[dict[str, Any]]):
+    if not isinstance(source, str) or not isinstance(entries, list) or not is_a(entries, list[dict[str, Any]]):
         raise ValueError(f"{path}: {_LAYOUT}")
     if not is_a(speeds, dict[str, dict[str, float | str]]) or any(
         isinstance(speed.get("fps"), str) for speed in speeds.values()
