@@ -35,13 +35,13 @@ class Videos:
 
 
 def video(
-    name: str, boxes_xywh: Any, frames: Frames | None = None, absent: np.ndarray | None = None, **labels: Any
+    name: str, boxes_xywh: Any, frames: Frames | None = None, absent: np.ndarray | None = None, **more: Any
 ) -> Sequence:
     """Make a video of boxes, by default with as many black frames."""
     boxes_xywh = np.array(boxes_xywh, float)
     absent = np.zeros(len(boxes_xywh), bool) if absent is None else absent
     black = ArrayFrames(np.zeros((len(boxes_xywh), 2, 2, 3), np.uint8))
-    return Sequence(name, frames or black, boxes_xywh, ~absent, absent, **labels)
+    return Sequence(name, frames or black, boxes_xywh, ~absent, absent, **more)
 
 
 def command(name: str) -> Callable[[list[str]], int]:
