@@ -16,8 +16,8 @@ from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.listing import list_names
-from lib.data.images.decode import find_damage
 from lib.data.images.frames import ImageFiles
+from lib.data.images.jpeg import find_damage
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath, open_tree, read_file
 from lib.data.synthetic.album import Album, list_photographs

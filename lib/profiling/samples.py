@@ -19,7 +19,7 @@ from lib.config.schema import Experiment
 from lib.data.crop_cache.cache import Reach
 from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import open_dataset
-from lib.data.images.decode import describe_decoder
+from lib.data.images.jpeg import DECODERS, chosen_decoder
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import SequenceDataset
@@ -81,7 +81,7 @@ def profile_data(
         if workers:
             rate = in_new_process(_rate, stored, experiment, 4 * num_samples, workers)
             lines.append(f"through {workers} loader processes: {rate:.0f} triplets a second ({os.cpu_count()} cores)")
-    return "\n".join([f"JPEG decoder: {describe_decoder()}", *lines])
+    return "\n".join([f"JPEG decoder: {DECODERS[chosen_decoder()]}", *lines])
 
 
 def measure_in_turns(

@@ -14,8 +14,8 @@ import numpy as np
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
-from lib.data.images.decode import require_size
 from lib.data.images.frames import ImageFiles, require_same_size
+from lib.data.images.jpeg import require_size
 from lib.data.sequence import Frames, Sequence
 from lib.data.storage.tree import TreePath, read_json
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from lib.data.datasets.annotation import has_area, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
-from lib.data.images.frames import ImageFiles, MaskFiles, VideoFile
+from lib.data.images.frames import ImageFiles, MaskFiles
+from lib.data.images.video import VideoFile
 from lib.data.sequence import Frames, Sequence
 from lib.data.storage.tree import VIDEOS, TreePath
 from lib.data.table import read_table

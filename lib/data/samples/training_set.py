@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import CropDataset
-from lib.data.images.decode import warn_if_slow
+from lib.data.images.jpeg import warn_if_slow
 from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 from lib.data.samples.clips import Clip, View, open_clip
 from lib.data.samples.mixture import SHARD, MixedSource, Mixture, SkippedFrames

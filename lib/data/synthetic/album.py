@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.images.decode import decode_image, decode_mask, read_header
+from lib.data.images.frames import decode_image, decode_mask, read_header
 from lib.data.sequence import UnreadableFrameError
 from lib.data.storage.tree import PICTURES, TreePath, read_file
 

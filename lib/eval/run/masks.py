@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.images.frames import ImageFiles, VideoFile
+from lib.data.images.frames import ImageFiles
+from lib.data.images.video import VideoFile
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import choose_sequences, find_benchmark
 from lib.eval.mask_files import MASKS, MaskRecord, SequenceMasks, claim_masks
