@@ -115,6 +115,19 @@ class SequenceDataset(Protocol):
     def __getitem__(self, index: int) -> Sequence: ...
 
 
+class NamedSequences(ABC):
+    """A data set that knows its sequences by their names. Each is read when asked for, and its errors name the file."""
+
+    images_only = False
+    names: abc.Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sequence: ...
+
+
 class Names(abc.Sequence[str]):
     """Names in one block of memory, which processes share after a fork; a list of strings would be copied by each."""
 

@@ -82,11 +82,7 @@ class TrainingSet(Dataset[Sample]):
         return self._skipped.count
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw sample `sample_id(epoch, index)`.
-
-        Raises:
-            ValueError: no usable sample after `data.max_redraws` draws.
-        """
+        """Draw sample `sample_id(epoch, index)`."""
         epoch, index_in_epoch = divmod(index, SHARD)
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
         # Decided once, not per draw: negatives that are hard to find must not become fewer.

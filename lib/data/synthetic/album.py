@@ -99,10 +99,6 @@ def list_photographs(root: TreePath) -> tuple[tuple[str, ...], frozenset[str]]:
 
     Returns:
         Their paths below the folder, sorted, and the same of those with a mask.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: a mask belongs to no photograph, or to two.
     """
     names = sorted(name for name in _walk(root, "") if not name.startswith(f"{_MASKS}/"))
     if not names:
