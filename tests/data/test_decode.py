@@ -5,6 +5,7 @@ import dataclasses
 import io
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,7 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip(str(error))
 
 
+@cache
 def textured(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
     """Draw coloured noise of several scales, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
