@@ -143,12 +143,13 @@ def _open_seeker(path: Path) -> _Seeker | None:
     """Read the times of a video's frames; None without PyAV, or where not every frame has a time of its own."""
     try:
         import av
+        from av.error import FFmpegError
     except ImportError:
         return None
     try:
         container = av.open(str(path.absolute()))
         packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
-    except (av.FFmpegError, IndexError):
+    except (FFmpegError, IndexError):
         return None
     shown = [packet for packet in packets if not packet.is_discard]
     times = sorted(packet.pts for packet in shown if packet.pts is not None)
