@@ -49,6 +49,10 @@ def requirements() -> list[str]:
 # package: an extra, and nothing depends on it.
 TURBOJPEG = 'turbojpeg>=0.0.2; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"'
 
+# Another decoder of JPEG, which much of the field uses: MMG_JPEG=jpeg4py asks for it. An extra that nothing prefers,
+# since its last release is of 2018 and it needs the system's libturbojpeg.
+JPEG4PY = "jpeg4py>=0.1.4"
+
 # PyAV: brings FFmpeg's libraries, with an encoder of H.264, as wheels for every system.
 VIDEO = "av>=14"
 
@@ -75,10 +79,11 @@ setup(
     python_requires=">=3.10",
     install_requires=requirements(),
     extras_require={
-        # Videos that browsers play, instead of MPEG-4.
+        # Videos that browsers play, instead of MPEG-4; and frames at random out of video files.
         "video": [VIDEO],
         "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0", TURBOJPEG, VIDEO, *ONNX],
         "turbojpeg": [TURBOJPEG],
+        "jpeg4py": [JPEG4PY],
         "onnx": ONNX,
         "wandb": ["wandb>=0.17"],
         # To test the report page; Chromium and its driver come from the system.

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lib.data.images.frames import VideoFile
+from lib.data.images.video import VideoFile
 from lib.draw import fit_into
 from lib.files import whole_file
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.images.frames import VideoFile
+from lib.data.images.video import VideoFile
 from lib.mp4 import Mp4Writer
 from lib.tracker.batch import OneByOne
 from lib.tracker.classical import StaticBox

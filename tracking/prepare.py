@@ -134,7 +134,6 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    _require_workers(arguments.workers)
     if arguments.root is not None and len(arguments.datasets) != 1:
         raise ValueError("--root is the folder of one data set: name that one")
     selections = [parse_selection(text, arguments.root) for text in arguments.datasets]
@@ -143,11 +142,6 @@ def _check(arguments: argparse.Namespace) -> int:
         print(describe(report), flush=True)
         broken = broken or report.broken
     return 1 if broken else 0
-
-
-def _require_workers(workers: int) -> None:
-    if workers < 1:
-        raise ValueError(f"--workers {workers}: there must be at least one")
 
 
 def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -218,7 +212,6 @@ def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _crops(arguments: argparse.Namespace) -> int:
-    _require_workers(arguments.workers)
     name, _, split = arguments.dataset.partition(":")
     split = split or "train"
     experiment = load(arguments.config)

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from lib.config.text import suggest
-from lib.data.datasets import DATASETS, SplitSize, open_dataset, published_size, stated_root
+from lib.data.datasets import DATASETS, SplitSize, find_entry, open_dataset, published_size, stated_root
 from lib.data.datasets.coco import CocoDataset
 from lib.data.datasets.folder import LeftOutWarning
 from lib.data.datasets.index import IndexNotKeptWarning
@@ -23,15 +23,8 @@ from lib.data.synthetic.album import list_photographs
 from lib.data.synthetic.record import SceneDataset
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What to check.
-
-    Attributes:
-        dataset: a key of `DATASETS`.
-        split: one of its splits; None for all that together are the data set.
-        root: its folder; None for the one that the environment or the paths file states.
-    """
+class Selection(NamedTuple):
+    """What to check: a data set; one of its splits, None for all; its folder, None for the stated one."""
 
     dataset: str
     split: str | None = None
@@ -72,12 +65,7 @@ class SplitReport:
 def parse_selection(text: str, root: Path | None = None) -> Selection:
     """Read `lasot` or `got10k:val`, or raise ValueError with a suggestion."""
     dataset, _, split = text.partition(":")
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}{suggest(dataset, DATASETS)}; known: {', '.join(DATASETS)}")
-    entry = DATASETS[dataset]
-    if split and not entry.has_split(split):
-        raise ValueError(f"data set {dataset} has no split {split!r}{suggest(split, entry.splits)}; it has "
-                         f"{', '.join(entry.splits)}")  # fmt: skip
+    find_entry(dataset, split or None)
     return Selection(dataset, split or None, root)
 
 
@@ -95,9 +83,6 @@ def check(
         paths_file: instead of `experiments/paths.yaml`.
         full: read every frame.
         workers: processes; with 1, this one.
-
-    Raises:
-        ValueError: the paths file is not valid.
     """
     asked = list(selections)
     for selection in asked or [Selection(name) for name, entry in DATASETS.items() if entry.stored]:
@@ -223,19 +208,20 @@ def _check_photographs(split: str | None, root: Path, full: bool, workers: int) 
 
 def _inspect_all(parts: list[Share], workers: int, title: str) -> Findings:
     """Look at all parts, with progress, and add up what was found."""
-    num_frames = num_read = 0
-    problems: list[str] = []
-    remarks: list[str] = []
-    total = sum(len(part.indices) for part in parts)
+    found: list[Findings] = []
     unit = "photograph" if title == "stills" else "sequence"
+    total = sum(len(part.indices) for part in parts)
     with tqdm(desc=title, total=total, unit=unit, disable=None, leave=False) as progress:
         for findings in inspect_parts(parts, workers):
-            num_frames += findings.num_frames
-            num_read += findings.num_read
-            problems += findings.problems
-            remarks += findings.remarks
+            found.append(findings)
             progress.update(findings.num_sequences)
-    return Findings(total, num_frames, num_read, tuple(problems), tuple(remarks))
+    return Findings(
+        total,
+        sum(each.num_frames for each in found),
+        sum(each.num_read for each in found),
+        tuple(line for each in found for line in each.problems),
+        tuple(line for each in found for line in each.remarks),
+    )
 
 
 def _shards_at_hand(dataset: SequenceDataset) -> list[str]:

@@ -73,6 +73,10 @@ class CropWindow:
         crop = self.cut(image)
         return crop if crop.shape[2] == 3 else cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
 
+    def cut_visible(self, image: np.ndarray) -> np.ndarray | None:
+        """Cut as `cut_rgb` does; None where the image has nothing of the window."""
+        return self.cut_rgb(image) if self.covers_frame_share(*image.shape[:2]) > 0 else None
+
     def needed(self) -> Rectangle:
         """Return the pixels that `cut` interpolates from: the two nearest to each of its own, in both directions."""
         # Centres of the first and last pixel of the crop, counted from the centre of the first of the picture.

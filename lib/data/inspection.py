@@ -16,11 +16,11 @@ from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.listing import list_names
-from lib.data.images.decode import find_damage
 from lib.data.images.frames import ImageFiles
+from lib.data.images.jpeg import find_damage
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath, open_tree, read_file
-from lib.data.synthetic.album import Album, list_photographs
+from lib.data.synthetic.album import Album, Photograph, list_photographs
 from lib.data.synthetic.record import SceneDataset
 
 NUM_SAMPLED = 200  # sequences of a split whose frames are read, or photographs
@@ -50,8 +50,7 @@ class Share:
     own: bool
 
 
-@dataclass(frozen=True)
-class Findings:
+class Findings(NamedTuple):
     """What was found in a part.
 
     Attributes:
@@ -65,7 +64,7 @@ class Findings:
     num_frames: int
     num_read: int
     problems: tuple[str, ...]
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
 
 
 class SequenceFindings(NamedTuple):
@@ -183,8 +182,6 @@ def find_missing(sequence: Sequence) -> dict[int, TreePath]:
 
 
 def _inspect(part: Share) -> Findings:
-    if part.dataset == "stills" and part.root is not None:
-        return _inspect_photographs(part, part.root)
     dataset = _opened(part.dataset, part.split, part.root)
     crops_only = isinstance(dataset, CropDataset)
     num_frames = num_read = 0
@@ -195,6 +192,9 @@ def _inspect(part: Share) -> Findings:
             sequence = dataset[index]
         except (OSError, ValueError) as error:
             problems.append(f"{dataset.names[index]}: {error}")
+            continue
+        if isinstance(sequence, Photograph):  # which is decoded by now
+            num_read += 1
             continue
         num_frames += len(sequence)
         frames: list[int] = []
@@ -216,30 +216,15 @@ def _inspect(part: Share) -> Findings:
     return Findings(len(part.indices), num_frames, num_read, tuple(problems), tuple(remarks))
 
 
-def _inspect_photographs(part: Share, root: Path) -> Findings:
-    album = _opened_album(root)
-    problems = []
-    for index in part.indices:
-        try:
-            album[index]
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-    num_read = len(part.indices) - len(problems)
-    return Findings(len(part.indices), len(part.indices), num_read, tuple(problems))
-
-
 @functools.lru_cache(maxsize=1)
-def _opened(name: str, split: str, root: Path | None) -> SequenceDataset:
+def _opened(name: str, split: str, root: Path | None) -> SequenceDataset | Album:
     """Open a data set once in each worker; what it warns of has been said by the process that started the workers."""
+    if name == "stills" and root is not None:
+        tree = open_tree(root)
+        return Album(tree, *list_photographs(tree), memory=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return open_dataset(name, split, root)
-
-
-@functools.lru_cache(maxsize=1)
-def _opened_album(root: Path) -> Album:
-    tree = open_tree(root)
-    return Album(tree, *list_photographs(tree), memory=0)
 
 
 def _even_sample(total: int, num_wanted: int) -> list[int]:

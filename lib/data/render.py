@@ -31,10 +31,6 @@ def open_drawn(
         num_frames: of each sequence.
         difficulty: 0 (slow, unoccluded, alone) to 1.
         root: the photographs of `stills`.
-
-    Raises:
-        ValueError: an argument is out of range, or `synthetic` is given a folder.
-        FileNotFoundError: `stills` is given none, or one that is not there or holds no photograph.
     """
     if name == "synthetic":
         if root is not None:
@@ -64,10 +60,6 @@ def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg
 
     Returns:
         The number of sequences written, those already there not counted.
-
-    Raises:
-        ValueError: unknown image format, or `out` holds another sequence of the same name.
-        OSError: a file cannot be written.
     """
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"unknown image format {image_format!r}; choose one of {', '.join(IMAGE_FORMATS)}")

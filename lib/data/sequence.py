@@ -36,8 +36,7 @@ class Frames(ABC):
 
     def cut(self, index: int, window: CropWindow) -> np.ndarray | None:
         """Cut a window of a frame as (size, size, 3) uint8 RGB; None where the frame has nothing of it."""
-        image = self[index]
-        return window.cut_rgb(image) if window.covers_frame_share(*image.shape[:2]) > 0 else None
+        return window.cut_visible(self[index])
 
     def read(self, index: int) -> np.ndarray:
         """Return a frame; what cannot be read is tried again a few times.
@@ -113,6 +112,19 @@ class SequenceDataset(Protocol):
 
     def __len__(self) -> int: ...
 
+    def __getitem__(self, index: int) -> Sequence: ...
+
+
+class NamedSequences(ABC):
+    """A data set that knows its sequences by their names. Each is read when asked for, and its errors name the file."""
+
+    images_only = False
+    names: abc.Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
     def __getitem__(self, index: int) -> Sequence: ...
 
 

@@ -36,9 +36,6 @@ def measure_agreement(
         device_name: auto, cpu, cuda or cuda:N.
         precision, compiled: of the network made ready to track.
         num_frames: of each video, after the first, which gives the target.
-
-    Raises:
-        ValueError, OSError: something that the user supplied is wrong.
     """
     if num_frames < 1:
         raise ValueError(f"--frames {num_frames}: at least one frame is needed to compare boxes")

@@ -3,9 +3,14 @@
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
+from torch import nn
 
 SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
 _LEAST_SECONDS = 0.02  # of a timed group of products, far above what a clock and a kernel launch take
@@ -117,3 +122,29 @@ def _between(start: float | torch.cuda.Event, end: float | torch.cuda.Event) -> 
         return start.elapsed_time(end) / 1000
     assert not isinstance(end, torch.cuda.Event)
     return end - start
+
+
+@contextmanager
+def watch_parts(
+    parts: Mapping[str, nn.Module], enter: Callable[[str], object], leave: Callable[[str], object]
+) -> Iterator[None]:
+    """Call `enter` and `leave` with a part's name before and after each of its forward passes.
+
+    Not for parts compiled by `nn.Module.compile`, which would compile the two calls as well.
+    """
+
+    def before(name: str, module: nn.Module, inputs: Any) -> None:
+        enter(name)
+
+    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        leave(name)
+
+    handles = []
+    for name, part in parts.items():
+        handles.append(part.register_forward_pre_hook(partial(before, name)))
+        handles.append(part.register_forward_hook(partial(after, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

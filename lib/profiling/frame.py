@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Indexed
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +19,7 @@ from lib.models.build import build_model
 from lib.models.device import Precision, tracking_dtype
 from lib.models.inference import TrackingNetwork
 from lib.models.mmg import TrackOutput
-from lib.profiling.clock import PeakMeter, Stopwatch, describe_device
+from lib.profiling.clock import PeakMeter, Stopwatch, describe_device, watch_parts
 from lib.tracker.build import as_tracked, build_tracker_of, choose_device
 from lib.tracker.mmg import TrackingModel
 
@@ -83,8 +82,8 @@ class WatchedFrame:
         experiment: sizes, and whether there is an online template.
         network: what tracks.
         device: its device.
-        parts: stages inside the network by name, each ending with the module, and the name of what comes before it,
-            where that is a stage, too; none for a compiled network, which is one stage.
+        parts: stages inside the network by name, each ending with the module; between the first and the second lie
+            the blocks. None for a compiled network, which is one stage.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class WatchedFrame:
         experiment: Experiment,
         network: TrackingModel,
         device: torch.device,
-        parts: dict[str, tuple[str | None, nn.Module]],
+        parts: dict[str, nn.Module],
     ) -> None:
         self.score = network.score
         self._network = network
@@ -115,9 +114,13 @@ class WatchedFrame:
     def track(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> TrackOutput:
         """Be the tracker's network."""
         self._mark("upload")
-        with ExitStack() as hooks:
-            for name, (before, part) in self._parts.items():
-                _watch(hooks, part, self._mark, name, before)
+        after_blocks = [*self._parts][1:2]
+
+        def enter(name: str) -> None:
+            if name in after_blocks:
+                self._mark("blocks")
+
+        with watch_parts(self._parts, enter, self._mark):
             output = self._network.track(template, search, online_template)
         if not self._parts:
             self._mark("network")
@@ -188,9 +191,6 @@ def measure_frames(
 
     Returns:
         The cost for each precision and mode, and that of the baseline last.
-
-    Raises:
-        ValueError: no such device, a precision or mode that it does not have, no compiler, or no frames.
     """
     if frames is not None and frames < 1:
         raise ValueError(f"--frames {frames}: at least one frame is needed to time it")
@@ -290,18 +290,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def stages_of(network: TrackingNetwork) -> dict[str, tuple[str | None, nn.Module]]:
+def stages_of(network: TrackingNetwork) -> dict[str, nn.Module]:
     """Return the stages of an eager network, for `WatchedFrame`."""
-    parts: dict[str, tuple[str | None, nn.Module]] = {
-        "patch embedding": (None, network.model.encoder.patch_embed)
-    }  # normalisation included
-    if network.rate is not None:
-        parts["score"] = ("blocks", network.rate)
-    parts["head"] = ("blocks" if network.rate is None else None, network.head)
-    return parts
-
-
-def _watch(hooks: ExitStack, part: nn.Module, mark: Callable[[str], None], name: str, before: str | None) -> None:
-    if before is not None:
-        hooks.callback(part.register_forward_pre_hook(lambda module, inputs: mark(before)).remove)
-    hooks.callback(part.register_forward_hook(lambda module, inputs, output: mark(name)).remove)
+    parts = {"patch embedding": network.model.encoder.patch_embed, "score": network.rate, "head": network.head}
+    return {name: part for name, part in parts.items() if part is not None}

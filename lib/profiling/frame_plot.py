@@ -16,12 +16,7 @@ _NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def plot_frames(costs: Indexed[FrameCost], path: Path) -> Path:
-    """Draw measurements of one run into a file and return its path.
-
-    Raises:
-        ValueError: the suffix is none that figures are written as.
-        OSError: the file cannot be written.
-    """
+    """Draw measurements of one run into a file and return its path."""
     return save_as(partial(draw_frames, costs), path)
 
 

@@ -54,9 +54,6 @@ def profile_track(
         num_threads: CPU threads of the tracker.
         device_name: auto, cpu, cuda or cuda:N.
         json_file: also write the figures there.
-
-    Raises:
-        ValueError, OSError: something that the user supplied is wrong.
     """
     if (video is None) != (box is None):
         raise ValueError(
@@ -172,9 +169,6 @@ def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: 
         copies: of `TimedFrames`, as many as are to advance at once.
         folder: for the result files.
         num_decoders: threads that decode, for a batch.
-
-    Raises:
-        ValueError, OSError: the tracker cannot be built, the video is too short, or tracking it failed.
     """
     length = len(copies[0])
     _check_length(length)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.config.schema import Experiment
-from lib.profiling.training import TimedTrainer, named_parts, sketched_step, synthetic_batch, watch_parts
+from lib.profiling.clock import watch_parts
+from lib.profiling.training import TimedTrainer, named_parts, sketched_step, synthetic_batch
 from lib.train.optim import resolve_precision
 
 MIB = 2**20

@@ -38,9 +38,6 @@ def profile_model(
         baseline: a second network to time in turn, as it is trained and in float32.
         json_file: also write every figure there.
         plot_file: also draw the time of a frame by stage beside the limit there.
-
-    Raises:
-        ValueError, OSError: something that the user supplied is wrong.
     """
     if plot_file is not None:
         check_suffix(plot_file)
@@ -80,9 +77,6 @@ def profile_training(
         memory: tabulate its memory instead of timing it.
         paths_file: where data sets lie; None for `experiments/paths.yaml`.
         json_file: also write every figure there.
-
-    Raises:
-        ValueError, OSError: something that the user supplied is wrong.
     """
     device = choose_device(device_name)
     if memory:

@@ -4,8 +4,7 @@ import cProfile
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Indexed
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -16,15 +15,15 @@ import cv2
 import numpy as np
 
 from lib.config.schema import Experiment
+from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import Reach
 from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import open_dataset
-from lib.data.images.decode import describe_decoder
+from lib.data.images.jpeg import DECODERS, JpegImage, chosen_decoder
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import PICTURES
-from lib.data.synthetic.record import SceneDataset
 from lib.models.device import find_device
 from lib.profiling.videos import QUALITY, draw_videos, piece_videos
 from lib.train.loading import open_loader
@@ -81,12 +80,10 @@ def profile_data(
         if workers:
             rate = in_new_process(_rate, stored, experiment, 4 * num_samples, workers)
             lines.append(f"through {workers} loader processes: {rate:.0f} triplets a second ({os.cpu_count()} cores)")
-    return "\n".join([f"JPEG decoder: {describe_decoder()}", *lines])
+    return "\n".join([f"JPEG decoder: {DECODERS[chosen_decoder()]}", *lines])
 
 
-def measure_in_turns(
-    datasets: Indexed[SequenceDataset | SceneDataset], experiment: Experiment, num_samples: int
-) -> list[float]:
+def measure_in_turns(datasets: Sequence[SequenceDataset], experiment: Experiment, num_samples: int) -> list[float]:
     """Return the mean seconds of the same triplets of several forms of one data set, on one core.
 
     Seconds are the processor's, so that waiting for it, while the machine does other things, does not count. The forms
@@ -110,16 +107,33 @@ def measure_in_turns(
     return seconds.min(axis=0).mean(axis=1).tolist()
 
 
-def imread_seconds(root: Path) -> float:
-    """Return the seconds that `cv2.imread` takes for a picture below a folder, whole."""
-    paths = [path for path in root.rglob("*") if path.suffix.lower() in PICTURES]
-    seconds = np.empty((_TURNS, len(paths)))
+def fastest(work: Callable[[int], object], count: int) -> float:
+    """Return the mean seconds of the processor of `work(0)` to `work(count - 1)`, of each the fastest turn."""
+    seconds = np.empty((_TURNS, count))
     for turn in seconds:
-        for number, path in enumerate(paths):
+        for number in range(count):
             started = time.thread_time()
-            cv2.imread(str(path), cv2.IMREAD_COLOR)
+            work(number)
             turn[number] = time.thread_time() - started
     return float(seconds.min(axis=0).mean())
+
+
+def compare_decoders(frames: Sequence[bytes]) -> list[str]:
+    """Return lines: what a crop of a JPEG costs by each decoder, and why one is not there."""
+    window = CropWindow.around(np.array([500.0, 300.0, 95.0, 95.0]), 4.0, 256)
+    stated = os.environ.get("MMG_JPEG")
+    lines = ["a crop of 256 px from 380 px, by MMG_JPEG:"]
+    for name, what in DECODERS.items():
+        os.environ["MMG_JPEG"] = name
+        try:
+            chosen_decoder()
+            milliseconds = 1e3 * fastest(lambda number: JpegImage(frames[number]).cut(window), len(frames))
+            lines.append(f"  {milliseconds:6.2f} ms  {name:10s}  {what.partition(' (')[0]}")
+        except ValueError as error:
+            lines.append(f"       -     {name:10s}  {str(error).partition('but ')[2]}")
+    os.environ.pop("MMG_JPEG")
+    os.environ.update({} if stated is None else {"MMG_JPEG": stated})
+    return lines
 
 
 def slowest_functions(samples: TrainingSet, num_samples: int) -> list[str]:
@@ -147,7 +161,7 @@ def in_new_process(function: Callable[..., Result], *arguments: object) -> Resul
         os.environ.update(before)
 
 
-def _training_set(dataset: SequenceDataset | SceneDataset, experiment: Experiment) -> TrainingSet:
+def _training_set(dataset: SequenceDataset, experiment: Experiment) -> TrainingSet:
     data = replace(experiment.data, curriculum_epochs=0.0)
     return TrainingSet([MixedSource(dataset, 1.0)], data, experiment.crop, seed=0)
 
@@ -166,8 +180,10 @@ def _measure(stored: StoredSet, experiment: Experiment, num_samples: int, root: 
     (seconds,) = measure_in_turns([dataset], experiment, num_samples)
     lines = [f"a triplet takes {1e3 * seconds:.2f} ms of one core: {1 / seconds:.0f} a second"]
     if root is not None:
-        whole = 3 * imread_seconds(root)
+        paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
+        whole = 3 * fastest(lambda number: cv2.imread(str(paths[number]), cv2.IMREAD_COLOR), len(paths))
         lines.append(f"three times cv2.imread of whole frames: {1e3 * whole:.2f} ms; ratio {seconds / whole:.3f}")
+        lines += compare_decoders([path.read_bytes() for path in paths[:: _NUM_FRAMES // 2]])
     lines.append("where it goes, by what a function takes itself:")
     return lines + slowest_functions(_training_set(dataset, experiment), num_samples)
 

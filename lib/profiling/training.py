@@ -2,14 +2,14 @@
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -26,7 +26,7 @@ from lib.data.samples.training_set import Batch, TrainingSet
 from lib.models.attention import set_fused_attention
 from lib.models.build import build_model
 from lib.models.mmg import MMG
-from lib.profiling.clock import PeakMeter, Stopwatch, describe_device
+from lib.profiling.clock import PeakMeter, Stopwatch, describe_device, watch_parts
 from lib.train.loading import PREFETCHED, open_loader
 from lib.train.losses import Losses
 from lib.train.objectives import AnyBatch, Objective, build_objective
@@ -119,10 +119,6 @@ def measure_training(
         steps: number of timed ones.
         loader: draw real samples of the experiment's data; otherwise one synthetic batch stays on the device.
         paths_file: where data sets lie; None for `experiments/paths.yaml`.
-
-    Raises:
-        ValueError: no steps, or an experiment that does not fit its stage.
-        FileNotFoundError: a data set is not where it should be.
     """
     if steps < 1:
         raise ValueError(f"--steps {steps}: at least one step is needed to time it")
@@ -220,32 +216,6 @@ def named_parts(model: nn.Module) -> dict[str, nn.Module]:
     assert isinstance(model, MMG)
     parts = {"encoder": model.encoder, "decoders": model.decoder, "head": model.head, "score": model.score}
     return {name: part for name, part in parts.items() if part is not None}
-
-
-@contextmanager
-def watch_parts(
-    parts: Mapping[str, nn.Module], enter: Callable[[str], object], leave: Callable[[str], object]
-) -> Iterator[None]:
-    """Call `enter` and `leave` with a part's name before and after each of its forward passes.
-
-    Not for parts compiled by `nn.Module.compile`, which would compile the two calls as well.
-    """
-
-    def before(name: str, module: nn.Module, inputs: Any) -> None:
-        enter(name)
-
-    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        leave(name)
-
-    handles = []
-    for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(partial(before, name)))
-        handles.append(part.register_forward_hook(partial(after, name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Sketch(NamedTuple):

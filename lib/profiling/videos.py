@@ -45,11 +45,7 @@ def draw_videos(root: Path, sides: tuple[float, ...], num_frames: int, quality: 
 def piece_videos(
     root: Path, photographs: Path, sides: tuple[float, ...], num_frames: int, quality: int = QUALITY
 ) -> None:
-    """Write videos as `draw_videos`, whose frames are photographs side by side, unscaled; the boxes are anywhere.
-
-    Raises:
-        FileNotFoundError: the folder holds no photographs.
-    """
+    """Write videos as `draw_videos`, whose frames are photographs side by side, unscaled; the boxes are anywhere."""
     paths = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
         raise FileNotFoundError(f"no photographs in {photographs}; known are {', '.join(sorted(PICTURES))}")

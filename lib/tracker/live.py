@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.data.datasets.folder import open_frames
-from lib.data.images.frames import VideoFile
+from lib.data.images.video import VideoFile
 from lib.data.sequence import Frames
 from lib.draw import GREY, PALETTE, draw_boxes, draw_label, shade_mask
 from lib.files import whole_file

@@ -16,8 +16,8 @@ from lib.data.crop_cache.cache import CropDataset, Extent, Reach
 from lib.data.crop_cache.cut import QUALITY, cut_crops, cut_frame
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
-from lib.data.images.decode import EncodedImage, decode_image
-from lib.data.images.frames import ArrayFrames
+from lib.data.images.frames import ArrayFrames, decode_image
+from lib.data.images.jpeg import JpegImage
 from lib.data.samples.augment import jitter_box
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet
@@ -143,7 +143,7 @@ def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
 
 
 def cut_encoded(data: bytes, window: CropWindow) -> np.ndarray:
-    crop = EncodedImage(data).cut(window)
+    crop = JpegImage(data).cut(window)
     assert crop is not None
     return crop.astype(float)
 

@@ -4,6 +4,8 @@ import ctypes.util
 import dataclasses
 import io
 import warnings
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -15,10 +17,9 @@ from torch.utils.data import DataLoader
 from lib.config.load import load
 from lib.data import sequence
 from lib.data.crop import CropWindow, Rectangle
-from lib.data.images import decode as jpeg
-from lib.data.images import turbojpeg
-from lib.data.images.decode import EncodedImage, decode_image, decode_part, read_header
-from lib.data.images.frames import ArrayFrames, ImageFiles, read_image
+from lib.data.images import jpeg, turbojpeg
+from lib.data.images.frames import ArrayFrames, ImageFiles, decode_image, read_header, read_image
+from lib.data.images.jpeg import DECODERS, JpegImage, chosen_decoder, decode_part
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet, collate
 from lib.data.sequence import Sequence, UnreadableFrameError
@@ -33,19 +34,17 @@ SAMPLINGS = {
 BLOCKS = {"4:2:0": 16, "4:2:2": 16, "4:4:0": 8, "4:4:4": 8}  # their widths
 
 
-@pytest.fixture(params=["turbojpeg", "simplejpeg", "opencv"])
+@pytest.fixture(params=DECODERS)
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with TurboJPEG 3, without it, and without simplejpeg too."""
-    if request.param == "turbojpeg":
-        if turbojpeg.region_decoder() is None:
-            pytest.skip("the library TurboJPEG 3 is not installed")
-    else:
-        monkeypatch.setattr(jpeg, "region_decoder", lambda: None)
-    if request.param == "opencv":
-        monkeypatch.setattr(jpeg, "simplejpeg", None)
-    return request.param
+    """Run a test with each decoder that is installed."""
+    monkeypatch.setenv("MMG_JPEG", request.param)
+    try:
+        return chosen_decoder()
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
+@cache
 def textured(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
     """Draw coloured noise of several scales, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
@@ -72,7 +71,7 @@ def by_opencv(data: bytes) -> np.ndarray:
 
 
 def cut(data: bytes, window: CropWindow) -> np.ndarray:
-    crop = EncodedImage(data).cut(window)
+    crop = JpegImage(data).cut(window)
     assert crop is not None
     return crop
 
@@ -89,7 +88,7 @@ def random_windows(rng: np.random.Generator, count: int, scale: tuple[float, flo
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_header_states_the_size_and_decoding_matches_opencv(sampling: str, progressive: bool) -> None:
+def test_header_states_the_size_and_decoding_matches_opencv(sampling: str, progressive: bool, decoder: str) -> None:
     data = encoded(textured(), sampling, progressive)
     header = read_header(data)
     assert (header.height, header.width) == (HEIGHT, WIDTH)
@@ -121,7 +120,7 @@ def test_part_of_a_picture_is_that_of_the_whole(sampling: str, progressive: bool
             np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.skipif(turbojpeg.region_decoder() is None, reason="the library TurboJPEG 3 is not installed")
+@pytest.mark.skipif(turbojpeg.find_library() is None, reason="the library TurboJPEG 3 is not installed")
 def test_what_lies_beside_is_left_out() -> None:
     data = encoded(textured())
     header = read_header(data)
@@ -148,7 +147,7 @@ def test_crop_not_shrunk_is_that_of_the_whole_picture(sampling: str, decoder: st
     """Tolerance: two grey levels in single pixels, since OpenCV computes places in a large picture less exactly."""
     data = encoded(textured(), sampling)
     whole = by_opencv(data)
-    kept = EncodedImage(data, keep=True)
+    kept = JpegImage(data, keep=True)
     for window in random_windows(np.random.default_rng(1), 100, (0.3, 1.99)):
         expected = window.cut(whole).astype(int)
         error = np.abs(cut(data, window) - expected)
@@ -193,22 +192,41 @@ def test_shrunk_crop_lies_where_the_label_says(scale: float, decoder: str) -> No
         np.testing.assert_allclose(found / 64, (target[:2] + target[2:]) / 2, atol=0.06 / 64)
 
 
-def test_missing_decoders_are_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_decoders_are_named_once(monkeypatch: pytest.MonkeyPatch, forget_decoders: None) -> None:
     def warnings_of_two_calls() -> list[str]:
+        jpeg.resolve_decoder.cache_clear()
         jpeg.warn_if_slow.cache_clear()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             jpeg.warn_if_slow()
             jpeg.warn_if_slow()
-        jpeg.warn_if_slow.cache_clear()
         return [str(warning.message) for warning in caught]
 
-    monkeypatch.setattr(jpeg, "region_decoder", lambda: None)
+    monkeypatch.delenv("MMG_JPEG", raising=False)
+    monkeypatch.setattr(jpeg, "find_library", lambda: None)
     (message,) = warnings_of_two_calls()
+    assert chosen_decoder() == "simplejpeg"
     assert "TurboJPEG 3 was not found" in message and "pip install turbojpeg" in message
     monkeypatch.setattr(jpeg, "simplejpeg", None)
     (message,) = warnings_of_two_calls()
+    assert chosen_decoder() == "opencv"
     assert "simplejpeg is not installed" in message
+    monkeypatch.setenv("MMG_JPEG", "simplejpeg")
+    with pytest.raises(ValueError, match=r"MMG_JPEG is simplejpeg, but simplejpeg is not installed: pip install"):
+        warnings_of_two_calls()
+
+
+@pytest.fixture
+def forget_decoders() -> Iterator[None]:
+    yield
+    jpeg.resolve_decoder.cache_clear()
+    jpeg.warn_if_slow.cache_clear()
+
+
+def test_unknown_decoder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMG_JPEG", "libjpeg")
+    with pytest.raises(ValueError, match="MMG_JPEG is 'libjpeg'; it must be one of auto, turbojpeg, simplejpeg, jpeg4"):
+        decode_image(encoded(textured()))
 
 
 def test_library_without_partial_decoding_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +237,7 @@ def test_library_without_partial_decoding_is_not_used(monkeypatch: pytest.Monkey
 
 def test_kept_picture_serves_several_crops_alike(decoder: str) -> None:
     data = encoded(textured())
-    shared = EncodedImage(data, keep=True)
+    shared = JpegImage(data, keep=True)
     for window in random_windows(np.random.default_rng(5), 20, (0.5, 6)):
         crop = shared.cut(window)
         assert crop is not None and np.abs(crop.astype(int) - cut(data, window)).max() <= 2

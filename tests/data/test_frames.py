@@ -3,13 +3,15 @@
 import os
 import pickle
 import struct
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from lib.data.images.frames import ArrayFrames, ImageFiles, MaskFiles, VideoFile, read_image
+from lib.data.images.frames import ArrayFrames, ImageFiles, MaskFiles, read_image
+from lib.data.images.video import VideoFile
 
 RED_GREEN = np.array([[[200, 10, 30], [10, 220, 40]]], dtype=np.uint8)  # (1, 2, 3) RGB
 
@@ -148,6 +150,44 @@ def test_video_survives_another_process(video: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert _index_of(frames[10]) == 10
     assert frames._capture is not parents
+
+
+@pytest.fixture(scope="module", params=["mp4", "mkv"])
+def h264(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of H.264 whose groups of frames are open and contain B-frames, which are stored out of order."""
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    path = tmp_path_factory.mktemp("video") / f"v.{request.param}"
+    noise = np.random.default_rng(0).integers(0, 256, (18, 32, 3), np.uint8)
+    scenery = cv2.resize(noise, (320, 180), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"preset": "veryfast", "g": "12", "bf": "3", "x264-params": "open-gop=1:b-pyramid=normal"}
+        for index in range(60):
+            part = np.ascontiguousarray(scenery[2 * index : 2 * index + 48, 4 * index : 4 * index + 64])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(part, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_frames_at_random_are_those_in_order(h264: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pixel; and none of them is decoded from the start, for which the file would be opened anew."""
+    in_order = [picture for picture in VideoFile(h264)]  # `list` would ask for the length, and so for PyAV
+    frames = VideoFile(h264)
+    assert len(in_order) == len(frames) == 60
+    monkeypatch.setattr(cv2, "VideoCapture", None)
+    for index in (*np.random.default_rng(1).permutation(60).tolist(), -1, 1, 2, 40, 41, 41, 40):
+        np.testing.assert_array_equal(frames[index], in_order[index])
+    with pytest.raises(IndexError, match=r"frame 99 .* which has 60"):
+        frames[99]
+
+
+def test_frames_at_random_do_without_pyav(h264: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, other = VideoFile(h264), VideoFile(h264)
+    with_pyav = [frames[index] for index in (30, 7)]
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert len(other) == 60
+    np.testing.assert_array_equal([other[index] for index in (30, 7)], with_pyav)
 
 
 def test_video_errors_name_the_file(tmp_path: Path) -> None:

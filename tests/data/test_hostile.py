@@ -13,8 +13,8 @@ import pytest
 from lib.data.check import Selection, check
 from lib.data.crop import CropWindow
 from lib.data.datasets import open_dataset
-from lib.data.images.decode import find_damage, read_header
-from lib.data.images.frames import ImageFiles
+from lib.data.images.frames import ImageFiles, read_header
+from lib.data.images.jpeg import find_damage
 from lib.data.table import read_table
 
 IMAGE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8), (0, 0), 2)

@@ -20,8 +20,8 @@ from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import Extent, Reach
 from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import open_dataset
-from lib.data.images.decode import find_damage
 from lib.data.images.frames import ImageFiles
+from lib.data.images.jpeg import find_damage
 from lib.data.storage.lmdb_writer import write_lmdb
 from lib.data.storage.tree import TreePath, open_tree, require_intact
 from lib.eval.record import read_record

@@ -1,7 +1,6 @@
 """The report on the loop of a test: its parts add up, and what they are of is what was run."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +8,30 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import SMALL
 
-from lib.config.load import experiment_to_dict
-from lib.config.schema import Experiment
+from lib.config.load import experiment_to_dict, load
 from lib.models.build import build_model
 from lib.profiling.loop import loop_cost, profile_track
 
 
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of 12 pictures."""
-    folder = tmp_path / "video"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("video")
     for number in range(12):
         picture = np.random.default_rng(number).integers(0, 256, (96, 128, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{number:02d}.png"), picture)
     return folder
 
 
-@pytest.fixture
-def weights(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> Path:
-    experiment = small_experiment("track.update=none")
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    experiment = load("mmg_tiny", (*SMALL, "track.update=none"))
     state = build_model(experiment, pretrained=False).state_dict()
-    torch.save({"config": experiment_to_dict(experiment), "model": state}, tmp_path / "weights.pth")
-    return tmp_path / "weights.pth"
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save({"config": experiment_to_dict(experiment), "model": state}, path)
+    return path
 
 
 def test_the_parts_of_a_frame_add_up_to_the_time_that_it_took() -> None:

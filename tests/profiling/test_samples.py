@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,19 @@ from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
+from lib.data.images.jpeg import DECODERS
 from lib.data.samples.mixture import MixedSource
 from lib.data.samples.training_set import TrainingSet
 from lib.data.synthetic import Scene
 from lib.profiling import samples as benchmark_crops
-from lib.profiling.samples import imread_seconds, in_new_process, measure_in_turns, profile_data, slowest_functions
+from lib.profiling.samples import (
+    compare_decoders,
+    fastest,
+    in_new_process,
+    measure_in_turns,
+    profile_data,
+    slowest_functions,
+)
 from lib.profiling.videos import draw_videos, piece_videos
 
 COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
@@ -50,7 +59,16 @@ def test_a_triplet_costs_the_same_in_two_forms_of_the_same_files(videos: Path) -
     dataset = FolderDataset(videos)
     first, second = measure_in_turns([dataset, dataset], EXPERIMENT, num_samples=4)
     assert first == pytest.approx(second, rel=0.5)
-    assert 0 < imread_seconds(videos) < first
+    paths = sorted(str(path) for path in videos.rglob("*.jpg"))
+    assert 0 < fastest(lambda number: cv2.imread(paths[number]), len(paths)) < first
+
+
+def test_every_decoder_is_timed_or_its_absence_explained(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMG_JPEG", "opencv")
+    title, *lines = compare_decoders([path.read_bytes() for path in sorted(videos.rglob("*.jpg"))[:2]])
+    assert "MMG_JPEG" in title and os.environ["MMG_JPEG"] == "opencv"
+    for name, line in zip(DECODERS, lines, strict=True):
+        assert re.fullmatch(rf"  +(\d+\.\d\d ms  {name} .*|-  +{name} .*pip install.*)", line)
 
 
 def test_the_functions_that_take_most_are_named(videos: Path) -> None:

@@ -12,7 +12,7 @@ from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
 from lib.profiling import clock as peak
 from lib.profiling import training as cost_module
-from lib.profiling.clock import PeakMeter
+from lib.profiling.clock import PeakMeter, watch_parts
 from lib.profiling.report import profile_training
 from lib.profiling.training import (
     StepFlops,
@@ -22,7 +22,6 @@ from lib.profiling.training import (
     measure_training,
     named_parts,
     synthetic_batch,
-    watch_parts,
 )
 from lib.train.session import open_trainer
 

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.images.frames import ArrayFrames, VideoFile
+from lib.data.images.frames import ArrayFrames
+from lib.data.images.video import VideoFile
 from lib.draw import GREY, PALETTE
 from lib.mp4 import Mp4Writer
 from lib.tracker.base import Prediction

@@ -19,7 +19,7 @@ from conftest import EXPORTED, Export, save_model_that_moves
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.images.frames import VideoFile
+from lib.data.images.video import VideoFile
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
 from lib.eval.run.sequence import cpu_threads

@@ -14,7 +14,7 @@ import torch
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.data.images.frames import VideoFile
+from lib.data.images.video import VideoFile
 from lib.models.build import build_model
 from lib.mp4 import Mp4Writer
 

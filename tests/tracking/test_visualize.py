@@ -12,7 +12,8 @@ import torch
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.images.frames import VideoFile, read_image
+from lib.data.images.frames import read_image
+from lib.data.images.video import VideoFile
 from lib.draw import PALETTE, TRUTH
 from lib.eval.record import RunRecord, claim_folder
 from lib.eval.report.film import open_film

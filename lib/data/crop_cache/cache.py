@@ -17,7 +17,7 @@ import numpy as np
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Frames, Names, Sequence
+from lib.data.sequence import Frames, NamedSequences, Names, Sequence
 from lib.data.storage.tree import TreePath, read_file, read_json
 
 MARK = "regions.json"  # beside the data base, as of every version
@@ -157,16 +157,11 @@ class CropFrames(Frames):
         return None
 
 
-class CropDataset:
+class CropDataset(NamedSequences):
     """A split of a data set, cut to crops by `tracking/prepare.py crops`; for training only."""
 
     def __init__(self, root: TreePath, split: str) -> None:
-        """Read the list of sequences.
-
-        Raises:
-            FileNotFoundError: the split is not there.
-            ValueError: another version of this code wrote it.
-        """
+        """Read the list of sequences."""
         self._folder = root / split
         path = self._folder / MANIFEST
         if not path.is_file():
@@ -185,9 +180,6 @@ class CropDataset:
             raise ValueError(f"{path} is damaged, make the crops again: {error!r}") from None
         if version != _VERSION:
             raise ValueError(f"{path} was written by another version of this code; make the crops again")
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sequence:
         """Read where the crops and boxes of a video are."""

@@ -24,8 +24,8 @@ from lib.data.crop_cache.cache import (
     encode_manifest,
     encode_table,
 )
-from lib.data.images.decode import decode_image
-from lib.data.images.frames import ImageFiles, VideoFile
+from lib.data.images.frames import ImageFiles, decode_image
+from lib.data.images.video import VideoFile
 from lib.data.sequence import Frames, Sequence, SequenceDataset
 from lib.data.storage.lmdb_writer import LmdbWriter
 from lib.data.storage.tree import read_file

@@ -109,18 +109,8 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
         split: one of its splits.
         root: its folder; by default the one that the environment or the paths file states.
         paths_file: instead of `experiments/paths.yaml`.
-
-    Raises:
-        ValueError: unknown data set or split, or a folder for a data set that is drawn.
-        FileNotFoundError: its folder is not stated anywhere or does not exist.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}{suggest(name, DATASETS)}; known: {', '.join(DATASETS)}")
-    entry = DATASETS[name]
-    if not entry.has_split(split):
-        raise ValueError(
-            f"data set {name} has no split {split!r}{suggest(split, entry.splits)}; it has {', '.join(entry.splits)}"
-        )
+    entry = find_entry(name, split)
     if not entry.stored:
         if root is not None:
             raise ValueError(
@@ -138,6 +128,18 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
         raise FileNotFoundError(f"the folder of {name}, {root}, does not exist")
     tree = open_tree(root)
     return CropDataset(tree, split) if is_crop_cache(tree) else entry.open(split, tree)
+
+
+def find_entry(name: str, split: str | None) -> DatasetEntry:
+    """Return a data set's entry; ValueError, with a suggestion, where there is none or it has no such split."""
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}{suggest(name, DATASETS)}; known: {', '.join(DATASETS)}")
+    entry = DATASETS[name]
+    if split is not None and not entry.has_split(split):
+        raise ValueError(
+            f"data set {name} has no split {split!r}{suggest(split, entry.splits)}; it has {', '.join(entry.splits)}"
+        )
+    return entry
 
 
 def published_size(name: str, split: str, dataset: SequenceDataset) -> SplitSize:

@@ -1,10 +1,12 @@
 """What readers take from files: boxes, flags, numbers, which boxes can be used, and the lists in `splits/`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lib.data.sequence import Frames, Sequence
 from lib.data.storage.tree import TreePath, read_file
 from lib.data.table import is_numeric, read_table
 
@@ -13,27 +15,17 @@ _FOLDER = Path(__file__).parent / "splits"
 
 
 def read_boxes(path: TreePath) -> np.ndarray:
-    """Read (N, 4) float64 boxes x, y, w, h as published; nan in rows without annotation. Sizes are not judged here.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a row is not four numbers; names file and row.
-    """
+    """Read (N, 4) float64 boxes x, y, w, h as published; nan in rows without annotation. Sizes are not judged here."""
     return read_table(path, 4)
 
 
 def read_flags(path: TreePath, num_rows: int) -> np.ndarray:
-    """Read (N,) bool from ones and zeros, in rows or all in one row.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: there are not `num_rows` numbers, or a word is none.
-    """
+    """Read (N,) bool from ones and zeros, in rows or all in one row."""
     return read_numbers(path, num_rows) != 0
 
 
 def read_numbers(path: TreePath, num_rows: int) -> np.ndarray:
-    """Read (N,) float64, a number per frame; errors as in `read_flags`."""
+    """Read (N,) float64, a number per frame; ValueError where there are not `num_rows`, or a word is none."""
     data = read_file(path).strip()
     characters = np.frombuffer(data, dtype=np.uint8)
     digits, separators = characters[::2] - ord("0"), characters[1::2]
@@ -55,6 +47,24 @@ def has_area(boxes_xywh: np.ndarray) -> np.ndarray:
     """Return (N,) bool, True where a box is annotated, of positive size, and of numbers that can be reckoned with."""
     possible = np.abs(boxes_xywh) < _FARTHEST  # False for nan
     return np.all(possible, axis=1) & np.all(boxes_xywh[:, 2:] > _SMALLEST, axis=1)
+
+
+def annotated(
+    name: str,
+    frames: Frames,
+    boxes_xywh: np.ndarray,
+    *,
+    absent: np.ndarray | None = None,
+    hidden: np.ndarray | None = None,
+    masks: Frames | None = None,
+    attributes: tuple[str, ...] = (),
+    labels: Mapping[str, np.ndarray] | None = None,
+) -> Sequence:
+    """Return a sequence whose target is visible where its box has an area and it is neither absent nor hidden."""
+    nowhere = np.zeros(len(boxes_xywh), dtype=bool)
+    absent, hidden = (nowhere if rows is None else rows for rows in (absent, hidden))
+    visible = has_area(boxes_xywh) & ~absent & ~hidden
+    return Sequence(name, frames, boxes_xywh, visible, absent, masks, attributes, dict(labels or {}))
 
 
 @dataclass(frozen=True)

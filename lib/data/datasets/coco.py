@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area
+from lib.data.datasets.annotation import annotated
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
-from lib.data.images.decode import require_size
 from lib.data.images.frames import ImageFiles, require_same_size
-from lib.data.sequence import Frames, Sequence
+from lib.data.images.jpeg import require_size
+from lib.data.sequence import Frames, NamedSequences, Sequence
 from lib.data.storage.tree import TreePath, read_json
 
 COCO_SPLITS = ("train", "val")
@@ -25,7 +25,7 @@ _LISTS = ("images", "annotations")
 _LAYOUT = "train2017/*.jpg (or images/train2017/*.jpg) and annotations/instances_train2017.json"
 
 
-class CocoDataset:
+class CocoDataset(NamedSequences):
     """All objects but crowds, in the order of the annotation file.
 
     The annotation file, 450 MB of JSON, is read once; from then on, four arrays of an index take its place. A second
@@ -35,39 +35,24 @@ class CocoDataset:
     images_only = True
 
     def __init__(self, split: str, root: TreePath) -> None:
-        """Open the index, or make it: that takes 15 seconds and 4 GB of memory for `train`.
-
-        Raises:
-            FileNotFoundError: there is no annotation file.
-            ValueError: it is not one of COCO's.
-        """
+        """Open the index, or make it: that takes 15 seconds and 4 GB of memory for `train`."""
         file = root / "annotations" / f"instances_{split}2017.json"
         if not file.is_file():
             raise FileNotFoundError(f"no {file}; expected in {root}: {_LAYOUT}")
         self._file, self._split = file, split
         arrays = cached_arrays(f"coco-{split}", str(file), (modified_ns(file),), lambda: _index(file))
-        self._ids = arrays["ids"]
+        self.ids = arrays["ids"]
         self._image_of = arrays["image_of"]
         self._image_names = arrays["image_names"]
         self._boxes_xywh = arrays["boxes_xywh"]
         nested = root / "images" / f"{split}2017"
         self._folder = nested if nested.is_dir() else root / f"{split}2017"
-        self.names: abc.Sequence[str] = _Names(self)
-
-    def __len__(self) -> int:
-        return len(self._ids)
+        self.names = _Names(self)
 
     def __getitem__(self, index: int) -> Sequence:
         """Return an object in its image; nothing is read."""
-        boxes_xywh = self._boxes_xywh[index][None]
-        return Sequence(
-            name=self.name(index),
-            frames=ImageFiles([self._folder / self._image_name(index)], keep=True),
-            boxes_xywh=boxes_xywh,
-            visible=has_area(boxes_xywh),
-            absent=np.zeros(1, dtype=bool),
-            masks=_ObjectMask(self, index),
-        )
+        frames = ImageFiles([self._folder / self._image_name(index)], keep=True)
+        return annotated(self.name(index), frames, self._boxes_xywh[index][None], masks=_ObjectMask(self, index))
 
     @property
     def num_images(self) -> int:
@@ -80,11 +65,7 @@ class CocoDataset:
         return [name for each in self._image_names if (name := bytes(each).decode()) not in present]
 
     def mask(self, index: int) -> np.ndarray:
-        """Return an object's mask, (H, W) bool.
-
-        Raises:
-            ValueError: pycocotools is not installed.
-        """
+        """Return an object's mask, (H, W) bool."""
         arrays = self._mask_arrays
         first, last = arrays["starts"][index], arrays["starts"][index + 1]
         return _decode_mask(arrays["codes"][first:last].tobytes(), arrays["sizes"][index])
@@ -98,7 +79,7 @@ class CocoDataset:
 
     def name(self, index: int) -> str:
         """Return `<image>_<object>`, both by the numbers that COCO gives them."""
-        return f"{self._image_name(index).rpartition('.')[0]}_{self._ids[index]}"
+        return f"{self._image_name(index).rpartition('.')[0]}_{self.ids[index]}"
 
     def _image_name(self, index: int) -> str:
         return bytes(self._image_names[self._image_of[index]]).decode()
@@ -130,7 +111,7 @@ class _Names(abc.Sequence[str]):
         self._dataset = dataset
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._dataset.ids)
 
     def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._dataset.name(index)
@@ -153,11 +134,7 @@ class _Photograph(NamedTuple):
 
 
 def _read(file: TreePath) -> tuple[list[_Photograph], list[_Object]]:
-    """Read an annotation file: the photographs, by their numbers, and all objects but crowds.
-
-    Raises:
-        ValueError: it is not one of COCO's; the message names the file and the entry.
-    """
+    """Read an annotation file: the photographs, by their numbers, and all objects but crowds."""
     content = read_json(file)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in _LISTS):
         raise ValueError(f"{file} is not an annotation file of COCO: it has no images and annotations")

@@ -1,15 +1,15 @@
 """Your own data: a folder of sequences, each with pictures (or a video) and a text file of boxes."""
 
 import warnings
-from collections import abc
 from pathlib import Path
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.annotation import annotated, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
-from lib.data.images.frames import ImageFiles, MaskFiles, VideoFile
-from lib.data.sequence import Frames, Sequence
+from lib.data.images.frames import ImageFiles, MaskFiles
+from lib.data.images.video import VideoFile
+from lib.data.sequence import Frames, NamedSequences, Sequence
 from lib.data.storage.tree import VIDEOS, TreePath
 from lib.data.table import read_table
 
@@ -28,17 +28,11 @@ class LeftOutWarning(UserWarning):
     """Some folders beside the sequences are none."""
 
 
-class FolderDataset:
+class FolderDataset(NamedSequences):
     """Sequences in the own-data layout. `root` may hold sequences, or be one itself."""
 
-    images_only = False
-
     def __init__(self, root: TreePath) -> None:
-        """List the sequences; no picture is opened. Warns of folders that are left out.
-
-        Raises:
-            FileNotFoundError: the folder does not exist or holds no sequence.
-        """
+        """List the sequences; no picture is opened. Warns of folders that are left out."""
         if not root.is_dir():
             raise FileNotFoundError(f"the folder {root} does not exist; {LAYOUT}")
         if (root / _BOXES).is_file():
@@ -53,18 +47,10 @@ class FolderDataset:
             raise FileNotFoundError(f"no sequence found in {root}; {LAYOUT}")
         self._folders = sorted(folders, key=lambda folder: natural_key(folder.name))
         self._opened: dict[int, Sequence] = {}
-        self.names: abc.Sequence[str] = tuple(_name(folder) for folder in self._folders)
-
-    def __len__(self) -> int:
-        return len(self.names)
+        self.names = tuple(_name(folder) for folder in self._folders)
 
     def __getitem__(self, index: int) -> Sequence:
-        """Open a sequence: read its boxes, list its pictures.
-
-        Raises:
-            FileNotFoundError: it has no pictures.
-            ValueError: its files contradict each other, or a row cannot be read; the message names file and line.
-        """
+        """Open a sequence: read its boxes, list its pictures; ValueError where its files contradict each other."""
         if index not in self._opened:
             if len(self._opened) == _NUM_KEPT_OPEN:
                 del self._opened[next(iter(self._opened))]
@@ -78,12 +64,7 @@ def open_folder(split: str, root: TreePath) -> FolderDataset:
 
 
 def open_frames(folder: TreePath) -> Frames:
-    """Open the pictures of `folder/img`, else those beside, in natural order; else the folder's one video.
-
-    Raises:
-        FileNotFoundError: there are neither pictures nor a video.
-        ValueError: there are several videos, or the one cannot be decoded.
-    """
+    """Open the pictures of `folder/img`, else those beside, in natural order; else the folder's one video."""
     pictures = list_pictures(folder / "img") if (folder / "img").is_dir() else list_pictures(folder)
     if pictures:
         return ImageFiles(pictures)
@@ -122,22 +103,11 @@ def _open_sequence(folder: TreePath, name: str) -> Sequence:
     if rows != 1 and rows != len(frames):
         raise ValueError(f"{folder / _BOXES} has {rows} rows, but there are {len(frames)} frames in {folder}")
     absent = _read_absent(folder / "absent.txt", rows)
-    return Sequence(
-        name=name,
-        frames=frames,
-        boxes_xywh=boxes_xywh,
-        visible=has_area(boxes_xywh) & ~absent,
-        absent=absent,
-        masks=_open_masks(folder / _MASKS, frames),
-    )
+    return annotated(name, frames, boxes_xywh, absent=absent, masks=_open_masks(folder / _MASKS, frames))
 
 
 def _read_boxes(path: TreePath) -> np.ndarray:
-    """Read boxes, and refuse those that cannot be meant.
-
-    Raises:
-        ValueError: a row is not four numbers, or infinite, or of a negative size; the message names file and row.
-    """
+    """Read boxes, and refuse those that cannot be meant."""
     boxes_xywh = read_boxes(path)
     for rows, what in (
         (np.isinf(boxes_xywh).any(axis=1), "is infinite"),
@@ -154,7 +124,7 @@ def _read_absent(path: TreePath, rows: int) -> np.ndarray:
         return np.zeros(rows, dtype=bool)
     flags = read_table(path, 1)[:, 0]
     if len(flags) != rows:
-        raise ValueError(f"{path} has {len(flags)} rows, but {path.with_name(_BOXES)} has {rows}")
+        raise ValueError(f"{path} has {len(flags)} rows, but {path.parent / _BOXES} has {rows}")
     return flags != 0
 
 

@@ -13,10 +13,10 @@ import re
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_flags, read_numbers, read_split_file
+from lib.data.datasets.annotation import annotated, parse_range, read_boxes, read_flags, read_numbers, read_split_file
 from lib.data.datasets.listing import keep_present, list_names, list_pictures
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Sequence
+from lib.data.sequence import NamedSequences, Sequence
 from lib.data.storage.tree import TreePath, read_file
 
 GOT10K_SPLITS = ("train", "vottrain", "vottrain_strict", "votval", "votval_strict", "val", "test")
@@ -28,10 +28,8 @@ _PARTS = re.compile(r"GOT-10k_Train_split_\d+")  # the training download comes i
 _RESOLUTION = re.compile(r"resolution\s*[:=]\s*\(\s*([1-9][0-9]{0,8})\s*,\s*([1-9][0-9]{0,8})\s*\)")
 
 
-class Got10kDataset:
+class Got10kDataset(NamedSequences):
     """One split. `test` has the first box only; `val` has the labels that its toolkit's AO needs."""
-
-    images_only = False
 
     def __init__(self, split: str, root: TreePath) -> None:
         """List which sequences of the split are there."""
@@ -43,32 +41,22 @@ class Got10kDataset:
         self.names = keep_present(f"GOT-10k {split}", wanted, place_of, root, _LAYOUT)
         self._places = np.array([place_of[name] for name in self.names], dtype=np.int16)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a sequence's annotation; errors as in `read_boxes`."""
+        """Read a sequence's annotation."""
         name = self.names[index]
         folder = self._folders[self._places[index]] / name
         boxes_xywh = read_boxes(folder / "groundtruth.txt")
         num_rows = len(boxes_xywh)
         if self._split == "test":
             num_frames = max(len(list_pictures(folder)), num_rows)
-            frames = ImageFiles(NumberedFiles(folder, 1, num_frames))
-            return Sequence(name, frames, boxes_xywh, has_area(boxes_xywh), np.zeros(num_rows, dtype=bool))
+            return annotated(name, ImageFiles(NumberedFiles(folder, 1, num_frames)), boxes_xywh)
         absent = read_flags(folder / "absence.label", num_rows)
         cover = read_numbers(folder / "cover.label", num_rows)
         labels = {"cover": cover}
         if self._split == "val":
             labels["frame_size"] = _read_frame_size(folder)
-        return Sequence(
-            name=name,
-            frames=ImageFiles(NumberedFiles(folder, 1, num_rows)),
-            boxes_xywh=boxes_xywh,
-            visible=has_area(boxes_xywh) & ~absent & (cover > 0),
-            absent=absent,
-            labels=labels,
-        )
+        files = ImageFiles(NumberedFiles(folder, 1, num_rows))
+        return annotated(name, files, boxes_xywh, absent=absent, hidden=~(cover > 0), labels=labels)
 
 
 def split_numbers(split: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 import time
 import warnings
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.storage.tree import LmdbPath, TreePath
+from lib.files import whole_file
 
 _STAMP = "stamp"
 # A file system may count in steps this long: what has changed a moment ago could change again and look the same.
@@ -45,7 +45,9 @@ def cached_arrays(
         arrays = {**build(), _STAMP: np.array(stamp)}
         try:
             if settled:
-                _save(file, arrays)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(file) as partial, partial.open("wb") as stream:
+                    np.savez(stream, allow_pickle=False, **arrays)
         except OSError as error:
             advice = "set MMG_CACHE to a folder that can be written"
             warnings.warn(f"cannot keep the index of {place}: {error}; {advice}", IndexNotKeptWarning, stacklevel=2)
@@ -81,17 +83,3 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
     except (OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, zipfile.BadZipFile):
         return None
     return arrays if _STAMP in arrays else None
-
-
-def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a file of arrays; other processes see the old one or the new one, never a part."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-        Path(temporary).chmod(0o644)  # people may share the folder
-        Path(temporary).replace(file)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise

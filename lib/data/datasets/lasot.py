@@ -7,10 +7,10 @@ extension by the same authors, IJCV 2021.
 import re
 from collections import abc
 
-from lib.data.datasets.annotation import has_area, read_boxes, read_flags, read_split_file
+from lib.data.datasets.annotation import annotated, read_boxes, read_flags, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Sequence
+from lib.data.sequence import NamedSequences, Sequence
 from lib.data.storage.tree import TreePath
 
 LASOT_SPLITS = ("train", "test")
@@ -21,13 +21,11 @@ _NUMBERED = re.compile(r".+-\d+")
 _DEEPEST = 3  # LaSOTBenchmark/airplane/airplane, where a zip was unpacked into a folder of its own name
 
 
-class LaSOTDataset:
+class LaSOTDataset(NamedSequences):
     """Sequences in LaSOT's layout, in a folder for each class or all in one folder, at the root or a little below.
 
     The boxes count pixels from 1, and are given as published: all trackers of the field read them as if from 0.
     """
-
-    images_only = False
 
     def __init__(
         self, root: TreePath, title: str, names: abc.Sequence[str], attributes: dict[str, tuple[str, ...]]
@@ -44,25 +42,16 @@ class LaSOTDataset:
         self._folder_of = _locate(root, frozenset(names))
         self.names = keep_present(title, names, self._folder_of, root, _LAYOUT)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a sequence's annotation; errors as in `read_boxes`."""
+        """Read a sequence's annotation."""
         name = self.names[index]
         folder = self._folder_of[name] / name
         boxes_xywh = read_boxes(folder / "groundtruth.txt")
         num_frames = len(boxes_xywh)
         hidden = read_flags(folder / "full_occlusion.txt", num_frames)
         absent = hidden | read_flags(folder / "out_of_view.txt", num_frames)
-        return Sequence(
-            name=name,
-            frames=ImageFiles(NumberedFiles(folder / "img", 1, num_frames)),
-            boxes_xywh=boxes_xywh,
-            visible=has_area(boxes_xywh) & ~absent,
-            absent=absent,
-            attributes=self._attributes.get(name, ()),
-        )
+        files = NumberedFiles(folder / "img", 1, num_frames)
+        return annotated(name, ImageFiles(files), boxes_xywh, absent=absent, attributes=self._attributes.get(name, ()))
 
 
 def open_lasot(split: str, root: TreePath) -> LaSOTDataset:

@@ -1,4 +1,4 @@
-"""What is there: files by number, and the sequences of a split that are at hand."""
+"""What is there: the sequences of a split that are at hand, and files by number."""
 
 import re
 import warnings
@@ -25,9 +25,6 @@ def keep_present(title: str, wanted: abc.Sequence[str], present: Iterable[str], 
         present: what was found.
         root: where it was looked for.
         layout: what the folder should look like, for the error.
-
-    Raises:
-        FileNotFoundError: none is present.
     """
     found = set(present)
     kept = [name for name in wanted if name in found]

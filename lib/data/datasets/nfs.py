@@ -7,10 +7,10 @@ import codecs
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area, read_boxes, read_split_file
+from lib.data.datasets.annotation import annotated, read_boxes, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Sequence
+from lib.data.sequence import NamedSequences, Sequence
 from lib.data.storage.tree import TreePath, read_file
 from lib.data.table import is_numeric
 
@@ -19,7 +19,7 @@ _STEP = 8  # rows of the published annotation a frame: it is that of 240 frames 
 _COLUMNS = 7  # that are needed: track, left, top, right, bottom, frame, lost
 
 
-class NfSDataset:
+class NfSDataset(NamedSequences):
     """100 sequences, as published or in the layout that tracking toolkits evaluate.
 
     Toolkits have a row x, y, w, h for each frame. What the authors publish has the rows of the annotation tool VATIC,
@@ -27,8 +27,6 @@ class NfSDataset:
     those that the toolkits evaluate, from either layout; the boxes of the two may differ by a frame, since the toolkits
     took theirs from the authors' result files.
     """
-
-    images_only = False
 
     def __init__(self, root: TreePath) -> None:
         """List which of the sequences have boxes."""
@@ -44,15 +42,8 @@ class NfSDataset:
             present = [name.removesuffix(".txt") for name in list_names(root / "anno")]
         self.names = keep_present("NfS", tuple(self._num_frames_of), present, root, _LAYOUT)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a sequence's boxes.
-
-        Raises:
-            ValueError: there are fewer rows than frames; else as `read_boxes`.
-        """
+        """Read a sequence's boxes; ValueError where there are fewer rows than frames."""
         name = self.names[index]
         num_frames = self._num_frames_of[name]
         if self.as_published:
@@ -69,8 +60,7 @@ class NfSDataset:
             raise ValueError(f"{file} has {len(boxes_xywh)} rows, but the sequence has {num_frames} frames")
         files = NumberedFiles(folder, 1, len(boxes_xywh), digits=5)
         # Toolkits evaluate the frames in which the target is lost, too; training leaves them out.
-        absent = np.zeros(len(boxes_xywh), dtype=bool)
-        return Sequence(name, ImageFiles(files), boxes_xywh, has_area(boxes_xywh) & ~lost, absent)
+        return annotated(name, ImageFiles(files), boxes_xywh, hidden=lost)
 
     def _published_file(self, name: str) -> TreePath:
         return self._root / _bare(name) / "30" / f"{_bare(name)}.txt"
@@ -85,9 +75,6 @@ def _read_published(file: TreePath, num_frames: int) -> tuple[np.ndarray, np.nda
 
     Returns:
         (N, 4) boxes x, y, w, h, and (N,) bool, True where the target is out of the picture.
-
-    Raises:
-        ValueError: a row is something else; the message names file and row.
     """
     rows = []
     lines = read_file(file).removeprefix(codecs.BOM_UTF8).rstrip().splitlines()

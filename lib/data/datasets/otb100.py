@@ -5,12 +5,10 @@ Source: Wu et al., "Object Tracking Benchmark", TPAMI 2015.
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_split_file
+from lib.data.datasets.annotation import annotated, parse_range, read_boxes, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Sequence
+from lib.data.sequence import NamedSequences, Sequence
 from lib.data.storage.tree import TreePath
 
 _LAYOUT = "<folder>/{img/0001.jpg, groundtruth_rect.txt}"
@@ -28,13 +26,11 @@ class _Entry:
     skip: int = 0
 
 
-class OTB100Dataset:
+class OTB100Dataset(NamedSequences):
     """100 sequences of 98 videos: Jogging and Skating2 have two targets each.
 
     Some tools copy such a video to a folder for each target, `Jogging-1` or `Jogging.1`, and `Human4-2`.
     """
-
-    images_only = False
 
     def __init__(self, root: TreePath) -> None:
         """List which of the sequences are there."""
@@ -49,15 +45,8 @@ class OTB100Dataset:
         }
         self.names = keep_present("OTB100", tuple(self._entries), self._folder_of, root, _LAYOUT)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a sequence's boxes.
-
-        Raises:
-            ValueError: there are fewer rows than frames; else as `read_boxes`.
-        """
+        """Read a sequence's boxes; ValueError where there are fewer rows than frames."""
         name = self.names[index]
         entry = self._entries[name]
         folder = self._root / self._folder_of[name]
@@ -71,8 +60,7 @@ class OTB100Dataset:
             raise ValueError(f"{file} has {entry.skip + len(boxes_xywh)} rows, but the sequence has "
                              f"{entry.skip + num_frames} frames")  # fmt: skip
         files = NumberedFiles(folder / "img", entry.numbers[0], num_frames, entry.digits)
-        absent = np.zeros(num_frames, dtype=bool)
-        return Sequence(name, ImageFiles(files), boxes_xywh, has_area(boxes_xywh), absent)
+        return annotated(name, ImageFiles(files), boxes_xywh)
 
 
 def _copies(name: str) -> list[str]:

@@ -64,10 +64,6 @@ class StillsDataset(SceneDataset):
             num_sequences: how many sequences the set holds; a million, 20 and 40 by default.
             num_frames: length of each of them.
             style: how hard and varied they are.
-
-        Raises:
-            FileNotFoundError: the folder holds no photograph.
-            ValueError: it holds too few, or a mask that belongs to none.
         """
         super().__init__("stills", split, num_sequences, num_frames, style)
         names, masked = list_photographs(root)

@@ -3,10 +3,10 @@
 Source: Wang et al., "Towards More Flexible and Accurate Object Tracking with Natural Language", CVPR 2021.
 """
 
-from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.annotation import annotated, has_area, read_boxes
 from lib.data.datasets.listing import advice_to_unpack, list_names, list_pictures
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Names, Sequence
+from lib.data.sequence import NamedSequences, Names, Sequence
 from lib.data.storage.tree import TreePath
 
 TNL2K_SPLITS = ("train", "test")
@@ -14,21 +14,15 @@ TNL2K_SPLITS = ("train", "test")
 _LAYOUT = "TNL2K_{train,test}_subset/<sequence>/{imgs/*.jpg or *.png, groundtruth.txt}, or {train,test}/<sequence>/..."
 
 
-class TNL2KDataset:
+class TNL2KDataset(NamedSequences):
     """The sequences of a split; a box of zeros is a frame without the target.
 
     The training download comes in parts (`TNL2K_train_subset_p1`, ...), which may lie in a folder of their own; all
     that are there are read.
     """
 
-    images_only = False
-
     def __init__(self, split: str, root: TreePath) -> None:
-        """List the sequences, a folder each.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
+        """List the sequences, a folder each."""
         self._root = root
         parts = [name for name in sorted(list_names(root)) if _is_part(name, split)]
         # The set has no published list: what is a folder with boxes is a sequence.
@@ -40,15 +34,8 @@ class TNL2KDataset:
         self._paths = Names(paths)
         self.names = Names(path.rpartition("/")[2] for path in paths)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a sequence's boxes and list its frames.
-
-        Raises:
-            ValueError: there are not as many rows as frames; else as `read_boxes`.
-        """
+        """Read a sequence's boxes and list its frames; ValueError where there are not as many rows as frames."""
         folder = self._root
         for part in self._paths[index].split("/"):
             folder = folder / part
@@ -62,8 +49,7 @@ class TNL2KDataset:
             )
         # Without frames at hand the annotation alone can still be analysed.
         files = pictures or NumberedFiles(folder / "imgs", 1, len(boxes_xywh), digits=5)
-        visible = has_area(boxes_xywh)
-        return Sequence(self.names[index], ImageFiles(files), boxes_xywh, visible, ~visible)
+        return annotated(self.names[index], ImageFiles(files), boxes_xywh, absent=~has_area(boxes_xywh))
 
 
 def _is_part(name: str, split: str) -> bool:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.datasets.annotation import has_area, read_boxes
+from lib.data.datasets.annotation import annotated, read_boxes
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import advice_to_unpack, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Names, Sequence
+from lib.data.sequence import NamedSequences, Names, Sequence
 from lib.data.storage.tree import TreePath
 
 NUM_SHARDS = 12
@@ -36,7 +36,7 @@ class _Shard:
     modified_ns: np.ndarray
 
 
-class TrackingNetDataset:
+class TrackingNetDataset(NamedSequences):
     """The videos of the shards that are there.
 
     The number of frames of every video is kept in an index, because listing 30,000 folders takes minutes on a slow
@@ -44,18 +44,12 @@ class TrackingNetDataset:
     changed. A training frame that is missing on disk counts as not visible, so it is never drawn.
     """
 
-    images_only = False
-
     def __init__(self, split: str, root: TreePath) -> None:
         """List the videos; the first time, with a progress bar, their frames too.
 
         Args:
             split: `train` (all shards that are there), `train_3`, `train_0-3` (these, none missing), or `test`.
             root: the data set's folder.
-
-        Raises:
-            FileNotFoundError: a shard is missing, or there is none.
-            ValueError: there is no such shard.
         """
         self.is_test = split == "test"
         self.shard_names = tuple(_shard_names(split, root))
@@ -63,11 +57,8 @@ class TrackingNetDataset:
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         self.names = Names(np.concatenate([shard.names.array for shard in self._shards]))
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a video's annotation; errors as in `read_boxes`."""
+        """Read a video's annotation."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"sequence {index} of {len(self)}")
         index %= len(self)
@@ -80,20 +71,14 @@ class TrackingNetDataset:
         num_on_disk = int(shard.num_frames[index_in_shard])
         if modified_ns(folder) != shard.modified_ns[index_in_shard]:
             num_on_disk = count_frames(folder)
-        visible = has_area(boxes_xywh)
+        missing = None
         if self.is_test:  # annotated in its first frame only
             num_frames = max(num_rows, num_on_disk)
         else:
             num_frames = num_rows
             if num_on_disk < num_rows:
-                visible &= _is_on_disk(folder, num_rows)
-        return Sequence(
-            name=name,
-            frames=ImageFiles(NumberedFiles(folder, 0, num_frames, digits=1)),
-            boxes_xywh=boxes_xywh,
-            visible=visible,
-            absent=np.zeros(num_rows, dtype=bool),
-        )
+                missing = ~_is_on_disk(folder, num_rows)
+        return annotated(name, ImageFiles(NumberedFiles(folder, 0, num_frames, digits=1)), boxes_xywh, hidden=missing)
 
 
 def _shard_names(split: str, root: TreePath) -> list[str]:

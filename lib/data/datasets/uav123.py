@@ -5,19 +5,17 @@ Source: Mueller et al., "A Benchmark and Simulator for UAV Tracking", ECCV 2016.
 
 import numpy as np
 
-from lib.data.datasets.annotation import has_area, parse_range, read_boxes, read_split_file
+from lib.data.datasets.annotation import annotated, parse_range, read_boxes, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Sequence
+from lib.data.sequence import NamedSequences, Sequence
 from lib.data.storage.tree import TreePath
 
 _LAYOUT = "data_seq/UAV123/<folder>/000001.jpg and anno/UAV123/<sequence>.txt"
 
 
-class UAV123Dataset:
+class UAV123Dataset(NamedSequences):
     """Several sequences may be parts of one folder of frames; a row of nan is a frame without the target."""
-
-    images_only = False
 
     def __init__(self, root: TreePath) -> None:
         """List which of the 123 sequences have boxes."""
@@ -30,15 +28,8 @@ class UAV123Dataset:
         present = [name.removesuffix(".txt") for name in list_names(self._root / "anno" / "UAV123")]
         self.names = keep_present("UAV123", tuple(self._folder_of), present, root, _LAYOUT)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> Sequence:
-        """Read a sequence's boxes.
-
-        Raises:
-            ValueError: there are not as many rows as frames; else as `read_boxes`.
-        """
+        """Read a sequence's boxes; ValueError where there are not as many rows as frames."""
         name = self.names[index]
         numbers = self._numbers_of[name]
         file = self._root / "anno" / "UAV123" / f"{name}.txt"
@@ -46,11 +37,6 @@ class UAV123Dataset:
         if len(boxes_xywh) != len(numbers):
             raise ValueError(f"{file} has {len(boxes_xywh)} rows, but the sequence has {len(numbers)} frames")
         folder = self._root / "data_seq" / "UAV123" / self._folder_of[name]
-        return Sequence(
-            name=name,
-            frames=ImageFiles(NumberedFiles(folder, numbers[0], len(numbers), digits=6)),
-            boxes_xywh=boxes_xywh,
-            visible=has_area(boxes_xywh),
-            absent=np.any(np.isnan(boxes_xywh), axis=1),
-            attributes=self._attributes_of[name],
-        )
+        files = NumberedFiles(folder, numbers[0], len(numbers), digits=6)
+        absent = np.any(np.isnan(boxes_xywh), axis=1)
+        return annotated(name, ImageFiles(files), boxes_xywh, absent=absent, attributes=self._attributes_of[name])

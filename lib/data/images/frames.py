@@ -1,20 +1,29 @@
-"""Where the pictures of a video come from: image files, a video file, or memory."""
+"""Pictures of a video in image files, of any kind that is read, or in memory."""
 
-import os
+import struct
 from collections import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from lib.data.crop import CropWindow
-from lib.data.images.decode import EncodedImage, decode_image, decode_mask, read_header, require_size
+from lib.data.images.jpeg import (
+    START,
+    Header,
+    JpegImage,
+    decode_by_opencv,
+    decode_jpeg,
+    read_jpeg_header,
+    require_size,
+)
 from lib.data.sequence import Frames
 from lib.data.storage.tree import TreePath, read_file
 
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # 65535 / 257 is 255; 128 is added to round
 Result = TypeVar("Result")
 
 
@@ -51,7 +60,7 @@ class ImageFiles(Frames):
     def __init__(self, paths: abc.Sequence[TreePath], keep: bool = False) -> None:
         self.paths = paths
         self._keep = keep
-        self._kept: tuple[int, EncodedImage] | None = None
+        self._kept: tuple[int, JpegImage | np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -65,10 +74,10 @@ class ImageFiles(Frames):
 
     def cut(self, index: int, window: CropWindow) -> np.ndarray | None:
         if self._kept is not None and self._kept[0] == index:
-            return self._kept[1].cut(window)
-        image, crop = _decoded(self.paths[index], lambda data: _cut(EncodedImage(data, self._keep), window))
+            return _cut(self._kept[1], window)
+        picture, crop = _decoded(self.paths[index], lambda data: _open_and_cut(data, self._keep, window))
         if self._keep:
-            self._kept = index, image
+            self._kept = index, picture
         return crop
 
 
@@ -112,78 +121,8 @@ class ArrayFrames(Frames):
         return self._images[index]
 
 
-class VideoFile(Frames):
-    """Frames of a video file by exact index.
-
-    A codec cannot be trusted to seek to an exact frame, so going on is cheap and going back decodes from the start.
-    `len` counts by walking through the file once, because containers state wrong numbers; a loop over the frames
-    does without it. Training at random from long videos is slow: make image files of them first.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open a video.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it cannot be decoded or has no frames.
-        """
-        self.path = path
-        self._length: int | None = None
-        self._rewind()
-        if not self._capture.grab():
-            raise ValueError(f"the video {path} has no frames")
-        self._rewind()
-
-    def __len__(self) -> int:
-        if self._length is None:
-            capture = _opened(self.path)
-            self._length = 0
-            while capture.grab():
-                self._length += 1
-        return self._length
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if index < 0:
-            index += len(self)
-        # A decoder inherited by a forked process shares its file with the parent's; neither would stay exact.
-        if index < self._next or self._process != os.getpid():
-            self._rewind()
-        while self._next <= index:
-            if not self._capture.grab():
-                raise IndexError(f"frame {index} of the video {self.path}, which has {self._next}")
-            self._next += 1
-        ok, picture = self._capture.retrieve()
-        if not ok:
-            raise ValueError(f"frame {index} of the video {self.path} cannot be decoded")
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-    def size(self, index: int) -> tuple[int, int]:
-        capture = self._capture
-        return int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-
-    def __getstate__(self) -> Path:
-        """Travel to another process as a path: an open decoder cannot."""
-        return self.path
-
-    def __setstate__(self, path: Path) -> None:
-        self.path = path
-        self._length = None
-        self._rewind()
-
-    def _rewind(self) -> None:
-        """Open the file anew; `_next` is the frame that the decoder gives next."""
-        self._capture = _opened(self.path)
-        self._process = os.getpid()
-        self._next = 0
-
-
 def read_image(path: TreePath) -> np.ndarray:
-    """Read an image file as (H, W, 3) uint8 RGB; `decode_image` says what becomes of other kinds.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not an image, or is damaged.
-    """
+    """Read an image file as (H, W, 3) uint8 RGB; `decode_image` says what becomes of other kinds."""
     return _decoded(path, decode_image)
 
 
@@ -198,18 +137,103 @@ def _decoded(path: TreePath, decode: Callable[[bytes], Result]) -> Result:
         raise ValueError(f"{path} is not an image that can be read: {error}") from None
 
 
-def _cut(image: EncodedImage, window: CropWindow) -> tuple[EncodedImage, np.ndarray | None]:
-    return image, image.cut(window)
+def _open_and_cut(data: bytes, keep: bool, window: CropWindow) -> tuple[JpegImage | np.ndarray, np.ndarray | None]:
+    """Return a picture, of a JPEG what decodes no more than a crop needs, and a crop of it."""
+    picture = JpegImage(data, keep) if data.startswith(START) else decode_image(data)
+    return picture, _cut(picture, window)
 
 
-def _opened(path: Path) -> cv2.VideoCapture:
-    if not path.is_file():
-        raise FileNotFoundError(f"the video {path} does not exist")
-    capture = cv2.VideoCapture(str(path.absolute()))  # the start of a bare `a:b.mp4` would be a protocol
-    if not capture.isOpened():
-        raise ValueError(f"{path} is not a video that can be decoded")
+def _cut(picture: JpegImage | np.ndarray, window: CropWindow) -> np.ndarray | None:
+    return picture.cut(window) if isinstance(picture, JpegImage) else window.cut_visible(picture)
+
+
+def decode_image(data: bytes, reduction: int = 1) -> np.ndarray:
+    """Decode an image file to (H, W, 3) uint8 RGB; with a reduction, a JPEG to (ceil(H / reduction), ...).
+
+    Grey is repeated into three channels, 16 bits are scaled to 8, alpha is dropped. A rotation noted in the file's
+    EXIF block is ignored, because boxes refer to the stored pixels.
+
+    Pixel (i, j) of a reduced picture stands for the `reduction` x `reduction` pixels of the block (i, j): about
+    their mean, taken before decoding, which is what makes it fast. At full size the pixels are those of OpenCV.
+
+    Args:
+        data: the whole file.
+        reduction: 1, 2, 4 or 8; 1 unless the header says that it is scalable.
+
+    Raises:
+        ValueError: why it cannot be decoded; the caller knows the name.
+    """
+    if data.startswith(START):
+        return decode_jpeg(data, read_jpeg_header(data), reduction)
+    picture = _decode_8bit(data)
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    if channels not in _TO_RGB:
+        raise ValueError(f"it has {channels} channels; 1, 3 or 4 can be read")
+    return cv2.cvtColor(picture, _TO_RGB[channels])
+
+
+def decode_mask(data: bytes) -> np.ndarray:
+    """Decode an image file to (H, W) uint8, the largest of its channels; alpha does not count."""
+    picture = _decode_8bit(data)
+    return picture if picture.ndim == 2 else picture[..., :3].max(axis=-1)
+
+
+def _decode_8bit(data: bytes) -> np.ndarray:
+    """Decode by OpenCV to (H, W) or (H, W, channels) uint8, with the channels that the file has."""
+    picture = decode_by_opencv(data, read_header(data), cv2.IMREAD_UNCHANGED)
+    if picture.dtype == np.uint16:
+        picture = _TO_8_BITS[picture]
+    if picture.dtype != np.uint8:
+        raise ValueError(f"it holds {picture.dtype} values; images of 8 or 16 bits can be read")
+    return picture
+
+
+def read_header(data: bytes) -> Header:
+    """Read the header of an image file.
+
+    Raises:
+        ValueError: there is no complete header of a kind that is read, or it states no size, or too large a one.
+    """
+    if data.startswith(START):
+        return read_jpeg_header(data)
     try:
-        require_size(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a video that can be decoded: {error}") from None
-    return capture
+        header = Header(*_read_size(data))
+    except (struct.error, IndexError):
+        raise ValueError("its header is damaged") from None
+    require_size(header.height, header.width)
+    return header
+
+
+def _read_size(data: bytes) -> tuple[int, int]:
+    """Return height and width as a file of another kind states them."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
+        width, height = struct.unpack_from(">II", data, 16)
+    elif data.startswith(b"BM"):
+        old = data[14:18] == b"\x0c\0\0\0"
+        width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
+    elif data[:4] == b"RIFF" and data[8:15] == b"WEBPVP8":
+        if data[15:16] == b"X":
+            width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        elif data[15:16] == b"L":
+            bits = int.from_bytes(data[21:25], "little")
+            width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        else:
+            width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    elif data[:4] in {b"II*\0", b"MM\0*"}:
+        width, height = _read_tiff_size(data, "<" if data[:1] == b"I" else ">")
+    else:
+        raise ValueError("its contents are damaged or of no known kind")
+    return abs(height), width  # a BMP of a negative height begins at the top
+
+
+def _read_tiff_size(data: bytes, order: str) -> tuple[int, int]:
+    """Return width and height, or those of its tiles where they are larger: a decoder makes room for one."""
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    width = height = 0
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, entry)
+        if tag in {256, 257, 322, 323}:
+            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+            width, height = (max(width, value), height) if tag in {256, 322} else (width, max(height, value))
+    return width, height

@@ -42,7 +42,7 @@ class Clip(ABC):
         """Draw a frame in which the target is not, with a box in its middle, an eighth of the picture wide and high."""
 
 
-def open_clip(dataset: SequenceDataset | SceneDataset, index: int, difficulty: float) -> Clip:
+def open_clip(dataset: SequenceDataset, index: int, difficulty: float) -> Clip:
     """Return video `index` of a data set; `difficulty` concerns drawn ones."""
     if isinstance(dataset, SceneDataset):
         return SceneClip(dataset.scene(index, difficulty=difficulty))

@@ -89,11 +89,7 @@ class MaskSet(Dataset[MaskSample]):
         return self._skipped.count
 
     def __getitem__(self, index: int) -> MaskSample:
-        """Draw sample `sample_id(epoch, index)`.
-
-        Raises:
-            ValueError: no usable sample after `data.max_redraws` draws, or a frame cannot be read.
-        """
+        """Draw sample `sample_id(epoch, index)`."""
         epoch, index_in_epoch = divmod(index, sample_id(1, 0))
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
         source = None
@@ -154,7 +150,7 @@ class MaskSet(Dataset[MaskSample]):
 
 
 def draw_masked_views(
-    dataset: SequenceDataset | SceneDataset, rng: np.random.Generator, max_gap: int, difficulty: float
+    dataset: SequenceDataset, rng: np.random.Generator, max_gap: int, difficulty: float
 ) -> tuple[MaskedView, MaskedView] | None:
     """Draw reference and search frame of one video, both with a visible target and a mask.
 

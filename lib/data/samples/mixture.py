@@ -13,7 +13,6 @@ from torch.utils.data import get_worker_info
 from lib.config.schema import Source
 from lib.data.datasets import open_dataset
 from lib.data.sequence import SequenceDataset
-from lib.data.synthetic.record import SceneDataset
 
 _SLOTS = 256  # one for the process itself and one for each loader process; more share
 VALIDATION_EPOCH = 10**6  # past every curriculum; training never reaches it, so its samples and noise are its own
@@ -24,7 +23,7 @@ SHARD = 10**9  # samples of one epoch at most; keeps (epoch, index) apart in one
 class MixedSource:
     """One data set and its share of the samples."""
 
-    dataset: SequenceDataset | SceneDataset
+    dataset: SequenceDataset
     ratio: float
 
 
@@ -34,9 +33,6 @@ def open_sources(sources: Iterable[Source], paths_file: Path | None) -> list[Mix
     Args:
         sources: as an experiment lists them.
         paths_file: where data sets lie; None for `experiments/paths.yaml`.
-
-    Raises:
-        FileNotFoundError, ValueError: a data set is not where it should be, or damaged.
     """
     return [
         MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)

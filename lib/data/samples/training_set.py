@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import CropDataset
-from lib.data.images.decode import warn_if_slow
+from lib.data.images.jpeg import warn_if_slow
 from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
 from lib.data.samples.clips import Clip, View, open_clip
 from lib.data.samples.mixture import SHARD, MixedSource, Mixture, SkippedFrames
@@ -82,11 +82,7 @@ class TrainingSet(Dataset[Sample]):
         return self._skipped.count
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw sample `sample_id(epoch, index)`.
-
-        Raises:
-            ValueError: no usable sample after `data.max_redraws` draws.
-        """
+        """Draw sample `sample_id(epoch, index)`."""
         epoch, index_in_epoch = divmod(index, SHARD)
         rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
         # Decided once, not per draw: negatives that are hard to find must not become fewer.

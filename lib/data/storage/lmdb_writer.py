@@ -28,6 +28,7 @@ from lib.data.storage.tree import (
     read_file,
     read_note,
 )
+from lib.files import whole_file
 
 COMMIT_BYTES = 64 * 2**20  # written at once; what an interruption loses at most
 FIRST_MAP = 2**30  # bytes of address space; doubled when full
@@ -47,10 +48,6 @@ class LmdbWriter:
         Args:
             database: its folder.
             source: what is stored; another one may not be added to the same database.
-
-        Raises:
-            ValueError: the folder holds an LMDB of something else, or a damaged one, or other files.
-            OSError: it cannot be written.
         """
         database.mkdir(parents=True, exist_ok=True)
         forget_lmdb(str(database))  # this process may have read what it now goes on writing
@@ -124,12 +121,7 @@ class LmdbWriter:
                 transaction.delete(_STAMP + key.encode())
 
     def add(self, key: str, data: bytes) -> None:
-        """Store a file, in place of an earlier one under the same path.
-
-        Raises:
-            ValueError: the path is too long.
-            OSError: it cannot be written.
-        """
+        """Store a file, in place of an earlier one under the same path."""
         if not 0 < len(key.encode()) <= _MAX_KEY:
             raise ValueError(
                 f"the path {key!r} is too long for LMDB: {len(key.encode())} bytes, at most {_MAX_KEY - len(_STAMP)}"
@@ -161,13 +153,12 @@ class LmdbWriter:
                 self._pending_bytes = 0
 
     def _write_note(self, complete: bool) -> None:
-        partial = self._database / f".{NOTE}.partial"
         note: dict[str, Any] = {"source": self._source, "complete": complete}
         if complete:
             note["bytes"] = (self._database / DATA_FILE).stat().st_size
             note["sha256"] = hash_lmdb(self._database)
-        partial.write_text(json.dumps(note) + "\n", encoding="utf-8")
-        partial.replace(self._database / NOTE)
+        with whole_file(self._database / NOTE) as partial:
+            partial.write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
 def _refuse_other_files(database: Path) -> None:
@@ -215,11 +206,6 @@ def write_lmdb(
         only: names of folders within `root`; all when empty.
         compare_all: read back and compare every file.
         progress: show progress bars.
-
-    Raises:
-        FileNotFoundError: no such folder, or nothing in it.
-        ValueError: the folder holds videos or is packed itself, or what was stored is not what is there.
-        OSError: the disk is too small, or a file cannot be read or written.
     """
     if is_lmdb(root):
         raise ValueError(f"{root} is an LMDB already")

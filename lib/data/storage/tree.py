@@ -4,13 +4,12 @@ An LMDB holds the files' own bytes, found by their paths within the folder.
 """
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
@@ -30,79 +29,9 @@ _AFTER_SLASH = chr(ord("/") + 1)  # sorts directly after everything below a fold
 _CURE = "copy it again, or remove the folder and make it anew with prepare.py"
 
 
-class TreePath(Protocol):
-    """The part of `pathlib.Path` that readers of data sets use; `Path` itself has it.
-
-    Readers that join, list and read by these methods alone work from files and from LMDB.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def stem(self) -> str: ...
-
-    @property
-    def suffix(self) -> str: ...
-
-    @property
-    def parent(self) -> "TreePath": ...
-
-    def __truediv__(self, key: str, /) -> "TreePath": ...
-
-    def with_name(self, name: str, /) -> "TreePath": ...
-
-    def exists(self) -> bool: ...
-
-    def is_file(self) -> bool: ...
-
-    def is_dir(self) -> bool: ...
-
-    def iterdir(self) -> "Iterator[TreePath]": ...
-
-    def read_bytes(self) -> bytes: ...
-
-    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str: ...
-
-
-def open_tree(root: Path) -> TreePath:
-    """Return the root of a data set: an LMDB if the folder holds one, else the folder itself."""
-    return LmdbPath(str(root)) if is_lmdb(root) else root
-
-
-def read_file(path: TreePath) -> bytes:
-    """Return the bytes of a file; of a pipe in its place, which would be waited for without end, an error.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is something else than a file.
-    """
-    if isinstance(path, Path) and not path.is_file() and path.exists():
-        raise ValueError(f"{path} is not a file")
-    return path.read_bytes()
-
-
-def read_json(path: TreePath) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged, or holds numbers or depths that nobody means.
-    """
-    try:
-        return json.loads(read_file(path))
-    except (ValueError, RecursionError) as error:  # of its encoding, too
-        raise ValueError(f"{path} is damaged, copy or unpack it again: {error}") from None
-
-
-def is_lmdb(root: Path) -> bool:
-    """Return whether a folder is an LMDB."""
-    return (root / DATA_FILE).is_file()
-
-
 @dataclass(frozen=True, order=True)
 class LmdbPath:
-    """A file or folder within an LMDB, with the methods of `pathlib.Path` that `TreePath` names.
+    """A file or folder within an LMDB, with those methods of `pathlib.Path` that readers use.
 
     Holds two strings, so it travels to other processes; the database is opened once in each process that reads.
 
@@ -119,10 +48,6 @@ class LmdbPath:
         return self.key.rpartition("/")[2] or Path(self.database).name
 
     @property
-    def stem(self) -> str:
-        return PurePosixPath(self.name).stem
-
-    @property
     def suffix(self) -> str:
         return PurePosixPath(self.name).suffix
 
@@ -135,9 +60,6 @@ class LmdbPath:
 
     def __str__(self) -> str:
         return f"{self.database}/{self.key}" if self.key else self.database
-
-    def with_name(self, name: str) -> "LmdbPath":
-        return self.parent / name
 
     def exists(self) -> bool:
         return self.is_file() or self.is_dir()
@@ -174,12 +96,36 @@ class LmdbPath:
             raise FileNotFoundError(f"the file {self} does not exist")
         return bytes(data)
 
-    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
-        with io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding=encoding or "utf-8", errors=errors) as stream:
-            return stream.read()
-
     def _prefix(self) -> bytes:
         return f"{self.key}/".encode() if self.key else b""
+
+
+TreePath = Path | LmdbPath  # readers that use what both have work from files and from LMDB
+
+
+def open_tree(root: Path) -> TreePath:
+    """Return the root of a data set: an LMDB if the folder holds one, else the folder itself."""
+    return LmdbPath(str(root)) if is_lmdb(root) else root
+
+
+def read_file(path: TreePath) -> bytes:
+    """Return the bytes of a file; of a pipe in its place, which would be waited for without end, an error."""
+    if isinstance(path, Path) and not path.is_file() and path.exists():
+        raise ValueError(f"{path} is not a file")
+    return path.read_bytes()
+
+
+def read_json(path: TreePath) -> Any:
+    """Return what a JSON file holds."""
+    try:
+        return json.loads(read_file(path))
+    except (ValueError, RecursionError) as error:  # of its encoding, too
+        raise ValueError(f"{path} is damaged, copy or unpack it again: {error}") from None
+
+
+def is_lmdb(root: Path) -> bool:
+    """Return whether a folder is an LMDB."""
+    return (root / DATA_FILE).is_file()
 
 
 # What writing one may raise.
@@ -225,11 +171,7 @@ def open_to_write(database: Path, map_size: int) -> Any:
 
 
 def open_to_read(database: Path, note: dict[str, Any]) -> Any:
-    """Open a database to read it, if its file is as long as it must be: reading beyond the end kills the process.
-
-    Raises:
-        ValueError: it was cut off, or is no LMDB.
-    """
+    """Open a database to read it, if its file is as long as it must be: reading beyond the end kills the process."""
     file = database / DATA_FILE
     _require_length(file, note.get("bytes", 0))
     try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.images.decode import decode_image, decode_mask, read_header
+from lib.data.images.frames import decode_image, decode_mask, read_header
 from lib.data.sequence import UnreadableFrameError
 from lib.data.storage.tree import PICTURES, TreePath, read_file
 
@@ -99,10 +99,6 @@ def list_photographs(root: TreePath) -> tuple[tuple[str, ...], frozenset[str]]:
 
     Returns:
         Their paths below the folder, sorted, and the same of those with a mask.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: a mask belongs to no photograph, or to two.
     """
     names = sorted(name for name in _walk(root, "") if not name.startswith(f"{_MASKS}/"))
     if not names:

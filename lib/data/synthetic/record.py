@@ -1,13 +1,13 @@
 """Scenes as a data set: each the record of an annotated video, every frame labelled, pictures drawn when asked for."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import abc
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lib.data.crop import CropWindow
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames, NamedSequences, Sequence
 from lib.data.synthetic.scene import Scene
 from lib.data.synthetic.style import SceneStyle
 
@@ -16,10 +16,8 @@ SPLITS = {"train": 0, "val": 1, "test": 2}
 _NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
 
 
-class SceneDataset(ABC):
+class SceneDataset(NamedSequences):
     """A data set that computes its videos; a training sample draws three frames and no more."""
-
-    images_only = False
 
     def __init__(self, title: str, split: str, num_sequences: int | None, num_frames: int, style: SceneStyle) -> None:
         """Describe the set; nothing is drawn yet.
@@ -30,9 +28,6 @@ class SceneDataset(ABC):
             num_sequences: how many sequences the set holds; a million, 20 and 40 by default.
             num_frames: length of each of them.
             style: how hard and varied they are.
-
-        Raises:
-            ValueError: there is no such split, or nothing in it.
         """
         if split not in SPLITS:
             raise ValueError(f"the {title} data set has no split {split!r}; choose one of {', '.join(SPLITS)}")
@@ -44,10 +39,7 @@ class SceneDataset(ABC):
         self._split = split
         self._num_frames = num_frames
         self._style = style
-        self.names: abc.Sequence[str] = SceneNames(split, count)
-
-    def __len__(self) -> int:
-        return len(self.names)
+        self.names = SceneNames(split, count)
 
     def __getitem__(self, index: int) -> Sequence:
         """Label every frame of a sequence; pictures are drawn when asked for."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from lib.data.images.frames import ImageFiles, VideoFile
+from lib.data.images.frames import ImageFiles
+from lib.data.images.video import VideoFile
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import check_update_intervals, choose_sequences, find_benchmark
 from lib.eval.record import (

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.images.frames import ImageFiles, VideoFile
+from lib.data.images.frames import ImageFiles
+from lib.data.images.video import VideoFile
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.eval.mask_files import MaskRecord, SequenceMasks, claim_masks, masks_folder
 from lib.eval.record import code_sha256
