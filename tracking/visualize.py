@@ -6,7 +6,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import count, run
 from lib.config.load import load
 from lib.draw import check_picture_path, save_picture
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     rebuilt.add_argument("--config", help="experiment; without --checkpoint, its newest weights in runs/<config>")
     rebuilt.add_argument("--checkpoint", type=Path, help="file of weights")
     rebuilt.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
-    rebuilt.add_argument("--samples", type=int, default=4, help="how many (default: 4)")
+    rebuilt.add_argument("--samples", type=count, default=4, help="how many (default: 4)")
     rebuilt.add_argument("--seed", type=int, default=0, help="of samples and masks (default: 0)")
     rebuilt.add_argument("--out", type=Path, default=Path("reconstruction.png"), help="default: reconstruction.png")
 
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     samples.add_argument("--split", default="train", help="of that data set (default: train)")
     samples.add_argument("--root", type=Path, metavar="DIR", help="folder of that data set, instead of the configured")
     samples.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
-    samples.add_argument("--samples", type=int, default=12, help="how many of each source (default: 12)")
+    samples.add_argument("--samples", type=count, default=12, help="how many of each source (default: 12)")
     samples.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     samples.add_argument("--out", type=Path, default=Path("samples.png"), help="default: samples.png")
 
@@ -203,7 +203,7 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
 
 
 def _samples(arguments: argparse.Namespace) -> int:
-    from lib.train.montage import picture_training_samples
+    from lib.train.pictures import picture_training_samples
 
     _check_picture(arguments.out)
     settings = list(arguments.settings)
