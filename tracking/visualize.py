@@ -1,6 +1,7 @@
 """Draw what a tracker does and learns from: boxes on frames, what the decoders rebuild, training samples."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -8,6 +9,7 @@ if __name__ == "__main__":
 
 from lib.config.cli import count, run
 from lib.config.load import load
+from lib.config.schema import Source
 from lib.draw import check_picture_path, save_picture
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.report.figure import check_suffix
@@ -35,6 +37,7 @@ EPILOG = """examples:
   python tracking/visualize.py curves runs/study/*.seed*/ --out learning.png --csv learning.csv
   python tracking/visualize.py masks folder car mmg/mmg_tiny --root my_videos --masks refine_tiny
   python tracking/visualize.py reconstruction --config mmg_tiny --samples 4 --out rebuilt.png
+  python tracking/visualize.py reconstruction --dataset synthetic        by the weights that are there
   python tracking/visualize.py samples --config mmg_tiny --out samples.png
   python tracking/visualize.py samples --config mmg_tiny --dataset stills --root my_photographs"""
 
@@ -78,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
 
     rebuilt = commands.add_parser("reconstruction", help="input, masked, coarse and fine, of samples of the data")
     rebuilt.add_argument("--config", help="experiment; without --checkpoint, its newest weights in runs/<config>")
-    rebuilt.add_argument("--checkpoint", type=Path, help="file of weights")
+    rebuilt.add_argument("--checkpoint", type=Path, help="file of weights; without both, as in demo.py --help")
+    rebuilt.add_argument("--dataset", help="this data set instead of the experiment's, such as synthetic")
+    rebuilt.add_argument("--split", default="val", help="of that data set (default: val)")
     rebuilt.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
     rebuilt.add_argument("--samples", type=count, default=4, help="how many (default: 4)")
     rebuilt.add_argument("--seed", type=int, default=0, help="of samples and masks (default: 0)")
@@ -195,8 +200,12 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
     _check_picture(arguments.out)
     spec = TrackerSpec("mmg", arguments.config, arguments.checkpoint).with_weights()
     trained = read_trained_model(find_checkpoint(spec.config, spec.checkpoint), spec.config)
+    experiment = trained.experiment
+    if arguments.dataset:
+        sources = (Source(dataset=arguments.dataset, split=arguments.split, ratio=1.0),)
+        experiment = replace(experiment, data=replace(experiment.data, validation=sources))
     picture = picture_samples(
-        trained.experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
+        experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
     )
     print(save_picture(arguments.out, picture))
     return 0
