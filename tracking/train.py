@@ -89,9 +89,13 @@ def main(argv: list[str]) -> int:
     if arguments.config is None:
         parser.error("--config is required; see --help")
     experiment = load_any(arguments.config, arguments.set)
-    if arguments.with_first_stage and not is_launched():
+    if arguments.with_first_stage:
         first = first_stage(experiment, arguments.set)
         if not is_finished(RUNS / first.name / "latest.pth", first.name):
+            if is_launched():
+                raise ValueError(f"--with-first-stage trains {first.name} first, for which it starts processes itself: "
+                                 "give it with --gpus N and without torchrun; or run torchrun twice, with --config "
+                                 f"{first.name} before")  # fmt: skip
             settings = [word for setting in first_settings(arguments.set) for word in ("--set", setting)]
             others = ["--gpus", str(arguments.gpus), "--device", arguments.device, *["--wandb"][: arguments.wandb]]
             others += ["--paths", str(arguments.paths)] if arguments.paths else []
