@@ -7,7 +7,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,7 +63,8 @@ def read_checkpoint(path: Path | str, *, inert: bool = False) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, holds objects that could run code, or holds no dictionary.
+        ValueError: the file is damaged, holds objects that could run code or tensors that are not dense, or is no
+            dictionary.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,7 +88,22 @@ def read_checkpoint(path: Path | str, *, inert: bool = False) -> dict[str, Any]:
                              f"{type(error).__name__}: {_gist(error)}") from error  # fmt: skip
     if not isinstance(content, dict):
         raise ValueError(f"the checkpoint {path} holds a {type(content).__name__}, not a dictionary of weights")
+    if any(each.layout != torch.strided or each.is_nested or each.is_quantized or each.is_meta
+           for each in _tensors(content)):  # fmt: skip
+        raise ValueError(f"the checkpoint {path} holds a sparse, nested, quantized or empty tensor: save dense ones")
     return content
+
+
+def _tensors(content: object) -> Iterator[Tensor]:
+    """Yield the tensors in dictionaries and lists, which may hold themselves."""
+    left, seen = [content], set()
+    while left:
+        value = left.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            left += value.values() if isinstance(value, dict) else value
 
 
 def _check_sums(file: BinaryIO) -> None:
