@@ -102,7 +102,8 @@ def main(argv: list[str]) -> int:
             if code := main(["--config", first.name, *settings, *others]):
                 return code
     if arguments.gpus != 1 and not is_launched():
-        return launch(arguments.gpus, arguments.device, Path(__file__), argv)
+        own = [word for word in argv if word != "--with-first-stage"]  # that is done
+        return launch(arguments.gpus, arguments.device, Path(__file__), own)
     folder = arguments.run or RUNS / experiment.name
     return train(experiment, folder, device=arguments.device, paths_file=arguments.paths, wandb=arguments.wandb)
 
