@@ -9,6 +9,8 @@ import onnxruntime
 
 network = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 recipe = json.loads(network.get_modelmeta().custom_metadata_map["mmg"])
+if recipe.get("whole_pixels"):
+    sys.exit(f"{sys.argv[1]}: its crops are of whole pixels, which this example does not cut")
 
 
 def cut(frame, box, kind):  # -> crop (1, 3, S, S) uint8 RGB, its corner and side in the frame
@@ -30,6 +32,9 @@ while (frame := video.read()[1]) is not None:
         limit = np.array(frame.shape[1::-1], dtype=float)
         least = np.minimum(max(recipe["clip_margin"], 1.0), limit)  # px of a box that stay inside the frame
         near, far = outputs[0].astype(float).reshape(2, 2) * side + corner
+        if (share := recipe.get("size_smoothing", 1.0)) < 1:  # of a change of size that is followed, about the centre
+            half = box[2:] * np.clip((far - near) / box[2:], 1 / np.e, np.e) ** share / 2
+            near, far = (near + far) / 2 - half, (near + far) / 2 + half
         near, far = np.clip(near, 0, limit - least), np.clip(far, least, limit)
         box = np.concatenate((near, np.maximum(far - near, least)))
         if recipe["update"] == "fixed" or (recipe["update"] == "score" and outputs[1][0] > best):

@@ -23,7 +23,7 @@ SMALL = (
     "model.decoder.dim=16", "model.decoder.num_heads=2", "model.head.channels=16", "data.samples_per_epoch=16",
     "data.validation_samples=8", "data.workers=0", "data.curriculum_epochs=0", "train.epochs=2", "train.batch_size=4",
     "train.total_batch=4", "train.warmup_epochs=0", "train.precision=fp32", "train.log_every=2",
-    "train.validate_every=1",
+    "train.validate_every=1", "train.picture_every=0",
 )  # fmt: skip
 EXPORTED = (
     "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=2.5",

@@ -1,6 +1,7 @@
 """The rules of the house, read off the code itself: who imports whom, and what no file may do."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,15 @@ CONFIG_IN_MODELS = {"build.py", "trained.py", "network.py"}
 OPTIONAL = {"vot", "trax", "onnx", "onnxruntime", "onnxscript", "jpeg4py", "lmdb", "pycocotools", "wandb"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> list[tuple[str, bool]]:
     """Return the dotted names that a file imports, and whether each import stands at the top of the file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     top = set(tree.body)
     found = []
     for node in ast.walk(tree):
@@ -92,7 +99,7 @@ def test_every_optional_package_is_imported_in_one_file():
 
 @pytest.mark.parametrize("path", FILES + COMMANDS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_broad_except_and_no_path_edits(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):
             name = node.type.id if isinstance(node.type, ast.Name) else ""
@@ -108,7 +115,7 @@ def test_no_broad_except_and_no_path_edits(path):
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.name)
 def test_commands_are_thin(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert "main" in names
     assert not [node for node in tree.body if isinstance(node, ast.ClassDef)]
@@ -117,9 +124,8 @@ def test_commands_are_thin(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_forbidden_names_and_calls(path):
     assert path.stem not in {"utils", "misc", "common", "helpers"}
-    text = path.read_text(encoding="utf-8")
-    assert "weights_only=False" not in text
-    tree = ast.parse(text)
+    assert "weights_only=False" not in path.read_text(encoding="utf-8")
+    tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in {"eval", "exec", "hasattr"}, f"{path}:{node.lineno}: {node.func.id}"
@@ -150,7 +156,7 @@ def is_private(name: object) -> bool:
 @pytest.mark.parametrize("path", FILES + COMMANDS + TESTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_private_names_stay_in_their_file(path):
     """None is imported, and none of a module is read or, by monkeypatch, set."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     modules = module_names(tree)
     found = []
     for node in ast.walk(tree):

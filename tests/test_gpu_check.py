@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +19,7 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.stills import StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.storage.tree import open_tree
+from lib.models.trained import read_trained_model
 
 ROOT = Path(__file__).resolve().parents[1]
 GPU = ROOT / "experiments" / "gpu"
@@ -99,3 +103,36 @@ def test_a_pack_is_read_by_the_data_sets_and_one_that_is_too_large_is_not_writte
         assert len(videos[0]) == FolderDataset(open_tree(data / "videos" / split))[0].visible[::3].sum() > 4
         assert np.isfinite(videos[0].boxes_xywh).all()
     assert len(FolderDataset(open_tree(packed / "excerpts"))[0]) == 24
+
+
+@pytest.mark.slow
+def test_the_whole_check_rehearses_on_a_cpu_without_optional_packages(tmp_path):
+    for name in ("simplejpeg", "lmdb", "pycocotools", "matplotlib", "onnx", "onnxscript", "vot"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is hidden')\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    out = tmp_path / "out"
+    command = ["bash", str(GPU / "check.sh"), str(out), "60", "--tiny", "--device", "cpu"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    summary = (out / "summary.md").read_text(encoding="utf-8")
+    assert done.returncode == 0, summary + done.stdout + done.stderr
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*.json") if path.stem != "batches"
+    }
+    assert set(found) == {"tests", "frames", "training", "tables", "tracker"}
+    for part in found.values():
+        assert part["environment"]["packages.torch"]
+        assert part["command"]
+        assert part["line"] in summary
+    outcomes = {test["name"].rpartition("::")[2]: test for test in found["tests"]["tests"]}
+    assert "failed" not in {test["outcome"] for test in outcomes.values()}
+    skipped = {test["said"] for test in outcomes.values() if test["outcome"] == "skipped"}
+    assert {said.removeprefix("Skipped: needs ") for said in skipped if "needs" in said} == {
+        "NCCL", "CUDA graphs", "CUDA's sync debug mode", "a GPU's memory, which alone is predicted",
+    }  # fmt: skip
+    assert [row["frames_per_second"] > 0 for row in found["frames"]["frames"]]
+    assert found["training"]["rows"][0]["memory_computed"] > 0
+    assert {"table4_none", "table4_all"} <= found["tables"]["auc"]["excerpts"].keys()
+    weights = out / "tracker.safetensors"
+    assert weights.stat().st_size <= 15e6
+    assert read_trained_model(weights).experiment.name == found["tracker"]["config"]
+    assert "aten::" in (out / "training_profile.txt").read_text(encoding="utf-8")

@@ -59,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     where.add_argument("--first-frame", type=Path, metavar="PNG", help="only save the picture to choose a box on")
     where.add_argument("--page", action="store_true", help="serve a page to draw boxes on, to this machine alone")
     parser.add_argument("--host", default="127.0.0.1", help="of --page; 0.0.0.0 lets other machines in")
-    parser.add_argument("--port", type=int, default=8765, help="of --page; default: 8765")
+    parser.add_argument(
+        "--port", type=int, choices=range(65536), default=8765, metavar="N", help="of --page; default: 8765"
+    )
     parser.add_argument("--tracker", default="mmg", help=f"{', '.join(TRACKERS)} (default: mmg)")
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
     parser.add_argument("--checkpoint", type=Path, help="file of weights")

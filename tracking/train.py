@@ -89,16 +89,21 @@ def main(argv: list[str]) -> int:
     if arguments.config is None:
         parser.error("--config is required; see --help")
     experiment = load_any(arguments.config, arguments.set)
-    if arguments.with_first_stage and not is_launched():
+    if arguments.with_first_stage:
         first = first_stage(experiment, arguments.set)
         if not is_finished(RUNS / first.name / "latest.pth", first.name):
+            if is_launched():
+                raise ValueError(f"--with-first-stage trains {first.name} first, for which it starts processes itself: "
+                                 "give it with --gpus N and without torchrun; or run torchrun twice, with --config "
+                                 f"{first.name} before")  # fmt: skip
             settings = [word for setting in first_settings(arguments.set) for word in ("--set", setting)]
             others = ["--gpus", str(arguments.gpus), "--device", arguments.device, *["--wandb"][: arguments.wandb]]
             others += ["--paths", str(arguments.paths)] if arguments.paths else []
             if code := main(["--config", first.name, *settings, *others]):
                 return code
     if arguments.gpus != 1 and not is_launched():
-        return launch(arguments.gpus, arguments.device, Path(__file__), argv)
+        own = [word for word in argv if word != "--with-first-stage"]  # that is done
+        return launch(arguments.gpus, arguments.device, Path(__file__), own)
     folder = arguments.run or RUNS / experiment.name
     return train(experiment, folder, device=arguments.device, paths_file=arguments.paths, wandb=arguments.wandb)
 

@@ -1,13 +1,15 @@
 """Draw what a tracker does and learns from: boxes on frames, what the decoders rebuild, training samples."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import count, run
 from lib.config.load import load
+from lib.config.schema import Source
 from lib.draw import check_picture_path, save_picture
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.report.figure import check_suffix
@@ -35,6 +37,7 @@ EPILOG = """examples:
   python tracking/visualize.py curves runs/study/*.seed*/ --out learning.png --csv learning.csv
   python tracking/visualize.py masks folder car mmg/mmg_tiny --root my_videos --masks refine_tiny
   python tracking/visualize.py reconstruction --config mmg_tiny --samples 4 --out rebuilt.png
+  python tracking/visualize.py reconstruction --dataset synthetic        by the weights that are there
   python tracking/visualize.py samples --config mmg_tiny --out samples.png
   python tracking/visualize.py samples --config mmg_tiny --dataset stills --root my_photographs"""
 
@@ -78,9 +81,11 @@ def main(argv: list[str] | None = None) -> int:
 
     rebuilt = commands.add_parser("reconstruction", help="input, masked, coarse and fine, of samples of the data")
     rebuilt.add_argument("--config", help="experiment; without --checkpoint, its newest weights in runs/<config>")
-    rebuilt.add_argument("--checkpoint", type=Path, help="file of weights")
+    rebuilt.add_argument("--checkpoint", type=Path, help="file of weights; without both, as in demo.py --help")
+    rebuilt.add_argument("--dataset", help="this data set instead of the experiment's, such as synthetic")
+    rebuilt.add_argument("--split", default="val", help="of that data set (default: val)")
     rebuilt.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
-    rebuilt.add_argument("--samples", type=int, default=4, help="how many (default: 4)")
+    rebuilt.add_argument("--samples", type=count, default=4, help="how many (default: 4)")
     rebuilt.add_argument("--seed", type=int, default=0, help="of samples and masks (default: 0)")
     rebuilt.add_argument("--out", type=Path, default=Path("reconstruction.png"), help="default: reconstruction.png")
 
@@ -93,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     samples.add_argument("--split", default="train", help="of that data set (default: train)")
     samples.add_argument("--root", type=Path, metavar="DIR", help="folder of that data set, instead of the configured")
     samples.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
-    samples.add_argument("--samples", type=int, default=12, help="how many of each source (default: 12)")
+    samples.add_argument("--samples", type=count, default=12, help="how many of each source (default: 12)")
     samples.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     samples.add_argument("--out", type=Path, default=Path("samples.png"), help="default: samples.png")
 
@@ -195,15 +200,19 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
     _check_picture(arguments.out)
     spec = TrackerSpec("mmg", arguments.config, arguments.checkpoint).with_weights()
     trained = read_trained_model(find_checkpoint(spec.config, spec.checkpoint), spec.config)
+    experiment = trained.experiment
+    if arguments.dataset:
+        sources = (Source(dataset=arguments.dataset, split=arguments.split, ratio=1.0),)
+        experiment = replace(experiment, data=replace(experiment.data, validation=sources))
     picture = picture_samples(
-        trained.experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
+        experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths
     )
     print(save_picture(arguments.out, picture))
     return 0
 
 
 def _samples(arguments: argparse.Namespace) -> int:
-    from lib.train.montage import picture_training_samples
+    from lib.train.pictures import picture_training_samples
 
     _check_picture(arguments.out)
     settings = list(arguments.settings)

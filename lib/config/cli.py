@@ -1,6 +1,7 @@
 """The shared frame of every command: user errors become one line and exit code 2, never a traceback."""
 
 import argparse
+import io
 import os
 import re
 import select
@@ -18,7 +19,7 @@ _RAISED = re.compile(r"^\w[\w.]*(?:Error|Exception): ", re.MULTILINE)  # how the
 def run(main: Callable[[list[str]], int]) -> NoReturn:
     """Run a command's `main` and end the process with its exit code.
 
-    ValueError and OSError are what a user's input or machine caused: they are printed as `error: ...`.
+    ValueError, OSError and want of memory are what a user's input or machine caused: they are printed as `error: ...`.
     Anything else is a defect of ours and keeps its traceback.
     """
     warnings.showwarning = _show_warning
@@ -26,12 +27,20 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         print(f"mmg-tracker {__version__}")
         sys.exit(0)
-    if sys.stdout is None:  # closed by who started us
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+    for name in ("stdout", "stderr"):
+        if vars(sys)[name] is None:  # closed by who started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for all of the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
-        code = main(sys.argv[1:])
+        try:
+            code = main(sys.argv[1:])
+        except SystemExit as end:  # of --help, whose reader may have gone, too
+            code = end.code
         sys.stdout.flush()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("(allocate|not enough|out of) memory", str(error)):
+            raise
         if isinstance(error, BrokenPipeError) and _is_output_closed():
             code = 141
         else:
@@ -107,7 +116,9 @@ def _is_output_closed() -> bool:
 
 def _gist(error: Exception) -> str:
     """Return the message; of an error from a loader process, whose text is a traceback, what it says at its end."""
-    text = str(error)
+    if isinstance(error, UnicodeEncodeError):
+        return f"a name that is not UTF-8 cannot be written to a file: rename {error.object!a}"
+    text = str(error) or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" not in text:
         return text
     raised = list(_RAISED.finditer(text))

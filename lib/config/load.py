@@ -100,7 +100,7 @@ def read_flat(path: Path) -> Flat:
 
 def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
     """Rebuild an experiment from `experiment_to_dict`, with all checks; `place` names its origin in errors."""
-    experiment = _from_dict(plain, place)
+    experiment = any_from_dict(plain, place)
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{place} holds a mask network (kind: {experiment.kind}), not a tracker; in tests and "
                          "demos it belongs to --masks alpha_refine, as --refine-checkpoint")  # fmt: skip
@@ -109,14 +109,15 @@ def experiment_from_dict(plain: Mapping[str, Any], place: str) -> Experiment:
 
 def refine_from_dict(plain: Mapping[str, Any], place: str) -> RefineExperiment:
     """Rebuild a mask network's experiment; as `experiment_from_dict`."""
-    experiment = _from_dict(plain, place)
+    experiment = any_from_dict(plain, place)
     if not isinstance(experiment, RefineExperiment):
         raise ValueError(f"{place} holds a tracker, not a mask network (kind: refine); in tests and demos it "
                          "belongs to --checkpoint")  # fmt: skip
     return experiment
 
 
-def _from_dict(plain: Mapping[str, Any], place: str) -> Experiment | RefineExperiment:
+def any_from_dict(plain: Mapping[str, Any], place: str) -> Experiment | RefineExperiment:
+    """Rebuild an experiment of any kind; as `experiment_from_dict`."""
     if not isinstance(plain.get("name"), str):
         raise ValueError(f"{place}: the stored config has no name")
     flat: Flat = {}

@@ -13,7 +13,7 @@ from lib.config.schema import Optimization, Source, knob
 class RefineCrop:
     """Geometry of the two crops, reference and search, shared by training and tracking."""
 
-    size: int = knob("side of both crops, px, a multiple of 32; published: 384", low=64)
+    size: int = knob("side of both crops, px, a multiple of 32; published: 384", low=64, high=2048)
     factor: float = knob("crop side / box side, in width and height each; published: 2", low=1)
 
 
@@ -25,8 +25,8 @@ class RefineEncoder:
     pretrained: str | None = knob("weights to start from: a file of torchvision, hub:NAME for timm's hub, or null; "
                                   "published: ImageNet", free=True)  # fmt: skip
     channels: tuple[int, ...] | None = knob("widths of the four stages instead of the named ResNet's, for models "
-                                            "without pre-training", low=8, default=None)  # fmt: skip
-    layers: tuple[int, ...] | None = knob("blocks of the four stages instead of the named ResNet's", low=1,
+                                            "without pre-training", low=8, high=8192, default=None)  # fmt: skip
+    layers: tuple[int, ...] | None = knob("blocks of the four stages instead of the named ResNet's", low=1, high=256,
                                           default=None)  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class RefineEncoder:
 class RefineDecoder:
     """The mask decoder."""
 
-    channels: int = knob("width of the mask decoder; published: 64", low=8)
+    channels: int = knob("width of the mask decoder; published: 64", low=8, high=8192)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,6 @@ def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
     Args:
         experiment: sizes and switches.
         pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
-
-    Raises:
-        FileNotFoundError, ValueError: the pre-trained weights are missing or do not fit.
     """
     model, crop = experiment.model, experiment.crop
     encoder = JointEncoder(

@@ -38,9 +38,6 @@ def compile_frame(function: Callable[P, R], device: torch.device, *, graph: bool
         function: without gradients, of tensors on the device.
         device: where its weights are.
         graph: False for no CUDA graph.
-
-    Raises:
-        ValueError: there is no compiler.
     """
     check_compiler()
     if device.type == "cuda":

@@ -2,11 +2,12 @@
 
 import pickle
 import pickletools
+import re
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +17,9 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from lib.models.center import CenterHead
 from lib.models.encoder import JointEncoder
+from lib.models.mmg import MMG
 from lib.models.stem import StemEmbed
 
 MAE_SOURCE = (
@@ -29,6 +32,15 @@ _DAMAGED = (RuntimeError, EOFError, LookupError, AttributeError, TypeError, Valu
             ArithmeticError, struct.error, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 _MAX_LISTED = 8
+
+# OSTrack's published weights and what they are called here. Source: Ye et al., "Joint Feature Learning and Relation
+# Modeling for Tracking: A One-Stream Framework", 2022.
+_OSTRACK_POSITIONS = {
+    "backbone.pos_embed_z": "encoder.template_position",
+    "backbone.pos_embed_x": "encoder.search_position",
+}
+_OSTRACK_UNUSED = ("backbone.cls_token", "backbone.pos_embed")  # of the ViT that the training started from
+_OSTRACK_MAPS = {"ctr": "score", "offset": "offset", "size": "size"}
 
 
 class _Inert:
@@ -51,7 +63,8 @@ def read_checkpoint(path: Path | str, *, inert: bool = False) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, holds objects that could run code, or holds no dictionary.
+        ValueError: the file is damaged, holds objects that could run code or tensors that are not dense, or is no
+            dictionary.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,7 +88,22 @@ def read_checkpoint(path: Path | str, *, inert: bool = False) -> dict[str, Any]:
                              f"{type(error).__name__}: {_gist(error)}") from error  # fmt: skip
     if not isinstance(content, dict):
         raise ValueError(f"the checkpoint {path} holds a {type(content).__name__}, not a dictionary of weights")
+    if any(each.layout != torch.strided or each.is_nested or each.is_quantized or each.is_meta
+           for each in _tensors(content)):  # fmt: skip
+        raise ValueError(f"the checkpoint {path} holds a sparse, nested, quantized or empty tensor: save dense ones")
     return content
+
+
+def _tensors(content: object) -> Iterator[Tensor]:
+    """Yield the tensors in dictionaries and lists, which may hold themselves."""
+    left, seen = [content], set()
+    while left:
+        value = left.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            left += value.values() if isinstance(value, dict) else value
 
 
 def _check_sums(file: BinaryIO) -> None:
@@ -92,11 +120,7 @@ def _check_sums(file: BinaryIO) -> None:
 
 
 def read_own_or_published(path: Path, is_published: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
-    """Read a checkpoint of this project, or one of another program with objects in it, if it is a known one.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_checkpoint`.
-    """
+    """Read a checkpoint of this project, or one of another program with objects in it, if it is a known one."""
     try:
         return read_checkpoint(path)
     except ValueError:
@@ -194,15 +218,44 @@ def load_model_state(
         allow_missing: prefixes of names the checkpoint may lack, such as `score.` when its training begins.
         allow_unexpected: prefixes of names the model may lack, such as `decoder.` once training is over.
         source: what to call the checkpoint in an error.
-
-    Raises:
-        ValueError: any other difference in names, or any in shapes.
     """
     own = model.state_dict()
     required = {name: value for name, value in own.items() if name in state or not name.startswith(allow_missing)}
     offered = {name: value for name, value in state.items() if name in own or not name.startswith(allow_unexpected)}
     _check_same(required, offered, source, cure="was it trained with another config?")
     model.load_state_dict({**own, **offered})
+
+
+def is_ostrack(content: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint has the form of OSTrack's: weights called `net`, with its two position tables."""
+    net = content.get("net")
+    return isinstance(net, dict) and net.keys() >= _OSTRACK_POSITIONS.keys()
+
+
+def ostrack_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of an OSTrack with a centre head by the names of an `MMG` with one.
+
+    A name that is not known stays as it is, for `load_model_state` to list.
+    """
+    return {_ostrack_name(name): value for name, value in content["net"].items() if name not in _OSTRACK_UNUSED}
+
+
+def start_from_ostrack(model: MMG, content: Mapping[str, Any], source: str) -> None:
+    """Start a model of any kind from OSTrack's weights: its encoder, and its head where that is a centre head.
+
+    Learned position tables are resampled to the model's grids; both templates have one.
+    """
+    state, encoder = ostrack_state(content), model.encoder
+    missing = ["decoder.", "score.", "encoder.token_type"]
+    if not isinstance(model.head, CenterHead):
+        missing.append("head.")
+        state = {name: value for name, value in state.items() if not name.startswith("head.")}
+    own = model.state_dict()
+    for kind, grid in (("template", encoder.template_grid), ("search", encoder.search_grid)):
+        table = state.pop(f"encoder.{kind}_position")
+        if f"encoder.{kind}_position" in own:  # A fixed sin-cos table is no weight and stays.
+            state[f"encoder.{kind}_position"] = resample_abs_pos_embed(table, [grid, grid], num_prefix_tokens=0)
+    load_model_state(model, state, allow_missing=tuple(missing), source=f"{source} (published OSTrack)")
 
 
 def _load_vit(
@@ -232,6 +285,14 @@ def _load_vit(
         if name in own:  # A fixed sin-cos table is no weight and stays.
             offered[name] = resample_abs_pos_embed(table, [grid, grid], num_prefix_tokens=0)
     encoder.load_state_dict({**own, **offered})
+
+
+def _ostrack_name(name: str) -> str:
+    if name in _OSTRACK_POSITIONS:
+        return _OSTRACK_POSITIONS[name]
+    if layer := re.fullmatch(r"box_head\.conv([1-5])_(ctr|offset|size)\.(.+)", name):
+        return f"head.{_OSTRACK_MAPS[layer[2]]}.{int(layer[1]) - 1}.{layer[3]}"
+    return re.sub(r"^backbone\.", "encoder.", name)
 
 
 def _check_same(required: Mapping[str, Tensor], offered: Mapping[str, Any], source: str, cure: str) -> None:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, flatten, load
 from lib.config.schema import Experiment
-from lib.models.pretrained import read_checkpoint, read_own_or_published
-from lib.models.published import is_ostrack, ostrack_state
+from lib.models.pretrained import is_ostrack, ostrack_state, read_checkpoint, read_own_or_published
 
 RUNS = Path("runs")
 SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
@@ -171,11 +170,7 @@ def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write weights by name, and plain values about them, as JSON in the header.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write weights by name, and plain values about them, as JSON in the header."""
     header = {"format": "pt", _KEY: json.dumps({"format": _FORMAT, **about})}
     path.write_bytes(save({name: value.contiguous() for name, value in state.items()}, header))
 

@@ -70,11 +70,7 @@ class TrackerSpec:
                              "--checkpoint")  # fmt: skip
 
     def with_weights(self) -> "TrackerSpec":
-        """Return the spec with `default_weights` where it needs weights and names none, and tell the user which.
-
-        Raises:
-            FileNotFoundError: there are none.
-        """
+        """Return the spec with `default_weights` where it needs weights and names none, and tell the user which."""
         if not self.trained or (self.config, self.checkpoint, self.onnx) != (None, None, None):
             return self
         config, checkpoint, why = default_weights()
@@ -82,11 +78,7 @@ class TrackerSpec:
         return replace(self, config=config, checkpoint=checkpoint)
 
     def build(self) -> Tracker:
-        """Make the tracker.
-
-        Raises:
-            FileNotFoundError, ValueError: the config, the weights or a package it needs are missing or do not fit.
-        """
+        """Make the tracker."""
         return TRACKERS[self.name](self)
 
     def check(self) -> None:

@@ -67,10 +67,6 @@ def build_alpha_refine(checkpoint: Path, device: str = "auto", threshold: float 
         checkpoint: file.
         device: auto, cpu, cuda or cuda:N.
         threshold: instead of the checkpoint's own.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged, or holds a tracker or another network.
     """
     torch_device = choose_device(device)
     trained = _read_network(checkpoint)

@@ -24,10 +24,6 @@ def build_mmg_tracker(config: str | None, checkpoint: Path | None, device: str, 
         checkpoint: file; None for the newest of `runs/<config>`.
         device: auto, cpu, cuda or cuda:N.
         benchmark: name of the benchmark, which may have an update interval of its own; any text.
-
-    Raises:
-        FileNotFoundError: no such config or checkpoint.
-        ValueError: the checkpoint is damaged or of another config, or does not give what the update needs.
     """
     path = find_checkpoint(config, checkpoint)
     trained = read_trained_model(path, config)
@@ -64,9 +60,6 @@ def build_trained_network(trained: TrainedModel, path: Path) -> MMG:
     """Build the network with a checkpoint's weights, in evaluation mode.
 
     The decoders are not built: they serve training only. The score module is built where it is trained.
-
-    Raises:
-        ValueError: the checkpoint, from `path`, does not fit its config, or does not give what the update needs.
     """
     check_update(trained, path)
     model = build_model(as_tracked(trained.experiment, score=trained.score_trained), pretrained=False)
@@ -82,11 +75,7 @@ def check_update(trained: TrainedModel, path: Path) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return a device by name; `auto` is CUDA where PyTorch sees one, else the CPU.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
+    """Return a device by name; `auto` is CUDA where PyTorch sees one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return find_device(name)

@@ -59,8 +59,6 @@ class OpenCVTracker:
         Raises:
             ValueError: the installed build of OpenCV has no such tracker, or cannot read the files.
         """
-        if algorithm not in _OPENCV_CLASSES:
-            raise ValueError(f"unknown OpenCV tracker {algorithm!r}; choose one of {', '.join(_OPENCV_CLASSES)}")
         if _OPENCV_CLASSES[algorithm] not in vars(cv2):
             cure = "the contributed modules, in place of the plain one: make classical"
             if algorithm in _NETWORKS:

@@ -104,19 +104,11 @@ class MaskSpec:
 
     @property
     def label(self) -> str:
-        """What the masks are called in folders and tables: the backend, or the experiment that its weights are of.
-
-        Raises:
-            FileNotFoundError, ValueError: the weights are missing or damaged.
-        """
+        """What the masks are called in folders and tables: the backend, or the experiment that its weights are of."""
         return self.name if self.checkpoint is None else name_of_weights(self.checkpoint)
 
     def build(self) -> MaskBackend:
-        """Make the backend.
-
-        Raises:
-            FileNotFoundError, ValueError: the weights are missing or do not fit.
-        """
+        """Make the backend."""
         return MASK_BACKENDS[self.name](self)
 
 

@@ -68,9 +68,6 @@ class Target:
     Attributes:
         template: (S, S, 3) uint8 crop of the first frame.
         online_template: the same crop at first; always another array when it is replaced.
-
-    Raises:
-        ValueError: the box has no area inside the frame.
     """
 
     def __init__(self, image: np.ndarray, box_xywh: np.ndarray, crops: TargetCrops, update: TemplateUpdate) -> None:

@@ -96,9 +96,6 @@ def build_onnx_tracker(path: Path, device: str, benchmark: str) -> MMGTracker:
         path: the file.
         device: auto, cpu, cuda or cuda:N.
         benchmark: name of the benchmark, which may have an update interval of its own; any text.
-
-    Raises:
-        FileNotFoundError, ValueError: as `OnnxNetwork`; or there is no such device.
     """
     network = OnnxNetwork(path, choose_onnx_device(device))
     recipe = network.recipe

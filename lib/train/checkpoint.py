@@ -34,9 +34,6 @@ def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, k
         state: tensors and plain values.
         keep: number of newest checkpoints that stay.
         keep_every: checkpoints whose step is a multiple of it stay for ever; 0 for none.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full.
     """
     path = run / f"step_{step:08d}.pth"
     with whole_file(path) as aside:
@@ -99,11 +96,7 @@ def load_newest(run: Path) -> dict[str, Any] | None:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a file that is complete where it exists.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; nothing at `path` has changed.
-    """
+    """Write a file that is complete where it exists."""
     with whole_file(path) as aside:
         _save(state, aside)
 
@@ -190,7 +183,7 @@ def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int)
     if missing:
         raise ValueError(f"{run} holds a checkpoint that is none of this trainer's: it lacks {sorted(missing)}")
     wrong = [name for name in ("step", "samples", "epochs", "left_out", "total") if name in state
-             and not (isinstance(state[name], int) and state[name] >= 0)]  # fmt: skip
+             and not (type(state[name]) is int and 0 <= state[name] < 2**60)]  # fmt: skip
     wrong += [name for name in ("config", "model", "optimizer", "average") if name in state
               and not isinstance(state[name], dict)]  # fmt: skip
     if wrong:

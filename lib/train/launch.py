@@ -43,9 +43,6 @@ def launch(num_processes: int, device: str, script: Path, arguments: Sequence[st
 
     When one fails, the others are ended and its traceback is printed. SIGTERM and Ctrl-C are passed on to all of them,
     which then save; the code is 143 or 130.
-
-    Raises:
-        ValueError: the machine does not have the GPUs.
     """
     check(num_processes, device)
     # Each process gets its share of the cores, not all of them.
@@ -84,8 +81,6 @@ def check(num_processes: int, device: str) -> None:
     Raises:
         ValueError: fewer GPUs than processes, or one GPU for all of them.
     """
-    if num_processes < 1:
-        raise ValueError(f"--gpus {num_processes}: at least one process has to train")
     if num_processes > 1 and ":" in device:
         raise ValueError(f"--device {device} names one GPU for {num_processes} processes: leave it out, and choose "
                          "GPUs by the environment variable CUDA_VISIBLE_DEVICES")  # fmt: skip

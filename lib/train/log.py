@@ -38,11 +38,7 @@ class RunLog:
         ]
 
     def add_wandb(self, run: Path, name: str, config: dict[str, Any]) -> None:
-        """Record in Weights & Biases, too; where and whether online is what its environment variables say.
-
-        Raises:
-            ValueError: it is not installed.
-        """
+        """Record in Weights & Biases, too; where and whether online is what its environment variables say."""
         if self._enabled:
             self._boards.append(WandbBoard(run, name, config))
 
@@ -105,7 +101,10 @@ class WandbBoard:
             raise ValueError("--wandb needs Weights & Biases: pip install wandb") from error
         self._image = wandb.Image
         number = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
-        self._run = wandb.init(project="mmg-tracker", name=name, id=number, resume="allow", dir=run, config=config)
+        try:
+            self._run = wandb.init(project="mmg-tracker", name=name, id=number, resume="allow", dir=run, config=config)
+        except wandb.Error as error:  # no account, or no way to it
+            raise ValueError(f"--wandb: {error}; WANDB_MODE=offline keeps the record here") from error
         self._run.define_metric("*", step_metric="step")
 
     def add_scalar(self, name: str, value: float, step: int) -> None:

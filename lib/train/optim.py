@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,21 @@ def build_optimizer(model: nn.Module, train: Optimization) -> AdamW:
     ]
     # One kernel for all weights, on CPUs too: a step of mmg_tiny takes a twentieth less; see LOG.md.
     return AdamW([group for group in groups if group["params"]], weight_decay=train.weight_decay, fused=True)
+
+
+def load_optimizer(optimizer: AdamW, stored: Mapping[str, Any]) -> None:
+    """Continue with the moments of a stored state; rates and decay are the experiment's.
+
+    Raises:
+        ValueError: they have not the shapes of the parameters.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, moments in stored["state"].items():
+        shape = parameters[number].shape
+        wanted = {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
+        if {name: value.shape for name, value in moments.items()} != wanted:
+            raise ValueError(f"the optimiser's state of parameter {number} has not its shape {tuple(shape)}")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": stored["state"]})
 
 
 def learning_rate_factor(train: Optimization, progress: float) -> float:
@@ -69,8 +85,10 @@ class WeightAverage:
         self._decay = decay
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from an average that was stored."""
+        """Continue from an average that was stored; raise ValueError for one of another model."""
         for name, average in self.state.items():
+            if state[name].shape != average.shape:
+                raise ValueError(f"the average of {name} has another shape")
             average.copy_(state[name])
 
     @torch.no_grad()

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from lib.box import iou, xyxy_to_xywh
-from lib.config.schema import Experiment
+from lib.config.schema import Experiment, Source
+from lib.data.datasets import open_dataset
 from lib.data.samples.mask_set import MaskBatch
-from lib.data.samples.mixture import VALIDATION_EPOCH, open_sources, sample_id
-from lib.data.samples.training_set import Batch, TrainingSet, collate
+from lib.data.samples.mixture import VALIDATION_EPOCH, MixedSource, open_sources, sample_id
+from lib.data.samples.training_set import Batch, Sample, TrainingSet, collate
 from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, draw_label, reconstruction_sheet, shade_mask
 from lib.models.build import build_model
 from lib.models.decoder import patchify, unpatchify
@@ -21,6 +22,11 @@ from lib.models.pretrained import load_model_state
 from lib.models.refine.network import AlphaRefineNet
 
 TILE = 160  # px, side
+_TEMPLATE = 128  # px, side of a tile
+_SEARCH = 2 * _TEMPLATE + 2  # two templates and the seam between them
+_PAPER = (250, 250, 250)
+_HEAD = 26
+_GAP = 6
 _RIGHT, _WRONG = (60, 200, 60), (230, 60, 60)
 
 
@@ -47,19 +53,10 @@ def picture_reconstructions(model: MMG, batch: Batch, generator: torch.Generator
     model.train(was_training)
     assert rebuilt is not None
 
-    rows: list[list[RebuiltImage]] = []
+    rows = [_rows(model, "search", batch.search, rebuilt.mask_search, rebuilt.coarse_search, rebuilt.fine_search)]
     if online_template is not None:
-        rows.append(
-            _rows(
-                model,
-                "online template",
-                online_template,
-                rebuilt.mask_online,
-                rebuilt.coarse_online,
-                rebuilt.fine_online,
-            )
-        )
-    rows.append(_rows(model, "search", batch.search, rebuilt.mask_search, rebuilt.coarse_search, rebuilt.fine_search))
+        online = rebuilt.mask_online, rebuilt.coarse_online, rebuilt.fine_online
+        rows.insert(0, _rows(model, "online template", online_template, *online))
     return reconstruction_sheet([row for sample in zip(*rows, strict=True) for row in sample])
 
 
@@ -103,15 +100,14 @@ def picture_samples(
         ValueError: the model has no decoders, or the weights do not fit.
         FileNotFoundError: a data set is not where it should be.
     """
-    if num_samples < 1:
-        raise ValueError(f"{num_samples} samples: there must be at least one")
     if not experiment.model.decoder.active:
         raise ValueError(f"{experiment.name} has no decoders (model.decoder): it rebuilds nothing")
     sources = open_sources(experiment.data.validation or experiment.data.sources, paths_file)
     samples = TrainingSet(sources, experiment.data, experiment.crop, seed)
     batch = collate([samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)])
     model = build_model(experiment, pretrained=False)
-    load_model_state(model, state)
+    # Weights that were exported before a second stage have no score module, which no picture needs.
+    load_model_state(model, state, allow_missing=("score.",))
     return picture_reconstructions(model, batch, torch.Generator().manual_seed(seed))
 
 
@@ -145,7 +141,7 @@ def _rows(
 
 def crop_tile(crop: Tensor) -> np.ndarray:
     """Return a (3, S, S) uint8 crop as (TILE, TILE, 3), its pixels as squares."""
-    return cv2.resize(crop.permute(1, 2, 0).cpu().numpy(), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    return _enlarge(crop.permute(1, 2, 0).cpu().numpy(), TILE)
 
 
 @torch.no_grad()
@@ -172,8 +168,7 @@ def picture_masks(model: AlphaRefineNet, batch: MaskBatch) -> np.ndarray:
         tiles = [reference]
         for masks in (batch.mask, predicted):
             tile = search.copy()
-            mask = masks[number].cpu().numpy().astype(np.uint8)
-            shade_mask(tile, cv2.resize(mask, (TILE, TILE), interpolation=cv2.INTER_NEAREST) > 0)
+            shade_mask(tile, _enlarge(masks[number].cpu().numpy().astype(np.uint8), TILE) > 0)
             tiles.append(tile)
         rows.append(np.hstack(tiles))
     return np.vstack(rows)
@@ -210,3 +205,84 @@ def score_target(batch: Batch, crop_boxes_xyxy: Tensor | None) -> Tensor:
 
 def score_template(model: MMG, batch: Batch) -> Tensor | None:
     return batch.online_template if model.encoder.online_template else None
+
+
+def picture_training_samples(
+    experiment: Experiment,
+    num_samples: int,
+    *,
+    seed: int,
+    root: Path | None = None,
+    paths_file: Path | None = None,
+    columns: int = 4,
+) -> np.ndarray:
+    """Draw samples of each of an experiment's sources: template above online template, search beside them.
+
+    Args:
+        experiment: its training sources, crops and augmentation.
+        num_samples: of each source with a ratio above 0.
+        seed: of the samples.
+        root: folder of the data set, for an experiment with one source; otherwise the configured one.
+        paths_file: where data sets lie; None for `experiments/paths.yaml`.
+        columns: samples in a row.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: one folder for several sources, or a source without usable samples.
+        FileNotFoundError: a data set is not where it should be.
+    """
+    sources = [source for source in experiment.data.sources if source.ratio > 0]
+    if root is not None and len(sources) > 1:
+        raise ValueError(f"{root} cannot be the folder of {len(sources)} sources; name one data set")
+    columns = min(columns, num_samples)
+    sections = []
+    for source in sources:
+        dataset = open_dataset(source.dataset, source.split, root, paths_file)
+        samples = TrainingSet([MixedSource(dataset, 1.0)], experiment.data, experiment.crop, seed)
+        drawn = [samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)]
+        sections.append(_section(_title(source, experiment), drawn, columns))
+    return np.concatenate(sections)
+
+
+def _title(source: Source, experiment: Experiment) -> str:
+    ratios = sum(other.ratio for other in experiment.data.sources)
+    return f"{source.dataset} {source.split}: {source.ratio / ratios:.0%} of the samples of {experiment.name}"
+
+
+def _section(title: str, samples: list[Sample], columns: int) -> np.ndarray:
+    """Lay the samples of one source out under its title."""
+    tiles = [_draw_sample(sample, labelled=number == 0) for number, sample in enumerate(samples)]
+    height, width = tiles[0].shape[:2]
+    rows = -(-len(tiles) // columns)
+    sheet_size = _HEAD + rows * (height + 2 * _GAP), columns * (width + 2 * _GAP)
+    sheet = np.full((*sheet_size, 3), _PAPER, np.uint8)
+    head = np.full((_HEAD, sheet_size[1], 3), _PAPER, np.uint8)
+    draw_label(head, (_GAP - 3, _HEAD - 4), title, _PAPER)
+    sheet[:_HEAD] = head
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        top, left = _HEAD + row * (height + 2 * _GAP), _GAP + column * (width + 2 * _GAP)
+        sheet[top : top + height, left : left + width] = tile
+    return sheet
+
+
+def _draw_sample(sample: Sample, *, labelled: bool) -> np.ndarray:
+    template, online_template = _enlarge(sample.template, _TEMPLATE), _enlarge(sample.online_template, _TEMPLATE)
+    search = _enlarge(sample.search, _SEARCH)
+    left, top, right, bottom = sample.search_crop_box_xyxy * _SEARCH
+    draw_boxes(search, [np.array((left, top, right - left, bottom - top))], [TRUTH])
+    if labelled:
+        for tile, label in ((template, "template"), (online_template, "online template"), (search, "search")):
+            draw_label(tile, (0, tile.shape[0]), label)
+    drawn = np.full((_SEARCH, _TEMPLATE + 2 + _SEARCH, 3), _PAPER, np.uint8)
+    drawn[:_TEMPLATE, :_TEMPLATE] = template
+    drawn[-_TEMPLATE:, :_TEMPLATE] = online_template
+    drawn[:, _TEMPLATE + 2 :] = search
+    return drawn
+
+
+def _enlarge(crop: np.ndarray, side: int) -> np.ndarray:
+    # Nearest neighbours: the pixels that the network sees, not smoother ones.
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_NEAREST)

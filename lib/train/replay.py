@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.config.load import experiment_from_dict, refine_from_dict
+from lib.config.load import any_from_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskBatch
@@ -115,11 +115,6 @@ def _print_fault(what: str, names: list[str]) -> None:
 
 def _experiment(dump: dict[str, Any], path: Path) -> Experiment | RefineExperiment:
     """Return the dump's experiment, to be computed by one process, in as many passes as make the same step."""
-    is_refine = dump["config"].get("kind") == "refine"
-    experiment = (refine_from_dict if is_refine else experiment_from_dict)(dump["config"], str(path))
-    return dataclasses.replace(
-        experiment,
-        train=dataclasses.replace(
-            experiment.train, accumulate_to=dump["total"], total_batch=dump["total"], compile=False
-        ),
-    )
+    experiment = any_from_dict(dump["config"], str(path))
+    train = dataclasses.replace(experiment.train, accumulate_to=dump["total"], total_batch=dump["total"], compile=False)
+    return dataclasses.replace(experiment, train=train)

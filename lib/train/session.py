@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -12,19 +13,18 @@ from lib.config.load import experiment_to_dict, load
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskSet
-from lib.data.samples.mixture import MixedSource, open_sources
+from lib.data.samples.mixture import open_sources
 from lib.data.samples.training_set import TrainingSet
 from lib.files import whole_file
 from lib.models.build import build_model
 from lib.models.mmg import MMG
-from lib.models.pretrained import load_model_state
-from lib.models.published import is_ostrack, start_from_ostrack
+from lib.models.pretrained import is_ostrack, load_model_state, start_from_ostrack
 from lib.models.refine.network import build_refine_model
 from lib.models.trained import RUNS, differing_model_keys, read_trained_model, read_weights_file
 from lib.train import distributed
 from lib.train.checkpoint import LATEST, checkpoints, is_begun
 from lib.train.environment import describe_environment, record_environment
-from lib.train.objectives import RefineObjective, build_objective
+from lib.train.objectives import Objective, RefineObjective, build_objective
 from lib.train.trainer import Interrupted, Trainer
 
 _SECOND_ONLY = ("train.stage", "train.start_from", "data.negatives")
@@ -41,9 +41,6 @@ def train(
     """Train, or continue, and return the exit code: 0 when finished, 130 or 143 when interrupted with a saved state.
 
     With `wandb` the run is logged in Weights & Biases, too.
-
-    Raises:
-        ValueError, OSError: something that the user supplied is wrong; nothing was written over.
     """
     distributed.start(experiment.train.timeout_minutes)
     trainer = open_trainer(experiment, run, device=device, paths_file=paths_file)
@@ -86,10 +83,16 @@ def open_trainer(
     sources = open_sources(data.sources, paths_file)
     validation = open_sources(data.validation, paths_file) if data.validation_samples else []
     torch.manual_seed(train.seed)
+    sets: list[Any]
+    mixtures = [sources, validation] if validation else [sources]
     if isinstance(experiment, RefineExperiment):
-        trainer: Trainer = _open_refine(experiment, sources, validation, run, torch_device)
+        sets = [MaskSet(each, experiment.data, experiment.crop, train.seed) for each in mixtures]
+        objective: Objective = RefineObjective(build_refine_model(experiment), experiment.train.loss)
     else:
-        trainer = _open_tracking(experiment, sources, validation, run, torch_device)
+        sets = [TrainingSet(each, experiment.data, experiment.crop, train.seed) for each in mixtures]
+        objective = build_objective(experiment, build_starting_model(experiment, run))
+    run.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(experiment, objective, sets[0], sets[1] if validation else None, run, torch_device)
     if distributed.is_main():
         with whole_file(run / "config.yaml") as aside:
             aside.write_text(yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False), encoding="utf-8")
@@ -103,39 +106,8 @@ def open_trainer(
     return trainer
 
 
-def _open_tracking(
-    experiment: Experiment, sources: list[MixedSource], validation: list[MixedSource], run: Path, device: torch.device
-) -> Trainer:
-    data, crop, train = experiment.data, experiment.crop, experiment.train
-    training_set = TrainingSet(sources, data, crop, train.seed)
-    validation_set = TrainingSet(validation, data, crop, train.seed) if validation else None
-    model = build_starting_model(experiment, run)
-    run.mkdir(parents=True, exist_ok=True)
-    return Trainer(experiment, build_objective(experiment, model), training_set, validation_set, run, device)
-
-
-def _open_refine(
-    experiment: RefineExperiment,
-    sources: list[MixedSource],
-    validation: list[MixedSource],
-    run: Path,
-    device: torch.device,
-) -> Trainer:
-    data, crop, train = experiment.data, experiment.crop, experiment.train
-    training_set = MaskSet(sources, data, crop, train.seed)
-    validation_set = MaskSet(validation, data, crop, train.seed) if validation else None
-    objective = RefineObjective(build_refine_model(experiment), train.loss)
-    run.mkdir(parents=True, exist_ok=True)
-    return Trainer(experiment, objective, training_set, validation_set, run, device)
-
-
 def check_start(experiment: Experiment, run: Path) -> None:
-    """Refuse an experiment that does not fit its stage, or that starts from what is not there.
-
-    Raises:
-        ValueError: what does not fit, and the cure.
-        FileNotFoundError: there are no weights to start from, and `run` has none of its own.
-    """
+    """Refuse an experiment that does not fit its stage, or that starts from what is not there."""
     check_stage(experiment)
     if experiment.train.start_from is not None and not is_begun(run):
         find_start(experiment.train.start_from)

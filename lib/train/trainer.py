@@ -34,6 +34,7 @@ from lib.train.optim import (
     build_optimizer,
     build_scaler,
     learning_rate_factor,
+    load_optimizer,
     prepare_network,
     resolve_precision,
     scale_may_fall,
@@ -64,10 +65,6 @@ class Trainer:
             training_set, validation_set: samples; without a validation set nothing is validated.
             run: folder of checkpoints and records.
             device: of the network.
-
-        Raises:
-            ValueError: the folder holds another experiment, or a checkpoint that cannot be read, or another process
-                trains there.
         """
         train = experiment.train
         self.experiment = experiment
@@ -236,11 +233,7 @@ class Trainer:
         return results
 
     def save(self) -> None:
-        """Write the state of the run; in the main process only.
-
-        Raises:
-            OSError: it cannot be written; what was saved before is intact.
-        """
+        """Write the state of the run; in the main process only."""
         if distributed.is_main():
             train = self.experiment.train
             keep_every = train.keep_every * self.steps_per_epoch
@@ -289,7 +282,7 @@ class Trainer:
         if state is not None:
             load_model_state(self.model, state["model"], source=str(self.run))
             try:
-                self.optimizer.load_state_dict(state["optimizer"])
+                load_optimizer(self.optimizer, state["optimizer"])
                 if self.scaler.is_enabled():
                     self.scaler.load_state_dict(state["scaler"])
                 if self.average is not None:

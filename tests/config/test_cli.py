@@ -1,8 +1,11 @@
 """The frame of every command, in processes of its own: what it prints, and the code it ends with."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 A_COMMAND_THAT_LOADS = """
@@ -25,8 +28,9 @@ def a_command(body: str) -> list[str]:
     return [sys.executable, "-c", f"from lib.config.cli import run\ndef main(argv):\n    {body}\nrun(main)"]
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
-    command = a_command("[print('x' * 1000) for _ in range(10000)]; return 0")
+@pytest.mark.parametrize("end", ["return 0", "raise SystemExit(0)"], ids=["work", "help"])
+def test_a_reader_that_has_seen_enough_is_no_error(end):
+    command = a_command(f"[print('x' * 1000) for _ in range(1000)]; {end}")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
@@ -40,6 +44,28 @@ def test_a_pipe_that_breaks_elsewhere_is_an_error():
         a_command("raise BrokenPipeError('a worker has gone')"), cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (2, "error: a worker has gone\n")
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ("raise MemoryError", "not enough memory"),
+        ("raise RuntimeError('DefaultCPUAllocator: cannot allocate memory: 8 bytes')", "cannot allocate memory"),
+        ("open('/dev/null', 'w', encoding='utf-8').write('car\\udcff')", r"rename 'car\udcff'"),
+    ],
+    ids=["memory", "torch's memory", "a name that is not UTF-8"],
+)
+def test_what_the_machine_or_a_name_is_at_fault_for_is_one_line(cause, said):
+    done = subprocess.run(a_command(cause), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_name_that_is_not_utf_8_is_printed_and_closed_streams_are_no_error():
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(a_command("print('\\udcff')"), cwd=ROOT, capture_output=True, text=True, env=strict)
+    assert (done.returncode, done.stdout) == (0, "\\udcff\n")
+    words = a_command("import sys; print(1); print(2, file=sys.stderr); sys.stderr.flush(); raise ValueError")
+    assert subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *words], cwd=ROOT).returncode == 2
 
 
 def test_an_error_of_a_loader_process_is_told_whole_and_without_its_traceback():

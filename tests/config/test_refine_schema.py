@@ -37,6 +37,9 @@ def test_overrides_reach_lists_of_numbers():
         ("crop.search_size=256", "unknown key crop.search_size"),
         ("model.encoder.channels=[8, 8]", "four numbers"),
         ("model.encoder.channels=[8, 8, 8, x]", r"channels\[3\] must be a whole number"),
+        ("model.encoder.channels=[4, 4, 4, 4]", r"channels\[0\] must be in \[8, 8192\], got 4"),  # PyTorch aborts there
+        ("model.decoder.channels=4", r"decoder.channels must be in \[8, 8192\], got 4"),
+        ("crop.size=1000000", r"crop.size must be in \[64, 2048\]"),
         ("model.encoder.name=resnet51", "did you mean 'resnet50'"),
         ("train.loss={cross_entropy: 0, iou: 0}", "nothing would be learned"),
         ("train.loss.l1=5", "unknown key train.loss.l1"),

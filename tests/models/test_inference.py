@@ -12,9 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.models.build import build_model
 from lib.models.device import tracking_dtype
-from lib.models.inference import TrackingNetwork, fold_batch_norm, run_block
+from lib.models.inference import TrackingNetwork, WinogradConvolution, fold_batch_norm, run_block
 from lib.models.mmg import MMG, TrackOutput
-from lib.models.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")
 VARIANTS = {

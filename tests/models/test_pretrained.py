@@ -125,6 +125,15 @@ def test_plain_values_come_back(tmp_path):
     assert read["epoch"] == 7 and read["config"] == content["config"]
 
 
+@pytest.mark.parametrize(
+    "odd", [torch.eye(3).to_sparse(), torch.empty(3, device="meta"), torch.nested.as_nested_tensor([torch.ones(2)])]
+)
+def test_tensors_that_are_not_dense_are_refused_however_deep(tmp_path, odd):
+    torch.save({"optimizer": {"state": [{"exp_avg": odd}]}}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"odd\.pth"):
+        read_checkpoint(tmp_path / "odd.pth")
+
+
 # MAE
 
 

@@ -100,10 +100,3 @@ def test_the_box_is_pooled_where_the_encoder_saw_it(net):
         name: (net.describe(marked, box) - net.describe(flat, box)).abs().mean().item() for name, box in boxes.items()
     }
     assert change["marked"] > 10 * change["far"]
-
-
-def test_sizes_that_cannot_be_halved_often_enough_are_refused():
-    with pytest.raises(ValueError, match="multiple of 32"):
-        AlphaRefineNet(size=100, encoder="resnet18")
-    with pytest.raises(ValueError, match="resnet50"):
-        ResNetEncoder("resnet05")

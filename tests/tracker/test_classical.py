@@ -228,8 +228,3 @@ def test_a_build_of_opencv_without_the_tracker_says_what_to_install(name: str, m
     monkeypatch.delattr(cv2, f"Tracker{name.upper()}", raising=False)
     with pytest.raises(ValueError, match=rf"no {name.upper()} tracker.*make classical"):
         TrackerSpec(name).build()
-
-
-def test_an_unknown_opencv_tracker_is_refused() -> None:
-    with pytest.raises(ValueError, match="MOSSE"):
-        OpenCVTracker("MOSSE")

@@ -201,22 +201,28 @@ def test_the_tracker_follows_as_pytorch_does(exported: Export, video: tuple[Path
         assert np.abs(wanted - others).max() > 2 * CLOSE
 
 
-@pytest.mark.parametrize("mode", ["score", "fixed", "none"])
-def test_the_example_follows_as_pytorch_does(
-    exported: Export, video: tuple[Path, np.ndarray], mode: str, tmp_path: Path
+@pytest.mark.parametrize(("mode", "share"), [("score", 1.0), ("fixed", 1.0), ("none", 0.3)])
+def test_the_example_follows_as_the_tracker_does(
+    exported: Export, video: tuple[Path, np.ndarray], mode: str, share: float, tmp_path: Path
 ) -> None:
-    file = with_entry(exported, tmp_path / "w.onnx", update=mode)
+    file = with_entry(exported, tmp_path / "w.onnx", update=mode, size_smoothing=share)
     box = ",".join(map(str, video[1]))
     command = [sys.executable, str(EXAMPLE), str(file), str(video[0]), box]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     boxes = np.loadtxt(finished.stdout.splitlines(), delimiter=",")
-    expected = follow(pytorch_tracker(exported, mode), video)
-    np.testing.assert_allclose(boxes, [prediction.box_xywh for prediction in expected], atol=CLOSE)
+    expected = follow(TrackerSpec("mmg", device="cpu", onnx=file).build(), video)
+    np.testing.assert_allclose(boxes, [prediction.box_xywh for prediction in expected], atol=1e-3)
+
+
+def test_the_example_refuses_crops_that_it_does_not_cut(exported: Export, tmp_path: Path) -> None:
+    file = with_entry(exported, tmp_path / "w.onnx", whole_pixels=True)
+    done = subprocess.run([sys.executable, str(EXAMPLE), str(file), "v.mp4", "1,2,3,4"], capture_output=True, text=True)
+    assert done.returncode == 1 and "of whole pixels" in done.stderr
 
 
 def test_the_example_is_short_and_needs_three_packages() -> None:
     text = EXAMPLE.read_text()
-    assert len(text.splitlines()) <= 40
+    assert len(text.splitlines()) <= 45
     names = [alias.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for alias in node.names]
     assert sorted(names) == ["cv2", "json", "numpy", "onnxruntime", "sys"] and "from " not in text.split('"""')[2]
 
@@ -321,11 +327,6 @@ def test_an_onnx_file_of_another_model_is_refused(exported: Export, tmp_path: Pa
             OnnxNetwork(path)
     with pytest.raises(ValueError, match="'mmg' is not what"):
         TrackingRecipe.from_json("[", "f.onnx")
-
-
-def test_weights_of_pytorch_are_sent_to_their_own_option(exported: Export) -> None:
-    with pytest.raises(ValueError, match=r"holds weights of PyTorch: give it as --checkpoint"):
-        OnnxNetwork(exported.checkpoint)
 
 
 def test_an_opset_that_the_runtime_does_not_know_is_refused(exported: Export, tmp_path: Path) -> None:

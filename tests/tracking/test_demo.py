@@ -134,11 +134,20 @@ def test_folders_that_differ_after_a_dot_do_not_share_files(folder: Path, tmp_pa
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
-def test_a_box_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "one of the arguments --box --select --first-frame --page is required"),
+        (["--page", "--port", "70000"], "argument --port: invalid choice"),
+    ],
+)
+def test_a_box_is_required_and_a_port_that_there_is(
+    options: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        demo(str(folder))
+        demo(str(folder), *options)
     assert stop.value.code == 2
-    assert "one of the arguments --box --select --first-frame --page is required" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_the_first_frame_is_saved_to_choose_a_box_on(folder: Path, tmp_path: Path) -> None:

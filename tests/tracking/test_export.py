@@ -99,22 +99,3 @@ def test_a_checkpoint_that_changes_meanwhile_is_refused(
     with pytest.raises(ValueError, match=r"w\.pth has changed while it was read.*give --checkpoint"):
         export.export_tracker(None, checkpoint, tmp_path / "w.safetensors")
     assert not (tmp_path / "w.safetensors").exists()
-
-
-def test_a_file_that_was_there_stays_until_its_successor_is_complete(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "w.safetensors"
-    out.write_text("before")
-
-    def fill_the_disk(path: Path, *content: object) -> None:
-        path.write_text("half of ")
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(export, "write_weights", fill_the_disk)
-        with pytest.raises(OSError, match="no space"):
-            export.export_tracker(None, checkpoint, out)
-    assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 2
-    export.export_tracker(None, checkpoint, out)
-    assert read_weights(out)["config"]["name"] == "mmg_tiny"

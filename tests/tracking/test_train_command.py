@@ -34,14 +34,16 @@ def finish(*arguments: str) -> tuple[int, str, str]:
 
 
 def test_a_run_leaves_checkpoint_log_config_and_board(tmp_path):
-    code, out, err = finish("--config", "mmg_tiny", "--run", str(tmp_path), *SETTINGS)
+    pictures = ("--set", "train.picture_every=1")
+    code, out, err = finish("--config", "mmg_tiny", "--run", str(tmp_path), *SETTINGS, *pictures)
     assert code == 0, err
     assert str(tmp_path / "latest.pth") in out
     state = torch.load(tmp_path / "latest.pth", weights_only=True)
     assert state["step"] == 8 and state["config"]["name"] == "mmg_tiny"
     assert (tmp_path / "config.yaml").is_file()
     assert len((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 6
-    assert list((tmp_path / "tensorboard").glob("events*"))
+    (events,) = (tmp_path / "tensorboard").glob("events*")
+    assert all(name in events.read_bytes() for name in (b"train/total", b"boxes", b"reconstruction"))
 
 
 @pytest.mark.slow
@@ -114,6 +116,10 @@ def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path,
     main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
     both = ["--config", "mmg_tiny_score", "--with-first-stage", "--device", "cpu", *SETTINGS]
     stopped = [*SETTINGS, "--set", "train.on_nonfinite=skip", "--set", "train.epochs=1"]
+    with monkeypatch.context() as launched:
+        launched.setenv("LOCAL_RANK", "0")  # as under torchrun, where the second stage alone would be trained
+        with pytest.raises(ValueError, match="without torchrun; or run torchrun twice, with --config mmg_tiny before"):
+            main(both)
     assert main(["--config", "mmg_tiny", "--device", "cpu", *stopped]) == 0
     first, second = tmp_path / "runs" / "mmg_tiny", tmp_path / "runs" / "mmg_tiny_score"
     assert is_finished(first / "latest.pth", "mmg_tiny")

@@ -166,3 +166,17 @@ def test_reconstructions_of_a_checkpoint(small_experiment: Callable[..., Experim
     # Two samples of two rows of 160 px under a heading.
     assert picture.shape[0] == 26 + 4 * 166
     assert picture[26:186].std() > 20
+
+
+def test_reconstructions_without_weights_are_of_the_default_ones_on_a_data_set_of_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["reconstruction", "--samples", "1", "--out", "rebuilt.png"]
+    assert visualize(*command, "--dataset", "synthetic") == 0
+    assert "mmg_small.safetensors, which come with the project" in capsys.readouterr().err
+    assert read_image(tmp_path / "rebuilt.png").shape[0] == 26 + 2 * 166
+    monkeypatch.delenv("MMG_FOLDER", raising=False)
+    (tmp_path / "paths.yaml").write_text("lasot: lasot\n")
+    with pytest.raises(FileNotFoundError, match="where is folder"):
+        visualize(*command, "--paths", "paths.yaml")

@@ -12,7 +12,7 @@ from conftest import SMALL
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
-SETTINGS = (*SMALL, "data.samples_per_epoch=8", "data.validation_samples=4", "train.epochs=6", "train.picture_every=0",
+SETTINGS = (*SMALL, "data.samples_per_epoch=8", "data.validation_samples=4", "train.epochs=6",
             "train.keep_checkpoints=2", "train.ema_decay=0.9", "model.encoder.drop_path=0.2")  # fmt: skip
 
 # One process imports everything once; each life of the training is a fork of it.

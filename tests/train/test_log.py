@@ -69,3 +69,14 @@ def test_weights_and_biases_gets_scalars_and_pictures_offline(tmp_path, monkeypa
     (record,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert b"train/total" in record.read_bytes() and b"0.625" in record.read_bytes()
     assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/boxes*.png"))
+
+
+def test_weights_and_biases_without_an_account_is_refused_in_a_line(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    for name, value in (("WANDB_MODE", "online"), ("HOME", str(tmp_path))):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    log = RunLog(tmp_path, start_step=0, enabled=True)
+    with pytest.raises(ValueError, match=r"--wandb: .*API key.*; WANDB_MODE=offline keeps the record here"):
+        log.add_wandb(tmp_path, "mmg_tiny", {})
+    log.close()

@@ -1,7 +1,10 @@
 """The second stage: only the score module learns, it learns, and the merged checkpoint tracks."""
 
+import shutil
+
 import pytest
 import torch
+from conftest import SMALL
 
 from lib.config.load import load
 from lib.data.samples.training_set import Batch
@@ -15,12 +18,12 @@ from lib.train.session import open_trainer
 STAGES = ("mmg_vitb_score", "mmg_vitb_got10k_score", "mmg_vits_score", "mmg_vitt_score", "mmg_tiny_score")
 
 
-@pytest.fixture
-def first_stage(small_experiment, tmp_path):
-    """Train a first stage for a few steps and return its checkpoint."""
-    trainer = open_trainer(small_experiment(), tmp_path / "first", device="cpu")
-    trainer.fit()
-    return tmp_path / "first" / "latest.pth"
+@pytest.fixture(scope="module")
+def first_stage(tmp_path_factory):
+    """Train a first stage for a few steps and return its checkpoint, which no test may change."""
+    run = tmp_path_factory.mktemp("first")
+    open_trainer(load("mmg_tiny", (*SMALL, "data.validation_samples=0")), run, device="cpu").fit()
+    return run / "latest.pth"
 
 
 @pytest.fixture
@@ -73,9 +76,9 @@ def test_the_score_tells_what_it_was_taught(second_stage, tmp_path):
 
 
 def test_resume_equals_uninterrupted_without_the_first_stage_at_hand(first_stage, second_stage, tmp_path):
-    whole = second_stage(tmp_path / "whole")
-    whole.fit()
-    part = second_stage(tmp_path / "part", "data.samples_per_epoch=16")
+    start = f"train.start_from={shutil.copy(first_stage, tmp_path / 'first.pth')}"
+    second_stage(tmp_path / "whole", start).fit()
+    part = second_stage(tmp_path / "part", start)
     batches = [
         part._training_set.collate([part._training_set[i] for i in range(4 * step, 4 * step + 4)]) for step in (0, 1)
     ]
@@ -83,8 +86,8 @@ def test_resume_equals_uninterrupted_without_the_first_stage_at_hand(first_stage
     for batch in batches:
         part.train_step(batch)
     part.save()
-    first_stage.unlink()
-    again = second_stage(tmp_path / "part")
+    (tmp_path / "first.pth").unlink()
+    again = second_stage(tmp_path / "part", start)
     assert again.progress.step == 2
     again.fit()
     ends = [torch.load(tmp_path / run / "latest.pth", weights_only=True)["model"] for run in ("whole", "part")]

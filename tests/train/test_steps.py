@@ -79,7 +79,7 @@ def test_gradients_are_clipped_after_unscaling(small_experiment, tmp_path, preci
 
 
 def test_float16_and_average_resume_bit_for_bit(small_experiment, tmp_path):
-    settings = ("train.precision=fp16", "train.ema_decay=0.9", "train.epochs=1", "train.picture_every=0")
+    settings = ("train.precision=fp16", "train.ema_decay=0.9", "train.epochs=1")
     whole = open_trainer(small_experiment(*settings), tmp_path / "whole", device="cpu")
     first = open_trainer(small_experiment(*settings), tmp_path / "parts", device="cpu")
     for trainer in (whole, first):

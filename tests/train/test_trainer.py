@@ -10,7 +10,6 @@ import torch
 from lib.data.samples.mixture import sample_id
 from lib.data.samples.training_set import collate
 from lib.train.distributed import Interrupted
-from lib.train.optim import resolve_precision
 from lib.train.session import open_trainer
 
 
@@ -43,8 +42,7 @@ class StopAt:
         return result
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("stop", [1, 4, 6])
+@pytest.mark.parametrize(("stop", "workers"), [(1, 0), (4, 1), (6, 0)])
 def test_resume_equals_uninterrupted_bit_for_bit(small_experiment, tmp_path, monkeypatch, stop, workers):
     """Stopped in an epoch's middle or at its end, with drop-path, masks, augmentation and optimiser state."""
     settings = ("model.encoder.drop_path=0.2", f"data.workers={workers}")
@@ -101,25 +99,6 @@ def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, cha
     assert overlaps[-1] > 0.9
 
 
-def test_a_non_finite_loss_names_its_term_and_keeps_the_weights(small_experiment, tmp_path):
-    trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
-    broken = batch._replace(search_crop_box_xyxy=torch.full((4, 4), float("nan")))
-    before = [parameter.clone() for parameter in trainer.model.parameters()]
-    with pytest.raises(FloatingPointError, match=r"step 0: loss terms \['l1', 'complete_iou'\]"):
-        trainer.train_step(broken)
-    assert all(torch.equal(one, other) for one, other in zip(before, trainer.model.parameters(), strict=True))
-
-
-def test_gradients_are_clipped(small_experiment, tmp_path):
-    trainer = open_trainer(small_experiment("train.clip_norm=0.01"), tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
-    _, norm = trainer.train_step(batch)
-    clipped = torch.stack([p.grad.norm() for p in trainer.model.parameters() if p.grad is not None]).norm()
-    assert norm > 0.01
-    assert clipped.item() == pytest.approx(0.01, rel=1e-3)
-
-
 def test_a_folder_of_another_config_is_refused_and_free_keys_may_change(small_experiment, tmp_path):
     trainer = open_trainer(small_experiment(), tmp_path, device="cpu")
     trainer.save()
@@ -140,15 +119,9 @@ def test_a_two_image_tracker_trains(small_experiment, tmp_path):
     assert trainer.progress.step == 8
 
 
-def test_precision_names():
-    cpu = torch.device("cpu")
-    assert resolve_precision("fp32", cpu) is None
-    assert resolve_precision("bf16", cpu) is torch.bfloat16
-
-
 def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experiment, tmp_path, capsys):
     """Files may not grow beyond 64 KiB: the checkpoints cannot be written, and the one of before stays."""
-    experiment = small_experiment("train.picture_every=0")
+    experiment = small_experiment()
     open_trainer(experiment, tmp_path, device="cpu").save()
     before = (tmp_path / "latest.pth").read_bytes()
     assert len(before) > 65536
@@ -170,7 +143,7 @@ def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experim
 
 
 def test_a_signal_during_validation_saves_and_the_validation_is_done_again(small_experiment, tmp_path, monkeypatch):
-    experiment = small_experiment("train.picture_every=0", "data.validation_samples=12")
+    experiment = small_experiment("data.validation_samples=12")
     first = open_trainer(experiment, tmp_path, device="cpu")
     losses = first.objective.losses
 
@@ -195,7 +168,7 @@ def test_a_signal_during_validation_saves_and_the_validation_is_done_again(small
 
 def test_every_nth_epoch_is_kept_although_checkpoints_are_rarer(small_experiment, tmp_path):
     settings = ("train.epochs=7", "data.samples_per_epoch=4", "train.keep_every=3", "train.checkpoint_every=5",
-                "train.keep_checkpoints=1", "train.picture_every=0", "train.validate_every=100",
+                "train.keep_checkpoints=1", "train.validate_every=100",
                 "data.validation_samples=0")  # fmt: skip
     open_trainer(small_experiment(*settings), tmp_path, device="cpu").fit()
     assert sorted(path.name for path in tmp_path.glob("step_*")) == [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from lib.train.watch import Position, explain, late_ranks
+from lib.train.distributed import Position, explain, late_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 WAITING, LOADING = "waiting for the other ranks", "loading data"
@@ -40,7 +40,7 @@ def test_the_explanation_names_rank_place_and_key():
 
 RANK = """import os, sys, time
 from torch.distributed import TCPStore
-from lib.train.watch import RankWatch
+from lib.train.distributed import RankWatch
 rank = int(sys.argv[1])
 watch = RankWatch(rank, 2, timeout=600)
 watch.report(3, "waiting for the other ranks" if rank == 0 else "loading data")

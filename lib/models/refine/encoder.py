@@ -7,7 +7,6 @@ import timm
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor
 
-from lib.config.text import suggest
 from lib.models.pretrained import load_model_state, read_checkpoint
 
 # Block and number of blocks in each stage; names and numbers are torchvision's.
@@ -30,18 +29,11 @@ class ResNetEncoder(ResNet):
         name: a key of `RESNETS`.
         channels: widths of the four stages instead of 64, 128, 256, 512, before a bottleneck's expansion.
         layers: blocks of the four stages instead of the named ResNet's.
-
-    Raises:
-        ValueError: no such ResNet, or not four stages.
     """
 
     def __init__(self, name: str, channels: Sequence[int] | None = None, layers: Sequence[int] | None = None) -> None:
-        if name not in RESNETS:
-            raise ValueError(f"unknown ResNet {name!r}{suggest(name, RESNETS)}; known: {', '.join(RESNETS)}")
         block, named_layers = RESNETS[name]
         channels, layers = tuple(channels or _WIDTHS), tuple(layers or named_layers)
-        if len(channels) != 4 or len(layers) != 4:
-            raise ValueError(f"a ResNet has four stages, got channels {list(channels)} and layers {list(layers)}")
         super().__init__(block, layers, num_classes=0, channels=channels)  # pyright: ignore[reportArgumentType]
         self.widths = tuple(width * block.expansion for width in channels)
 

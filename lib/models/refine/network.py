@@ -33,9 +33,6 @@ class AlphaRefineNet(nn.Module):
         channels: width of the mask decoder.
         encoder_channels: widths of the four stages instead of the named ResNet's, for small models.
         encoder_layers: blocks of the four stages instead of the named ResNet's.
-
-    Raises:
-        ValueError: the size is no multiple of 32, or there is no such ResNet.
     """
 
     mean: Tensor
@@ -51,8 +48,6 @@ class AlphaRefineNet(nn.Module):
         encoder_layers: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if size % 32 or size < 64:
-            raise ValueError(f"the crop's size {size} must be a multiple of 32, and at least 64")
         self.size = size
         self.pool_size = size // 32
         self.encoder = ResNetEncoder(encoder, encoder_channels, encoder_layers)
@@ -171,9 +166,6 @@ def build_refine_model(experiment: RefineExperiment, *, pretrained: bool = True)
     Args:
         experiment: sizes.
         pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
-
-    Raises:
-        FileNotFoundError, ValueError: the pre-trained weights are missing or do not fit.
     """
     encoder = experiment.model.encoder
     model = AlphaRefineNet(

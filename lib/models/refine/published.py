@@ -56,9 +56,6 @@ def load_published(model: AlphaRefineNet, state: Mapping[str, Tensor], source: s
         model: ResNet-50 at 384 px, decoder of 64 channels.
         state: what the file calls `net`.
         source: what to call the file in an error.
-
-    Raises:
-        ValueError: a name that is unknown here, or missing there, or a weight of another shape.
     """
     names = published_names(model)
     ours = {
