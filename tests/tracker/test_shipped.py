@@ -14,7 +14,7 @@ from conftest import load_refine
 from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.data.datasets import open_dataset
-from lib.eval.vot.tracker import build_masked_tracker
+from lib.eval.vot.tracker import build_vot_tracker
 from lib.models.refine.network import build_refine_model
 from lib.models.trained import SHIPPED, read_trained_model
 from lib.tracker import TrackerSpec
@@ -112,7 +112,7 @@ def test_the_vot_toolkit_gets_masks(frames: list[np.ndarray], box_xywh: np.ndarr
     for path, frame in zip(files, frames, strict=True):
         assert cv2.imwrite(str(path), frame[:, :, ::-1])
     spec = TrackerSpec("mmg", config="mmg_small", device="cpu")
-    tracker = build_masked_tracker(spec, MaskSpec("alpha_refine", refine_weights, "cpu"))
+    tracker = build_vot_tracker(spec, MaskSpec("alpha_refine", refine_weights, "cpu"))
     mask = np.zeros(frames[0].shape[:2], dtype=bool)
     left, top, width, height = box_xywh.round().astype(int)
     mask[top : top + height, left : left + width] = True
