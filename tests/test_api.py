@@ -161,6 +161,7 @@ assert demo.main([str(pictures), *boxes, "--checkpoint", weights, "--out", str(P
 """
 
 
+@pytest.mark.slow
 def test_nothing_that_only_linux_has_is_needed(checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     command = [sys.executable, "-c", _ELSEWHERE, str(checkpoint), str(tmp_path)]

@@ -99,6 +99,7 @@ def test_without_packages_a_command_says_what_to_run(tmp_path: Path) -> None:
     assert line.startswith("error: ") and " lib, torch," in line and "pip install -r requirements.txt" in line
 
 
+@pytest.mark.slow
 def test_another_lib_is_named(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "__init__.py").write_text("")

@@ -292,5 +292,5 @@ def _name(dtype: torch.dtype) -> str:
 
 def stages_of(network: TrackingNetwork) -> dict[str, nn.Module]:
     """Return the stages of an eager network, for `WatchedFrame`."""
-    parts = {"patch embedding": network.model.encoder.patch_embed, "score": network.rate, "head": network.head}
+    parts = {"patch embedding": network.model.encoder.patch_embed, "head": network.head, "score": network.rate}
     return {name: part for name, part in parts.items() if part is not None}

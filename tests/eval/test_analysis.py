@@ -124,8 +124,8 @@ def test_a_benchmark_that_hides_its_boxes_cannot_be_scored(tmp_path: Path) -> No
 def test_got10k_pools_by_its_own_rule(tmp_path: Path) -> None:
     benchmark = Benchmark("got10k_val", "GOT-10k", "got10k", "val", pooling="got10k")
     folder = write(tmp_path / "x", offset=16)
-    labels = {"cover": np.array([8, 8, 0, 8]), "frame_size": np.array([100, 40])}
-    (scores,) = analyze(benchmark, toys(**labels), [Result("x", folder)]).scores
+    videos = toys(cover=np.array([8, 8, 0, 8]), frame_size=np.array([100, 40]))
+    (scores,) = analyze(benchmark, videos, [Result("x", folder)]).scores
     # Frames 2 and 4 count. In a frame 40 px wide the true box becomes 30, the predicted one 14 wide, all inside it.
     assert [sequence.pooled.num_frames for sequence in scores.sequences] == [2, 2, 2]
     assert scores.ao == pytest.approx(14 / 30)

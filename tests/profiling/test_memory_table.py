@@ -108,6 +108,7 @@ def test_activations_grow_with_the_batch_and_nothing_else_does():
     assert (once.parameters, once.optimizer, once.buckets) == (twice.parameters, twice.optimizer, twice.buckets)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_recomputation_save_what_they_should():
     full, half = memory_of(), memory_of("train.precision=bf16")
     recomputed = memory_of("model.encoder.checkpoint_activations=true")

@@ -83,7 +83,7 @@ def test_the_log_of_a_resumed_run_has_every_step_once(small_experiment, tmp_path
     assert [record["epoch"] for record in records if record["kind"] == "validation"] == [1, 2]
 
 
-@pytest.mark.parametrize(("head", "channels"), [("corner", 16), ("center", 64)])
+@pytest.mark.parametrize(("head", "channels"), [("corner", 16), pytest.param("center", 64, marks=pytest.mark.slow)])
 def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, channels):
     experiment = small_experiment(
         f"model.head.kind={head}",
