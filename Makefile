@@ -70,7 +70,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Damaged and hostile files of every kind, each read in a child process with limits; SEED=2 makes others.
 fuzz: $(READY)
