@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     rebuilt.add_argument("--config", help="experiment; without --checkpoint, its newest weights in runs/<config>")
     rebuilt.add_argument("--checkpoint", type=Path, help="file of weights; without both, as in demo.py --help")
     rebuilt.add_argument("--dataset", help="this data set instead of the experiment's, such as synthetic")
-    rebuilt.add_argument("--split", default="val", help="of that data set (default: val)")
+    rebuilt.add_argument("--split", help="of that data set (default: val)")
     rebuilt.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
     rebuilt.add_argument("--samples", type=count, default=4, help="how many (default: 4)")
     rebuilt.add_argument("--seed", type=int, default=0, help="of samples and masks (default: 0)")
@@ -198,11 +198,13 @@ def _reconstruction(arguments: argparse.Namespace) -> int:
     from lib.train.pictures import picture_samples
 
     _check_picture(arguments.out)
+    if arguments.split and not arguments.dataset:
+        raise ValueError("--split is one of --dataset: give that, too")
     spec = TrackerSpec("mmg", arguments.config, arguments.checkpoint).with_weights()
     trained = read_trained_model(find_checkpoint(spec.config, spec.checkpoint), spec.config)
     experiment = trained.experiment
     if arguments.dataset:
-        sources = (Source(dataset=arguments.dataset, split=arguments.split, ratio=1.0),)
+        sources = (Source(dataset=arguments.dataset, split=arguments.split or "val", ratio=1.0),)
         experiment = replace(experiment, data=replace(experiment.data, validation=sources))
     picture = picture_samples(
         experiment, trained.state, arguments.samples, seed=arguments.seed, paths_file=arguments.paths

@@ -117,7 +117,8 @@ def _is_output_closed() -> bool:
 def _gist(error: Exception) -> str:
     """Return the message; of an error from a loader process, whose text is a traceback, what it says at its end."""
     if isinstance(error, UnicodeEncodeError):
-        return f"a name that is not UTF-8 cannot be written to a file: rename {error.object!a}"
+        around = error.object[max(0, error.start - 30) : error.end + 30]
+        return f"a name that is not UTF-8 cannot be written to a file: rename {around!a}"
     text = str(error) or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" not in text:
         return text

@@ -171,10 +171,10 @@ def claim_folder(
 
 def _stranger(folder: Path, present: RunRecord | None, record: RunRecord, accept_changes: bool) -> str | None:
     """Say why results of `record` must not go into the folder at all, or return None when they may."""
-    if present is None:
-        if any(folder.glob("*.txt")):
-            return f"{folder} holds result files but no {RECORD_NAME} that says whose they are: {_CURE}"
+    if not any(folder.glob("*.txt")):
         return None
+    if present is None:
+        return f"{folder} holds result files but no {RECORD_NAME} that says whose they are: {_CURE}"
     differences = _differences(present, record)
     surroundings = all(what == "code" or what.startswith(_RELEASE) for what in differences)
     if not differences or (surroundings and accept_changes):

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from lib.config.load import load
 from lib.data import sequence
 from lib.data.crop import CropWindow, Rectangle
+from lib.data.datasets import open_dataset
 from lib.data.images import jpeg, turbojpeg
 from lib.data.images.frames import ArrayFrames, ImageFiles, decode_image, read_header, read_image
 from lib.data.images.jpeg import DECODERS, JpegImage, chosen_decoder, decode_part
@@ -225,6 +226,8 @@ def forget_decoders() -> Iterator[None]:
 
 def test_unknown_decoder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMG_JPEG", "libjpeg")
+    with pytest.raises(ValueError, match=r"^MMG_JPEG is 'libjpeg'"):  # rather than complain of each picture
+        open_dataset("synthetic", "test")
     with pytest.raises(ValueError, match="MMG_JPEG is 'libjpeg'; it must be one of auto, turbojpeg, simplejpeg, jpeg4"):
         decode_image(encoded(textured()))
 

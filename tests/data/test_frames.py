@@ -182,6 +182,31 @@ def test_frames_at_random_are_those_in_order(h264: Path, monkeypatch: pytest.Mon
         frames[99]
 
 
+def test_a_video_that_its_header_turns_is_the_same_in_any_order(tmp_path: Path) -> None:
+    """With a first frame that looks the same turned, which hides that PyAV does not turn."""
+    av = pytest.importorskip("av")
+    black = tmp_path / "turned.mp4"
+    with av.open(str(black), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for index in range(8):
+            picture = np.zeros((64, 64, 3), np.uint8)
+            picture[: 32 if index else 0] = 200
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = black.read_bytes()
+    upright = b"".join(value.to_bytes(4, "big") for value in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
+    turned = b"".join(
+        value.to_bytes(4, "big", signed=True) for value in (-1 << 16, 0, 0, 0, -1 << 16, 0, 64 << 16, 64 << 16, 1 << 30)
+    )
+    place = content.index(b"tkhd")
+    start = content.index(upright, place)
+    black.write_bytes(content[:start] + turned + content[start + 36 :])
+    in_order = [picture for picture in VideoFile(black)]
+    assert in_order[3][:16].mean() < 20 < 180 < in_order[3][-16:].mean(), "the header turns it"
+    np.testing.assert_array_equal(VideoFile(black)[3], in_order[3])
+
+
 def test_frames_at_random_do_without_pyav(h264: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, other = VideoFile(h264), VideoFile(h264)
     with_pyav = [frames[index] for index in (30, 7)]

@@ -202,3 +202,10 @@ def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path: Path, te
         claim_folder(tmp_path, RECORD, overwrite=False)
     claim_folder(tmp_path, RECORD, overwrite=True)
     assert read_record(tmp_path) == RECORD
+
+
+def test_a_run_that_has_left_no_results_does_not_keep_others_out(tmp_path: Path) -> None:
+    claim_folder(tmp_path, dataclasses.replace(RECORD, batch=64), overwrite=False)
+    assert claim_folder(tmp_path, dataclasses.replace(RECORD, batch=16), overwrite=False) is None
+    found = read_record(tmp_path)
+    assert found is not None and found.batch == 16

@@ -25,6 +25,7 @@ from lib.data.datasets.trackingnet import (
     TrackingNetDataset,
 )
 from lib.data.datasets.uav123 import UAV123Dataset
+from lib.data.images.jpeg import chosen_decoder
 from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import TreePath, open_tree
 
@@ -111,6 +112,7 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
         paths_file: instead of `experiments/paths.yaml`.
     """
     entry = find_entry(name, split)
+    chosen_decoder()  # a wrong MMG_JPEG is not the pictures' fault
     if not entry.stored:
         if root is not None:
             raise ValueError(

@@ -50,6 +50,8 @@ class VideoFile(Frames):
             self._rewind()
         while self._next <= index:
             if not self._capture.grab():
+                if index < (self._length or 0):
+                    raise ValueError(f"frame {index} of the video {self.path} cannot be decoded")
                 raise IndexError(f"frame {index} of the video {self.path}, which has {self._next}")
             self._next += 1
         ok, picture = self._capture.retrieve()
@@ -84,8 +86,10 @@ class VideoFile(Frames):
     def _find_seeker(self) -> "_Seeker | None":
         if not self._looked_for_seeker:
             self._looked_for_seeker = True
-            seeker = _open_seeker(self.path)
-            # A video may be turned by its header, or of colours that the two read differently, or cut off at its end.
+            # OpenCV turns a picture where the header says so, PyAV does not.
+            turned = self._capture.get(cv2.CAP_PROP_ORIENTATION_META) != 0
+            seeker = None if turned else _open_seeker(self.path)
+            # A video may be of colours that the two read differently, or cut off at its end.
             if seeker is not None and seeker.reads(0, VideoFile(self.path)[0]) and seeker.reads(len(seeker) - 1):
                 self._seeker = seeker
         return self._seeker
@@ -123,11 +127,11 @@ class _Seeker:
         if self._frames is None or not key <= self._last < time:
             self._container.seek(place, stream=self._stream)
             self._frames = self._container.decode(self._stream)
-        frame = next((frame for frame in self._frames if frame.pts >= time), None)
+        frames, self._frames = self._frames, None  # sought anew after an error
+        frame = next((frame for frame in frames if frame.pts >= time), None)
         if frame is None or frame.pts != time:
-            self._frames = None
             raise ValueError(f"frame {index} of the video {self._path} cannot be decoded")
-        self._last = time
+        self._frames, self._last = frames, time
         return frame.to_ndarray(format="rgb24")
 
     def reads(self, index: int, expected: np.ndarray | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections import OrderedDict
+from threading import Lock
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +18,7 @@ _LONGEST = 1.8  # of a photograph longer than this many short sides, the middle 
 _CELL = 8  # px, side of the cells in which contrast is measured
 _MEMORY = 256 * 2**20  # bytes of decoded photographs that a process keeps; about 1000 of them
 _SMALLEST_OBJECT = 0.002  # of the photograph; a smaller spot of a mask is no object
+_KEEPING = Lock()  # of what albums keep, which the threads of a batch share; held for moments only
 
 
 class Photograph(NamedTuple):
@@ -71,16 +73,19 @@ class Album:
             FileNotFoundError: it, or its mask, has gone since it was listed.
             UnreadableFrameError: it, or its mask, cannot be decoded, or the two differ in size; the file is named.
         """
-        photograph = self._kept.get(index)
-        if photograph is not None:
-            self._kept.move_to_end(index)
-            return photograph
+        with _KEEPING:
+            photograph = self._kept.get(index)
+            if photograph is not None:
+                self._kept.move_to_end(index)
+                return photograph
         photograph = self._open(self.names[index])
-        self._kept[index] = photograph
-        self._kept_bytes += photograph.picture.nbytes
-        while self._kept_bytes > self._memory and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.picture.nbytes
+        with _KEEPING:
+            if index not in self._kept:
+                self._kept[index] = photograph
+                self._kept_bytes += photograph.picture.nbytes
+            while self._kept_bytes > self._memory and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._kept_bytes -= oldest.picture.nbytes
         return photograph
 
     def _open(self, name: str) -> Photograph:
