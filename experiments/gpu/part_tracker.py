@@ -81,9 +81,10 @@ def _settings(part: Part) -> list[str]:
     if part.tiny:
         return ["model.encoder.pretrained=null", "model.encoder.depth=1", "train.batch_size=4", "train.total_batch=4",
                 "data.workers=0", "data.validation_samples=4", "train.picture_every=0",
-                "train.warmup_epochs=0"]  # fmt: skip
+                "train.warmup_epochs=0", "track.update=none"]  # fmt: skip
     faster = {name: _LEARNING_RATE * getattr(recipe.train, name) for name in ("lr", "encoder_lr", "stem_lr")}
-    return [f"train.batch_size={_BATCH}", f"train.total_batch={_BATCH}", f"data.workers={_WORKERS}",
+    return ["track.update=none",  # no time for its score
+            f"train.batch_size={_BATCH}", f"train.total_batch={_BATCH}", f"data.workers={_WORKERS}",
             "train.picture_every=0", "train.precision=auto", "train.keep_checkpoints=2",
             *(f"train.{name}={value!r}" for name, value in faster.items())]  # fmt: skip
 
