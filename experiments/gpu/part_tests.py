@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from report import Part, run_part
+from report import Part, TimeIsUp, run_part
 
 _TESTS = Path(__file__).resolve().parents[2] / "tests" / "gpu"
 
@@ -34,6 +34,8 @@ class Outcomes:
 def work(part: Part) -> None:
     os.environ["MMG_TEST_DEVICE"] = part.device.type
     code = pytest.main(["-m", "gpu", "-p", "no:cacheprovider", "-rs", str(_TESTS)], plugins=[Outcomes(part)])
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise TimeIsUp
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}")
 

@@ -82,8 +82,10 @@ def _settings(part: Part) -> list[str]:
         return ["model.encoder.pretrained=null", "model.encoder.depth=1", "train.batch_size=4", "train.total_batch=4",
                 "data.workers=0", "data.validation_samples=4", "train.picture_every=0",
                 "train.warmup_epochs=0", "track.update=none"]  # fmt: skip
+    start = None if part.data is None else part.data / "start.safetensors"
+    goes_on = [f"train.start_from={start}"] if start is not None and start.is_file() else []
     faster = {name: _LEARNING_RATE * getattr(recipe.train, name) for name in ("lr", "encoder_lr", "stem_lr")}
-    return ["track.update=none",  # no time for its score
+    return [*goes_on, "track.update=none",  # no time for its score
             f"train.batch_size={_BATCH}", f"train.total_batch={_BATCH}", f"data.workers={_WORKERS}",
             "train.picture_every=0", "train.precision=auto", "train.keep_checkpoints=2",
             *(f"train.{name}={value!r}" for name, value in faster.items())]  # fmt: skip

@@ -90,20 +90,20 @@ def run_part(name: str, work: Callable[[Part], None]) -> None:
             raise RuntimeError("PyTorch sees no CUDA device here; --tiny --device cpu is the rehearsal without one")
         part.figures["environment"] = {**describe_environment(part.device, {}), "driver": _driver()}
         work(part)
-    except _TimeIsUpError:
+    except TimeIsUp:
         part.save(f"{part.figures.get('line', 'nothing measured')} (stopped by its time box)")
     except BaseException:
         part.save(part.figures.get("line", "nothing measured"), error=traceback.format_exc())
         raise
 
 
-class _TimeIsUpError(Exception):
-    """The time box has closed."""
+class TimeIsUp(KeyboardInterrupt):
+    """The time box has closed. pytest takes it as what it is, not as a test's failure."""
 
 
 def _stop(number: int, frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _TimeIsUpError
+    raise TimeIsUp
 
 
 def _driver() -> str:

@@ -11,7 +11,7 @@ from lib.tracker import TrackerSpec
 from lib.tracker.base import Prediction, Tracker
 from lib.tracker.mmg import Located, MMGTracker, Target
 
-_FEW = 4  # targets of the small batch that is measured
+_FEW = 8  # targets of the small batch that is measured
 _ROOM = 0.9  # share of the free memory that a suggested batch may take
 
 
@@ -95,6 +95,7 @@ def check_memory(run: Callable[[int], object], size: int, memory: CudaMemory) ->
     except torch.cuda.OutOfMemoryError:
         pass  # what the failed batch holds is free again only after this block
     few = max(min(_FEW, size - 1), 1)
+    run(1)  # the tracker still keeps the failed batch's templates, and now those of one
     each = max(memory.taken_by(lambda: run(few)) // few, 1)
     free = memory.free()
     fitting = max(int(_ROOM * free) // each, 1)

@@ -78,16 +78,9 @@ def test_twenty_steps_resume_bit_for_bit_on_the_same_card(device, small_experime
 
 def test_a_step_on_one_nccl_rank(device, only_cuda, tmp_path):
     """NCCL."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "1",
-        "--standalone",
-        "tracking/train.py",
-    ]
-    command += ["--config", "mmg_tiny", "--run", str(tmp_path / "run"), "--device", device.type]
+    # torchrun would take --run for one of its own options, but for the dashes.
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "1", "--standalone", "--"]
+    command += ["tracking/train.py", "--config", "mmg_tiny", "--run", str(tmp_path / "run"), "--device", device.type]
     changes = (*STEPS, "train.epochs=1", "train.precision=bf16")
     command += [word for change in changes for word in ("--set", change)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
