@@ -26,7 +26,11 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
     A bar is as long as the median frame, and shared out among the stages as their medians are.
     """
     first = costs[0]
-    rows = [(_title(cost), _shares(cost), cost.frame.median) for cost in [*costs[1:][::-1], first]]
+    rows = []
+    for cost in [*costs[1:][::-1], first]:
+        stretch = cost.frame.median / sum(timing.median for timing in cost.stages.values())
+        shares = {stage: timing.median * stretch for stage, timing in cost.stages.items()}
+        rows.append((f"{cost.config}, {_NAMES[cost.precision]}, {cost.mode}", shares, cost.frame.median))
     rate = first.limit_seconds / sum(first.flops.values())
     at_peak = {stage: flops * rate for stage, flops in first.flops.items()}
     rows.append((f"its products at the {_NAMES[first.precision]} peak", at_peak, first.limit_seconds))
@@ -62,17 +66,8 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
     return figure
 
 
-def _shares(cost: FrameCost) -> dict[str, float]:
-    stretch = cost.frame.median / sum(timing.median for timing in cost.stages.values())
-    return {stage: timing.median * stretch for stage, timing in cost.stages.items()}
-
-
 def _merge(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return what is drawn, in order, without what takes no time."""
     merged = {stage: seconds.get(stage, 0.0) for stage in _STAGES}
     merged[_AROUND] = sum(share for stage, share in seconds.items() if stage not in _STAGES)
     return {stage: share for stage, share in merged.items() if share > 0}
-
-
-def _title(cost: FrameCost) -> str:
-    return f"{cost.config}, {_NAMES[cost.precision]}, {cost.mode}"
