@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
-from functools import partial
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lib.eval.report.figure import GREY, colour, new_figure, save_as, write_head
+from lib.eval.report.figure import GREY, colour, new_figure, write_head
 from lib.profiling.frame import FrameCost
 
 _STAGES = ("patch embedding", "blocks", "score", "head", "network")
@@ -15,13 +13,8 @@ _AROUND = "crop, upload, box"  # all other stages, which are thin
 _NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def plot_frames(costs: Indexed[FrameCost], path: Path) -> Path:
-    """Draw measurements of one run into a file and return its path."""
-    return save_as(partial(draw_frames, costs), path)
-
-
 def draw_frames(costs: Indexed[FrameCost]) -> Figure:
-    """Draw a bar for each network, and for the first one's products at the peak of its number format.
+    """Draw measurements of one run: a bar for each network, and for the first one's products at its format's peak.
 
     A bar is as long as the median frame, and shared out among the stages as their medians are.
     """

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.config.schema import Experiment
-from lib.eval.report.figure import check_suffix
+from lib.eval.report.figure import check_suffix, save_as
 from lib.models.device import Precision
 from lib.profiling.frame import Mode, describe_frames, measure_frames
-from lib.profiling.frame_plot import plot_frames
+from lib.profiling.frame_plot import draw_frames
 from lib.profiling.memory import describe_memory, tabulate_memory
 from lib.profiling.model import describe_size, size_model
 from lib.profiling.training import describe_cost, measure_training
@@ -45,7 +45,7 @@ def profile_model(
         report += "\n" + describe_frames(costs)
         figures["frames"] = [dataclasses.asdict(cost) for cost in costs]
         if plot_file is not None:
-            plot_frames(costs, plot_file)
+            save_as(lambda: draw_frames(costs), plot_file)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return report

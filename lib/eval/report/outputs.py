@@ -61,12 +61,9 @@ def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], out
     )
     if outputs.plots:
         # matplotlib takes longer to import than most tables to compute
-        from lib.eval.report.plots import plot_comparison, plot_curves, plot_summaries
+        from lib.eval.report.plots import plot_analysis
 
-        plot_curves(analysis, outputs.plots)
-        plot_summaries(analysis, published, outputs.plots)
-        if comparison:
-            plot_comparison(comparison, analysis, outputs.plots)
+        plot_analysis(analysis, published, comparison, outputs.plots)
         print(f"plots in {outputs.plots}")
 
 

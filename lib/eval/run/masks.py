@@ -34,14 +34,7 @@ CODE = (MaskSpec, ImageFiles, VideoFile)  # what makes masks, with all that thes
 
 @dataclass(frozen=True)
 class MaskWorker(Worker):
-    """Makes the masks of the boxes in a result's files.
-
-    Attributes:
-        spec: of the backend.
-        dataset: the sequences.
-        results: folder of the boxes.
-        name: of the masks.
-    """
+    """Makes the masks called `name` of the boxes in a result's files."""
 
     spec: MaskSpec
     dataset: SequenceDataset
@@ -103,16 +96,10 @@ def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
             if not files.is_complete(len(dataset[index])):
                 lengths[index] = len(dataset[index])
         devices = worker_devices(choose_device(masks.device), options.num_workers, ranks.local_rank)
-        workers = [
-            MaskWorker(dataclasses.replace(masks, device=device), dataset, results, name)
-            for device in devices[: len(lengths)]
-        ]
-        outcomes: list[Outcome] = []
-        if workers:
-            title = f"masks {name}"
-            outcomes = run_workers(
-                workers, dataset.names, lengths, options.num_threads, title=title, show_progress=ranks.is_main
-            )
+        specs = [dataclasses.replace(masks, device=device) for device in devices[: len(lengths)]]
+        workers = [MaskWorker(spec, dataset, results, name) for spec in specs]
+        how = {"title": f"masks {name}", "show_progress": ranks.is_main}
+        outcomes = run_workers(workers, dataset.names, lengths, options.num_threads, **how) if workers else []
         parts = ranks.gather((outcomes, len(share) - len(lengths)))
         outcomes = [outcome for part, _ in parts for outcome in part]
         if ranks.is_main:

@@ -26,19 +26,17 @@ def track_as_batch(
 ) -> Generator[Outcome, None, None]:
     """Track sequences and write their result files; what goes wrong with one is in its outcome and ends it alone.
 
-    As many advance together as the tracker takes; the next one takes the place of one that is finished.
+    As many advance together as the tracker takes; the next one takes the place of one that is finished. What became of
+    each is yielded in the order in which they end.
 
     Args:
         tracker: for as many targets.
         dataset: the sequences.
-        indices: of the sequences, in order; each is taken when there is a place for it.
+        indices: in order; each is taken when there is a place for it.
         folder: for the result files; what lies there of a sequence is removed first.
         device: the tracker's, for an honest clock.
         advance: called with the number of frames done after every step, and after every first frame.
         num_decoders: threads that decode the next frames.
-
-    Yields:
-        What became of each sequence, in the order in which they end.
     """
     with ThreadPoolExecutor(num_decoders) as decoders:
         runs: list[_Run] = []

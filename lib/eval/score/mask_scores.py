@@ -46,31 +46,29 @@ def score_masks(dataset: SequenceDataset, results: Sequence[Result]) -> tuple[Ma
     Raises:
         ValueError: a mask differs in size from the true one; the sequence and frame are named.
     """
-    kinds = [(result, name) for result in results for name in mask_names(result.folder)]
-    if not kinds:
+    kinds = {result: mask_names(result.folder) for result in results}
+    columns = [(result, name) for result, known in kinds.items() if known for name in dict.fromkeys((BOX, *known))]
+    if not columns:
         return ()
-    columns = [(result, BOX) for result in results if mask_names(result.folder)]
-    columns += [(result, name) for result, name in kinds if name != BOX]
-    columns.sort(key=lambda column: results.index(column[0]))
-    ious: dict[tuple[str, str], dict[str, np.ndarray]] = {(result.name, name): {} for result, name in columns}
+    ious: dict[tuple[Result, str], dict[str, np.ndarray]] = {column: {} for column in columns}
     for index, sequence_name in enumerate(dataset.names):
         sequence = dataset[index]
         if sequence.masks is None or len(sequence) < 2:
             continue
-        if not all(SequenceMasks(each.folder, name, sequence_name).is_complete(len(sequence)) for each, name in kinds):
+        files = [SequenceMasks(each.folder, name, sequence_name) for each, known in kinds.items() for name in known]
+        if not all(each.is_complete(len(sequence)) for each in files):
             continue
         predicted = {column: _open(*column, sequence_name) for column in columns}
-        rows: dict[tuple[Result, str], list[float]] = {column: [] for column in columns}
+        for own in ious.values():
+            own[sequence_name] = np.empty(len(sequence) - 1)
         for frame in range(1, len(sequence)):
             truth = sequence.masks[frame]
             for (result, name), each in predicted.items():
                 where = f"{result.name} ({name}), {sequence_name}"
-                rows[result, name].append(_iou(each, truth, frame, where))
-        for (result, name), values in rows.items():
-            ious[result.name, name][sequence_name] = np.array(values)
+                ious[result, name][sequence_name][frame - 1] = _iou(each, truth, frame, where)
     return tuple(
         MaskScores(
-            result,
+            result.name,
             name,
             {sequence: float(values.mean()) for sequence, values in by_sequence.items()},
             {sequence: float((values > 0.5).mean()) for sequence, values in by_sequence.items()},

@@ -61,6 +61,11 @@ class SequenceScores:
     def norm_precision(self) -> float:
         return float(self.norm_precision_curve[_AT_20_PERCENT])
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What is shown of a single sequence."""
+        return {"auc": self.auc, "precision": self.precision, "norm_precision": self.norm_precision}
+
 
 @dataclass(frozen=True)
 class BenchmarkScores:
