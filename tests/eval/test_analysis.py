@@ -199,7 +199,8 @@ def test_sequences_are_chosen_by_name_index_and_range() -> None:
 def test_plots_are_written_as_png_and_pdf(tmp_path: Path) -> None:
     analysis = run(Result("off", write(tmp_path / "off", offset=16)))
     paths = plot_analysis(analysis, (), None, tmp_path / "new" / "plots")
-    names = {f"{name}{suffix}" for name in ("success", "precision", "norm_precision") for suffix in (".png", ".pdf")}
+    plots = ("success", "precision", "norm_precision", "speed")
+    names = {f"{name}{suffix}" for name in plots for suffix in (".png", ".pdf")}
     assert {path.name for path in paths} == names
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")

@@ -2,7 +2,6 @@
 
 import shlex
 from collections import abc
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,13 +32,7 @@ _BOTTOM_MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Film:
-    """One sequence and what trackers answered on it.
-
-    Attributes:
-        sequence: the video and its true boxes.
-        names: of the trackers.
-        predictions_xywh: for each tracker (N, 4) boxes of the N frames.
-    """
+    """One sequence and what trackers answered on it: for each (N, 4) boxes of the N frames."""
 
     sequence: Sequence
     names: tuple[str, ...]
@@ -57,12 +50,7 @@ class Film:
 
 
 def open_film(dataset: SequenceDataset, name: str, results: abc.Sequence[Result]) -> Film:
-    """Read what trackers answered on a sequence.
-
-    Args:
-        dataset: the benchmark's sequences.
-        name: of one of them.
-        results: the trackers, at most as many as there are colours.
+    """Read what trackers, at most as many as there are colours, answered on a sequence.
 
     Raises:
         FileNotFoundError: trackers have no result for this sequence; all are named, and the command for each.
@@ -128,9 +116,8 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
     height = max(1, round(frame_height * width / frame_width))
     legend = legend_bar(film.legend, width)
     colours = [colour for _, colour in film.legend]
-    indices: Iterable[int] = tqdm(range(len(film.sequence)), desc=film.sequence.name, unit="frame", leave=False)
     with Mp4Writer(path, len(legend) + height, width, rate) as writer:
-        for index in indices:
+        for index in tqdm(range(len(film.sequence)), desc=film.sequence.name, unit="frame", leave=False):
             writer.write(np.concatenate((legend, film_tile(film.frame(index), colours, width, height))))
     return path
 
@@ -176,8 +163,7 @@ def draw_mask_strip(
         film: of one sequence and the one result.
         result: whose masks.
         name: of the masks; None where there is one kind only.
-        indices: of the frames.
-        columns: frames in a row.
+        indices, columns: of the frames, and how many of these stand in a row.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -235,12 +221,9 @@ def find_moments(overlaps: abc.Sequence[np.ndarray]) -> list[Moment]:
 
 
 def choose_moments(moments: abc.Sequence[Moment], num_frames: int, number: int) -> list[Moment]:
-    """Take the worst moments whose pictures lie apart, so that they do not all show the same failure.
+    """Take at most `number` of the moments, of which the worst come first, whose pictures lie apart.
 
-    Args:
-        moments: the worst first.
-        num_frames: of the video; pictures of different moments are at least 1 / (3 number) of it apart.
-        number: at most so many.
+    They do not all show the same failure then: they are at least 1 / (3 number) of the video apart.
     """
     apart = num_frames / (3 * max(number, 1))
     chosen: list[Moment] = []
@@ -253,13 +236,7 @@ def choose_moments(moments: abc.Sequence[Moment], num_frames: int, number: int) 
 
 
 def fill_evenly(frames: abc.Sequence[int], num_frames: int, number: int) -> list[int]:
-    """Return `number` frames, or all there are: the given ones in their order, then frames in the widest gaps.
-
-    Args:
-        frames: distinct, each in [0, num_frames).
-        num_frames: of the video.
-        number: how many are wanted.
-    """
+    """Return `number` frames, or all there are: the given, distinct ones as they are, then some in the widest gaps."""
     chosen = list(frames[:number])
     while len(chosen) < min(number, num_frames):
         distance = np.abs(np.subtract.outer(np.arange(num_frames), chosen or [-1])).min(axis=1)

@@ -15,7 +15,7 @@ from lib.eval.record import (
     RunRecord,
     claim_folder,
     code_sha256,
-    describe_difference,
+    describe_differences,
     package_versions,
     video_fingerprint,
 )
@@ -107,7 +107,7 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
     folder = options.results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
         for rank, other in enumerate(records := ranks.gather(record)):
-            if difference := describe_difference(records[0], other):
+            for difference in describe_differences(records[0], other).values():
                 raise ValueError(f"rank {rank} differs from rank 0 ({difference}): all machines must have the same "
                                  "code, packages and checkpoint")  # fmt: skip
         remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, options))

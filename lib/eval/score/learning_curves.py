@@ -28,10 +28,7 @@ class Curve:
 class LearningCurve:
     """The runs of one config, which differ in their seed.
 
-    Attributes:
-        config: the runs' common name.
-        runs: at least one.
-        places, spreads: where every run has a value, and those values; empty when there is no such place.
+    `places` are where every run has a value, `spreads` those values; empty when there is no such place.
     """
 
     config: str

@@ -22,7 +22,6 @@ class MaskScores:
     """How well one kind of mask of one result does.
 
     Attributes:
-        result: its name in tables.
         masks: name of the masks; "box" for the boxes themselves, filled.
         mean_iou: mean J of each sequence, by name. The first frame, whose box is given, does not count.
         recall: share of each sequence's frames with a J above one half.
@@ -36,8 +35,6 @@ class MaskScores:
 
 def score_masks(dataset: SequenceDataset, results: Sequence[Result]) -> tuple[MaskScores, ...]:
     """Score the masks of every result on the sequences for which all of them have masks and the truth is known.
-
-    The filled boxes of each result are scored beside its masks. True masks are read once.
 
     Returns:
         For each result that has masks: the filled boxes, then its masks by name. Empty when no result has any, or the

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import numpy as np
 
 # Where the curves are read for the single numbers.
 _AT_OVERLAP_50, _AT_OVERLAP_75 = 10, 15
-_AT_20_PIXELS = 20
-_AT_20_PERCENT = 20
+_AT_20_PIXELS = _AT_20_PERCENT = 20
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,10 @@ class PooledOverlap:
     iou_sum: float
     num_over_50: int
     num_over_75: int
+
+    def share(self, total: float) -> float:
+        """Return a sum per frame; nan where there are none."""
+        return total / self.num_frames if self.num_frames else math.nan
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,6 @@ class BenchmarkScores:
         return float(self.success_curve.mean())
 
     @property
-    def op50(self) -> float:
-        return float(self.success_curve[_AT_OVERLAP_50])
-
-    @property
-    def op75(self) -> float:
-        return float(self.success_curve[_AT_OVERLAP_75])
-
-    @property
     def precision(self) -> float:
         return float(self.precision_curve[_AT_20_PIXELS])
 
@@ -114,18 +109,15 @@ class BenchmarkScores:
     def norm_precision(self) -> float:
         return float(self.norm_precision_curve[_AT_20_PERCENT])
 
+    @cached_property
+    def pooled(self) -> PooledOverlap:
+        """The sums over all sequences."""
+        return PooledOverlap(*map(sum, zip(*(astuple(scores.pooled) for scores in self.sequences), strict=True)))
+
     @property
     def ao(self) -> float:
         """Average overlap; nan when no frame of the benchmark counts for it."""
-        return self._per_pooled_frame(sum(scores.pooled.iou_sum for scores in self.sequences))
-
-    @property
-    def sr50(self) -> float:
-        return self._per_pooled_frame(sum(scores.pooled.num_over_50 for scores in self.sequences))
-
-    @property
-    def sr75(self) -> float:
-        return self._per_pooled_frame(sum(scores.pooled.num_over_75 for scores in self.sequences))
+        return self.pooled.share(self.pooled.iou_sum)
 
     @property
     def fps(self) -> float:
@@ -134,10 +126,6 @@ class BenchmarkScores:
         if not timed:
             return float("nan")
         return sum(scores.num_frames for scores in timed) / sum(scores.seconds for scores in timed)
-
-    def _per_pooled_frame(self, total: float) -> float:
-        num_frames = sum(scores.pooled.num_frames for scores in self.sequences)
-        return total / num_frames if num_frames else float("nan")
 
 
 @dataclass(frozen=True)
@@ -161,13 +149,13 @@ MEASURES: dict[str, Measure] = {
     measure.key: measure
     for measure in (
         Measure("auc", "AUC", "AUC", lambda scores: scores.auc),
-        Measure("op50", "OP50", "OP$_{50}$", lambda scores: scores.op50),
-        Measure("op75", "OP75", "OP$_{75}$", lambda scores: scores.op75),
+        Measure("op50", "OP50", "OP$_{50}$", lambda scores: float(scores.success_curve[_AT_OVERLAP_50])),
+        Measure("op75", "OP75", "OP$_{75}$", lambda scores: float(scores.success_curve[_AT_OVERLAP_75])),
         Measure("precision", "P", "P", lambda scores: scores.precision),
         Measure("norm_precision", "P_norm", "P$_{\\mathrm{norm}}$", lambda scores: scores.norm_precision),
         Measure("ao", "AO", "AO", lambda scores: scores.ao),
-        Measure("sr50", "SR0.5", "SR$_{0.5}$", lambda scores: scores.sr50),
-        Measure("sr75", "SR0.75", "SR$_{0.75}$", lambda scores: scores.sr75),
+        Measure("sr50", "SR0.5", "SR$_{0.5}$", lambda scores: scores.pooled.share(scores.pooled.num_over_50)),
+        Measure("sr75", "SR0.75", "SR$_{0.75}$", lambda scores: scores.pooled.share(scores.pooled.num_over_75)),
     )
 }
 

@@ -20,14 +20,7 @@ def encode_mask(mask: np.ndarray) -> str:
 
 
 def decode_mask(text: str, height: int, width: int) -> np.ndarray:
-    """Read what `encode_mask` wrote.
-
-    Args:
-        text: one line of a ground truth.
-        height, width: of the picture; parts of the mask beyond it are dropped.
-
-    Returns:
-        (height, width) bool.
+    """Read what `encode_mask` wrote, (height, width) bool; parts beyond the picture are dropped.
 
     Raises:
         ValueError: the text is no mask.
@@ -46,15 +39,9 @@ def decode_mask(text: str, height: int, width: int) -> np.ndarray:
 
 
 def place_mask(mask: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
-    """Put a part of a mask where it belongs in a picture.
+    """Put a part of a mask, (h, w) bool, where it belongs in a picture, (height, width) bool.
 
-    Args:
-        mask: (h, w) bool, may reach beyond the picture.
-        left, top: where its corner is, in pixels of the picture; may be negative.
-        height, width: of the picture.
-
-    Returns:
-        (height, width) bool.
+    Its corner left, top is in pixels of the picture; it may be negative, and the mask may reach beyond the picture.
     """
     whole = np.zeros((height, width), dtype=bool)
     near = max(top, 0), max(left, 0)

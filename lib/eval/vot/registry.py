@@ -22,13 +22,7 @@ _TIMEOUT = 300  # seconds for one answer, the loading of the weights included; t
 
 @dataclass(frozen=True)
 class VotEntry:
-    """A tracker as the toolkit knows it.
-
-    Attributes:
-        name: letters, digits, - and _.
-        command: starts it, from any folder.
-        weights: files that it will read.
-    """
+    """A tracker as the toolkit knows it: how it is started from any folder, and the files with weights it will read."""
 
     name: str
     command: tuple[str, ...]
@@ -44,12 +38,9 @@ class VotEntry:
 
 
 def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | None = None) -> VotEntry:
-    """Return the entry of the tracker that answers the ground truth.
+    """Return the entry of the tracker that answers the ground truth, or with a backend masks of its boxes.
 
-    Args:
-        program: `tracking/vot.py`.
-        masks: what makes masks of the true boxes; None for the true masks themselves.
-        name: by default `oracle`, with the backend's.
+    `program` is `tracking/vot.py`; the name is by default `oracle`, with the backend's.
     """
     own = ORACLE if masks is None else f"{ORACLE}_{masks.name}"
     words = [sys.executable, str(program.resolve()), ORACLE]

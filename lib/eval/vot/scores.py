@@ -43,12 +43,9 @@ class VotScores:
 
 @dataclass(frozen=True)
 class VotExperiment:
-    """The scores of one experiment.
+    """The scores of one experiment: baseline, realtime ...
 
-    Attributes:
-        name: baseline, realtime ...
-        interval: shortest and longest run, in frames, that the EAO is the mean over.
-        scores: of each tracker.
+    `interval` are the shortest and longest run, in frames, that the EAO is the mean over.
     """
 
     name: str
@@ -58,13 +55,9 @@ class VotExperiment:
 
 @dataclass(frozen=True)
 class VotAnalysis:
-    """What one file of `vot analysis` says.
+    """What one file of `vot analysis` says of the experiments that start several times in a video.
 
-    Attributes:
-        file: it.
-        title: of the videos and rules.
-        genuine: True for VOT2020's own videos, so that published numbers can be compared.
-        experiments: those that start several times in a video.
+    `genuine` is True for VOT2020's own videos, so that published numbers can be compared.
     """
 
     file: Path

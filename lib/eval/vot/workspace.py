@@ -106,15 +106,10 @@ def write_local_workspace(folder: Path, data: LocalData) -> None:
 
 
 def write_genuine_workspace(folder: Path, sequences: Path | None = None) -> None:
-    """Write the config of VOT2020's short-term challenge.
+    """Write the config of VOT2020's short-term challenge; errors as in `write_local_workspace`.
 
-    Args:
-        folder: of the workspace.
-        sequences: folder of the challenge's videos, which the toolkit fills when it has no `list.txt`; by default
-            `sequences` in the workspace.
-
-    Raises:
-        ValueError: as `write_local_workspace`.
+    The challenge's videos lie in the folder `sequences`, by default of that name in the workspace, which the toolkit
+    fills when it has no `list.txt`.
     """
     _check_path(folder)
     if sequences is not None:
@@ -153,13 +148,7 @@ def _check_same(path: Path, text: str) -> None:
 def write_vot_sequence(sequence: Sequence, folder: Path, spacing: int) -> None:
     """Write `folder/{sequence, color/%08d.jpg, groundtruth.txt, anchor.value}`; the folder appears when complete.
 
-    Args:
-        sequence: with masks; a frame without target gets an empty one.
-        folder: must not be there yet.
-        spacing: see `choose_anchors`.
-
-    Raises:
-        ValueError: it has no masks, or nowhere a visible target.
+    A frame without target gets an empty mask. Raises ValueError for a sequence without masks, or any visible target.
     """
     if sequence.masks is None:
         raise ValueError(f"the video {sequence.name} has no masks, which VOT's short-term challenge scores")
