@@ -17,7 +17,6 @@ class Benchmark:
 
     Attributes:
         name: on the command line, in result paths, and the key of `track.update_intervals` in a config.
-        title: in plots.
         dataset, split: what `open_dataset` opens.
         label: which rule for invalid frames its published numbers follow, a key of `metrics.LABEL_RULES`.
         pooling: which frames AO and SR count. "visible": all but the first and the invalid ones. "got10k": its

@@ -46,7 +46,6 @@ class RunRecord:
         tracker, config, benchmark: the names that make up the folder's path.
         checkpoint_sha256: of the file with the weights; None for a tracker without.
         settings: the config's `track` section; None for a tracker without.
-        versions: of the packages that boxes depend on.
         code: of the code that makes boxes, `code_sha256`; None in records of earlier versions, which noted
             a hash of files that cannot be computed any more since these have moved.
         videos: `video_fingerprint` by sequence.
@@ -121,7 +120,6 @@ def claim_folder(
 
     Args:
         folder: made when missing.
-        record: of the run.
         overwrite: set results aside instead of refusing: those of `sequences`, or all of them where they are another
             run's.
         sequences: what the run will track.

@@ -23,10 +23,6 @@ def measure_analysis(num_results: int = 4, num_frames: int = NUM_FRAMES) -> str:
     """Make LaSOT's 280 test sequences and results on them, analyse them in a process of its own, and say what it cost.
 
     The files lie in a temporary folder and are removed. Starting the process and importing packages is not timed.
-
-    Args:
-        num_results: trackers.
-        num_frames: of all sequences together.
     """
     with TemporaryDirectory() as name:
         root = Path(name)

@@ -48,8 +48,6 @@ class FrameCost:
 
     Attributes:
         config, device, precision, mode, frames: what was measured, and how often; the precision is that of the blocks.
-        frame: time of a frame.
-        stages: times by stage, in order.
         flops: of the network's matrix products and convolutions by stage; a multiply-add is two. Those of the plain
             network, except that nothing is counted that is not read, and templates are not embedded again.
         peaks: operations a second of the device's best matrix product, measured between the frames, by format.

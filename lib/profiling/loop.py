@@ -21,7 +21,7 @@ from lib.eval.run.sequence import cpu_threads
 from lib.eval.run.sequence_batch import default_num_decoders
 from lib.models.build import build_model
 from lib.profiling.clock import describe_device
-from lib.profiling.videos import draw_videos
+from lib.profiling.videos import make_videos
 from lib.tracker import TrackerSpec
 from lib.tracker.live import open_video, parse_box
 
@@ -51,9 +51,6 @@ def profile_track(
         box: the target on the first frame of a given video, x,y,w,h.
         batches: how many copies advance at once.
         num_frames: None for all, or 60 drawn ones.
-        num_threads: CPU threads of the tracker.
-        device_name: auto, cpu, cuda or cuda:N.
-        json_file: also write the figures there.
     """
     if (video is None) != (box is None):
         raise ValueError(
@@ -68,7 +65,7 @@ def profile_track(
             spec = TrackerSpec("mmg", config, checkpoint, device_name)
         name = spec.config_name
         if video is None:
-            draw_videos(Path(folder) / "drawn", (_DRAWN_SIDE,), num_frames or _NUM_DRAWN)
+            make_videos(Path(folder) / "drawn", (_DRAWN_SIDE,), num_frames or _NUM_DRAWN)
             drawn = open_dataset("folder", "test", Path(folder) / "drawn")[0]
             frames, box_xywh = drawn.frames, drawn.boxes_xywh[0]
         else:
@@ -98,13 +95,10 @@ class LoopCost:
     """The loop over copies of one video, `batch` at once; seconds are those of a frame of one video.
 
     Attributes:
-        batch: videos that advance at once.
         frames: timed, of all of them.
         decode: by the thread that reads ahead; None in a batch, where several do it at once.
         wait: for a decoded frame, and all else between two steps of the tracker.
-        track: of the tracker.
         write: of the result files, shared out among the frames.
-        busy: share of the time in which the tracker works.
         frames_per_second: of all videos together.
         videos_per_hour: of this length.
     """

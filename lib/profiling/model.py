@@ -16,7 +16,6 @@ class ModelSize:
     """Counts of a model.
 
     Attributes:
-        config: name of the experiment.
         parameters: by part; they add up to the whole model.
         tracking_parameters: of the parts that track; the score module is one where it decides over updates.
         frame_multiply_adds: of the plain network on one frame, both templates included.

@@ -25,7 +25,7 @@ from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import PICTURES
 from lib.models.device import find_device
-from lib.profiling.videos import QUALITY, draw_videos, piece_videos
+from lib.profiling.videos import QUALITY, make_videos
 from lib.train.loading import open_loader
 
 _TURNS = 7
@@ -57,9 +57,7 @@ def profile_data(
     """Measure a data set with an experiment's crops, jitter and sampler; return the report as text.
 
     Args:
-        experiment: whose.
         stored: None for 1280 x 720 JPEG frames made for the purpose, which `cv2.imread` then decodes, too.
-        num_samples: triplets to draw.
         workers: loader processes; 0 leaves them out.
         photographs: a folder; the frames are made of its pictures, else they are drawn.
         quality: of the JPEG frames made, 1 to 100.
@@ -70,7 +68,7 @@ def profile_data(
         root = Path(folder) if stored is None else None
         if stored is None:
             stored = "folder", "train", root
-            _make_videos(Path(folder), photographs, _SIDES, _NUM_FRAMES, quality)
+            make_videos(Path(folder), _SIDES, _NUM_FRAMES, quality, photographs)
         lines = in_new_process(_measure, stored, experiment, num_samples, root)
         if workers:
             rate = in_new_process(_rate, stored, experiment, 4 * num_samples, workers)
@@ -153,15 +151,6 @@ def _training_set(dataset: SequenceDataset, experiment: Experiment) -> TrainingS
     return TrainingSet([MixedSource(dataset, 1.0)], data, experiment.crop, seed=0)
 
 
-def _make_videos(
-    root: Path, photographs: Path | None, sides: tuple[float, ...], num_frames: int, quality: int = QUALITY
-) -> None:
-    if photographs is None:
-        draw_videos(root, sides, num_frames, quality)
-    else:
-        piece_videos(root, photographs, sides, num_frames, quality)
-
-
 def _measure(stored: StoredSet, experiment: Experiment, num_samples: int, root: Path | None) -> list[str]:
     dataset = open_dataset(*stored)
     (seconds,) = measure_in_turns([dataset], experiment, num_samples)
@@ -196,7 +185,7 @@ def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | 
     for side in SHARES:
         with tempfile.TemporaryDirectory() as folder:
             frames, crops = Path(folder) / "frames", Path(folder) / "crops"
-            _make_videos(frames, photographs, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES)
+            make_videos(frames, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES, photographs=photographs)
             dataset = open_dataset("folder", "train", frames)
             reach = Reach.of(experiment.data, experiment.crop)
             cut_crops(dataset, "train", crops, reach, "folder", root=frames, progress=False)

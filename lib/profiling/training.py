@@ -60,7 +60,6 @@ class TrainingCost:
         stage_seconds: medians by stage.
         samples_per_second: over the medians.
         data_wait_share: of all steps' time, what was spent waiting for data.
-        flops: of one step.
         peak_flops: operations a second of this device's best matrix product, measured between the steps.
         peak_side: side of that product's square matrices.
         utilisation: the step's operations / (its time * peak), in [0, 1].
@@ -115,10 +114,7 @@ def measure_training(
 
     Args:
         experiment: what is trained; its `data.workers` count with `loader`.
-        device: where.
-        steps: number of timed ones.
         loader: draw real samples of the experiment's data; otherwise one synthetic batch stays on the device.
-        paths_file: None for `experiments/paths.yaml`.
     """
     check_stage(experiment)
     data, train = experiment.data, experiment.train

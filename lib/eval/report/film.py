@@ -161,7 +161,6 @@ def draw_mask_strip(
 
     Args:
         film: of one sequence and the one result.
-        result: whose masks.
         name: of the masks; None where there is one kind only.
         indices, columns: of the frames, and how many of these stand in a row.
 
@@ -216,7 +215,17 @@ class Moment(NamedTuple):
 
 def find_moments(overlaps: abc.Sequence[np.ndarray]) -> list[Moment]:
     """Find every moment of every tracker, whose (N,) overlaps are nan in invalid frames, the most costly first."""
-    moments = [moment for tracker, overlap in enumerate(overlaps) for moment in _moments_of(tracker, overlap)]
+    moments = []
+    for tracker, overlap in enumerate(overlaps):
+        valid = np.flatnonzero(~np.isnan(overlap))
+        lost = np.concatenate(([False], overlap[valid] < _LOST_BELOW, [False]))
+        edges = np.flatnonzero(lost[1:] != lost[:-1])
+        for first, last in zip(edges[::2], edges[1::2], strict=True):
+            frames = valid[first:last]
+            values = overlap[frames]
+            bottom = frames[np.argmax(values <= values.min() + _BOTTOM_MARGIN)]
+            loss = float((_LOST_BELOW - values).sum())
+            moments.append(Moment(tracker, int(frames[0]), int(frames[-1]) + 1, int(bottom), loss))
     return sorted(moments, key=lambda moment: (-moment.loss, moment.frame, moment.tracker))
 
 
@@ -242,17 +251,3 @@ def fill_evenly(frames: abc.Sequence[int], num_frames: int, number: int) -> list
         distance = np.abs(np.subtract.outer(np.arange(num_frames), chosen or [-1])).min(axis=1)
         chosen.append(int(distance.argmax()) if chosen else 0)
     return chosen
-
-
-def _moments_of(tracker: int, overlap: np.ndarray) -> list[Moment]:
-    valid = np.flatnonzero(~np.isnan(overlap))
-    lost = np.concatenate(([False], overlap[valid] < _LOST_BELOW, [False]))
-    edges = np.flatnonzero(lost[1:] != lost[:-1])
-    moments = []
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        frames = valid[first:last]
-        values = overlap[frames]
-        bottom = frames[np.argmax(values <= values.min() + _BOTTOM_MARGIN)]
-        loss = float((_LOST_BELOW - values).sum())
-        moments.append(Moment(tracker, int(frames[0]), int(frames[-1]) + 1, int(bottom), loss))
-    return moments

@@ -19,8 +19,6 @@ class Outputs:
     """What is wanted besides the tables in the terminal.
 
     Attributes:
-        json, csv, latex: files to write, or None.
-        plots: folder for the plots, or None.
         report: folder for the web page, or None; `web.write_report` writes it.
         compared: two results, by their names in the table, to compare sequence by sequence, or None.
     """

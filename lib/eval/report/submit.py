@@ -25,10 +25,8 @@ class Server:
 
     Attributes:
         benchmark: whose results are packed, a key of `BENCHMARKS`.
-        num_sequences: of the benchmark.
         names: of all of them, where a rule says them; else empty, and the data set or the result says them.
         timed: seconds are handed in too, in a folder for each sequence.
-        url: where to hand in.
     """
 
     benchmark: str
@@ -61,7 +59,6 @@ class Packed:
     """What was packed.
 
     Attributes:
-        num_sequences, num_frames: in the archive.
         num_unchecked: sequences whose number of rows could not be compared with their frames.
         num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
     """
@@ -76,8 +73,6 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
     """Check a complete result and write it as the archive that a server takes; the result itself is only read.
 
     Args:
-        server: one of `SERVERS`.
-        folder: of the result files.
         archive: the .zip file to write; one that exists is replaced.
         dataset: the benchmark's sequences where they are at hand. Without them the numbers of rows are not checked.
 

@@ -26,7 +26,6 @@ class Table:
     """Rows under a head; a number that is nan is not known.
 
     Attributes:
-        head: titles of the columns.
         blocks: rows by the line of text that stands above them, "" for none.
     """
 

@@ -53,7 +53,6 @@ def write_report(
     """Write the report of an analysis into a folder.
 
     Args:
-        analysis: what to show.
         dataset: what was analysed; its frames are read for pictures where they are at hand.
         results: what was analysed, in the order of `analysis.scores`.
         folder: made when missing; an earlier report there is replaced.

@@ -127,7 +127,6 @@ def run_benchmark(
             decides the order of sums and so the last digits of a network's boxes.
         batch: sequences that advance at once in each worker; fewer where there are not as many. Frames are then
             decoded by further threads.
-        show_progress: draw a bar of the frames done.
 
     Raises:
         ValueError, OSError: the tracker cannot be built, has no network to take a batch, or the batch does not fit in
@@ -169,10 +168,7 @@ def run_workers(
 
     Args:
         workers: must survive pickling where there are several.
-        names: of all sequences.
         lengths: numbers of frames, by the index of each sequence to be worked on.
-        num_threads: CPU threads of each worker.
-        title, show_progress: of the bar of the frames done.
 
     Raises:
         ValueError, OSError: as a worker raised it while making ready.

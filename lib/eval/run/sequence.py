@@ -113,7 +113,6 @@ def run_sequence(
     """Start a tracker on the first frame's true box and follow the target to the end.
 
     Args:
-        tracker: any; `initialize` is called first.
         sequence: frame 0 must have a box.
         device: the tracker's, for an honest clock.
         advance: called with 1 after every frame.

@@ -59,7 +59,6 @@ class Ablations:
     Attributes:
         base: the experiment that the family's configs are based on.
         benchmark: where they were tested, or would be.
-        rows: in the paper's order.
         analysis: what the measured numbers come from; None when there are none.
         obstacle: why results that were found could not be scored: their benchmark is not at hand, sequences are
             missing, or a file is damaged. Empty otherwise.
@@ -99,8 +98,6 @@ def summarize_ablations(
     results belong to another benchmark, as those of the small model to the embedded data, is scored there, too.
 
     Args:
-        benchmark: the one asked for.
-        open_benchmark: opens the sequences of a benchmark.
         results_dir: searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`.
         protocol, allow_missing: see `analysis.analyze`.
 

@@ -110,8 +110,6 @@ def find_results(texts: abc.Sequence[str], benchmark: Benchmark, results_dir: Pa
     Args:
         texts: for each result: `tracker/config` below `results_dir`, or any folder, of result files or with a folder
             named like the benchmark in it.
-        benchmark: whose results are looked for.
-        results_dir: where `tracking/test.py` writes.
 
     Raises:
         FileNotFoundError: no such folder.

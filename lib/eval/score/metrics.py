@@ -93,8 +93,6 @@ def check_predictions(boxes_xywh: np.ndarray, num_frames: int, source: str) -> n
     Args:
         boxes_xywh: (N, 4), N of any length. Rows beyond the sequence are cut off first, as the published tools do, so
             what they hold, not finite or negative, counts for nothing.
-        num_frames: frames of the sequence.
-        source: where the boxes come from, for the message.
     """
     boxes_xywh = boxes_xywh[:num_frames]
     if not (np.isfinite(boxes_xywh).all() and (boxes_xywh[:, 2:] >= 0).all()):
@@ -124,7 +122,6 @@ def score_sequence(
     """Score one tracker on one sequence.
 
     Args:
-        name: the sequence's.
         predicted_xywh: (N, 4), checked by `check_predictions`. A row without size takes the row before it.
         true_xywh: (N, 4); nan in a row without annotation.
         absent: (N,) bool, True where the benchmark labels the target as not in the picture.

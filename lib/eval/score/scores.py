@@ -31,15 +31,11 @@ class SequenceScores:
     """One tracker on one sequence.
 
     Attributes:
-        name: the sequence's.
-        num_frames: all frames of the sequence.
         success_curve: (21,) share of frames with IoU above each of `metrics.SUCCESS_THRESHOLDS`.
         precision_curve: (51,) share of frames with a centre error of at most 0, 1 ... 50 pixels.
         norm_precision_curve: (51,) the same for the error in units of the true box's sides, at most 0, 0.01 ... 0.5.
-        pooled: what the sequence adds to AO and SR.
         seconds: time the tracker took for all frames; nan when it was not recorded.
         num_non_finite: boxes that stand in for output that was not finite, as far as it was recorded.
-        attributes: of the sequence, as its data set names them.
     """
 
     name: str
@@ -72,12 +68,7 @@ class SequenceScores:
 
 @dataclass(frozen=True)
 class BenchmarkScores:
-    """One tracker on a benchmark: curves are means over sequences, AO and SR are over pooled frames.
-
-    Attributes:
-        name: what the result is called in tables.
-        sequences: at least one.
-    """
+    """One tracker on a benchmark: curves are means over sequences, AO and SR are over pooled frames."""
 
     name: str
     sequences: tuple[SequenceScores, ...]

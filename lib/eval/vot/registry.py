@@ -51,10 +51,8 @@ def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name:
     """Return the entry of a tracker.
 
     Args:
-        program: `tracking/vot.py`.
         tracker: any; where it names no checkpoint, the newest of `runs/<config>` below the current folder, and without
             a config what `default_weights` chooses.
-        masks: the backend.
         name: by default that of the config or else of the tracker, with the backend's unless that is `box`.
 
     Raises:

@@ -27,7 +27,6 @@ class VotScores:
     """One tracker in one multi-start experiment; all in [0, 1].
 
     Attributes:
-        tracker: its name in the workspace.
         eao: expected average overlap, the mean of the curve over the experiment's interval.
         accuracy: mean overlap until the failures.
         robustness: share of frames before the failures.
@@ -77,8 +76,6 @@ def read_vot_analysis(workspace: Path) -> VotAnalysis:
     if not config_file.is_file():
         raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config_file}")
     stack = read_workspace_stack(workspace)
-    if stack is None:
-        raise ValueError(f"{config_file} is no config of a workspace of the VOT toolkit")
     files = sorted((workspace / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
     if not files:
         quoted = shlex.quote(str(workspace))

@@ -23,7 +23,6 @@ def build_vot_tracker(
     Args:
         tracker: None for one that knows the ground truth.
         masks: what makes masks of boxes; None for the true masks, of a tracker that knows them.
-        num_threads: of PyTorch and OpenCV.
         digest: `weights_digest` of the weights that the results in the workspace are of; None for any.
 
     Raises:

@@ -1,6 +1,7 @@
 """Workspaces of the VOT toolkit: which experiments, on which videos, stored as it reads them."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,7 +45,6 @@ class LocalData:
 
     Attributes:
         sequences: how many; those of the test split whose target is never hidden altogether, from the first on.
-        frames: length of each.
         spacing: frames between anchors.
     """
 
@@ -64,21 +64,19 @@ def is_workspace(folder: Path) -> bool:
     config = folder / "config.yaml"
     if not config.is_file():
         return False
-    if read_workspace_stack(folder) is None:
-        raise ValueError(f"{config} is no config of a workspace of the VOT toolkit, with stack and registry: "
-                         "choose another folder")  # fmt: skip
+    read_workspace_stack(folder)
     return config.read_text(encoding="utf-8") != _config(_STACK) or (folder / "sequences" / "list.txt").is_file()
 
 
-def read_workspace_stack(folder: Path) -> str | None:
-    """Return the stack that the `config.yaml` of a folder names; None when it is not a workspace's."""
-    try:
-        config = read_yaml_mapping(folder / "config.yaml")
-    except ValueError:
-        return None
-    if not {"stack", "registry"} <= config.keys():
-        return None
-    return str(config["stack"])
+def read_workspace_stack(folder: Path) -> str:
+    """Return the stack that the `config.yaml` of a folder names, or raise ValueError when it is not a workspace's."""
+    file = folder / "config.yaml"
+    with suppress(ValueError):
+        config = read_yaml_mapping(file)
+        if {"stack", "registry"} <= config.keys():
+            return str(config["stack"])
+    raise ValueError(f"{file} is no config of a workspace of the VOT toolkit, with stack and registry: choose another "
+                     "folder")  # fmt: skip
 
 
 def write_local_workspace(folder: Path, data: LocalData) -> None:
