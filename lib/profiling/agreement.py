@@ -63,9 +63,7 @@ def compare_boxes(
     """Follow a sequence's target with one tracker, and return how far the other's boxes are from it.
 
     Both get the same templates and the same search crops, of this factor and size, so that differences do not add up.
-
-    Returns:
-        The largest difference of a corner's coordinate in each frame after the first, in its pixels.
+    Returned is the largest difference of a corner's coordinate in each frame after the first, in its pixels.
     """
     box_xywh = sequence.boxes_xywh[0]
     target = reference.start(sequence.frames[0], box_xywh)

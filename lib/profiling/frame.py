@@ -170,10 +170,7 @@ def measure_frames(
         precisions: of the blocks' products; without any, what `track.precision` says.
         modes: eager, compiled, or captured in a CUDA graph; without any, what `track.compile` says.
         frames: to time; None for 1000 on a GPU and 40 on a CPU, or as many as take a minute.
-        baseline: a second network, measured as it is trained, in float32.
-
-    Returns:
-        The cost for each precision and mode, and that of the baseline last.
+        baseline: a second network, measured as it is trained, in float32; its cost is the last.
     """
     device = choose_device(device_name)
     if "graph" in modes and device.type != "cuda":

@@ -1,9 +1,9 @@
 """What a training step takes of a device's memory, as a table: computed for any device, measured on a CUDA one."""
 
-import dataclasses
 import weakref
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -132,11 +132,12 @@ def tabulate_memory(experiment: Experiment, device: torch.device) -> MemoryTable
     """Compute the memory of an experiment and of the settings that change it; on a CUDA device, measure it too."""
     step = compute_memory(experiment, device)
     others = {}
-    for precision in ("fp32", "bf16"):
-        for checkpointed in (False, True):
-            other = _with(experiment, precision, checkpointed)
-            memory = compute_memory(other, device)
-            others[_setting(other)] = memory.total + memory.buckets
+    for precision, checkpointed in product(("fp32", "bf16"), (False, True)):
+        encoder = replace(experiment.model.encoder, checkpoint_activations=checkpointed)
+        train = replace(experiment.train, precision=precision)
+        other = replace(experiment, model=replace(experiment.model, encoder=encoder), train=train)
+        memory = compute_memory(other, device)
+        others[_setting(other)] = memory.total + memory.buckets
     return MemoryTable(
         experiment.name,
         experiment.train.batch_size,
@@ -180,15 +181,6 @@ def describe_memory(table: MemoryTable) -> str:
 def _setting(experiment: Experiment) -> str:
     recomputed = experiment.model.encoder.checkpoint_activations
     return experiment.train.precision + (", encoder recomputed" if recomputed else "")
-
-
-def _with(experiment: Experiment, precision: str, checkpointed: bool) -> Experiment:
-    encoder = dataclasses.replace(experiment.model.encoder, checkpoint_activations=checkpointed)
-    return dataclasses.replace(
-        experiment,
-        model=dataclasses.replace(experiment.model, encoder=encoder),
-        train=dataclasses.replace(experiment.train, precision=precision),
-    )
 
 
 class LiveBytes(TorchDispatchMode):

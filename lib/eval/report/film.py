@@ -164,11 +164,7 @@ def draw_mask_strip(
         name: of the masks; None where there is one kind only.
         indices, columns: of the frames, and how many of these stand in a row.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: there are no such masks, or they are not complete.
+    Returns (H, W, 3) uint8 RGB; raises ValueError when there are no such masks, or they are not complete.
     """
     sequence = film.sequence
     known = mask_names(result.folder)

@@ -72,9 +72,7 @@ class Packed:
 def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset | None = None) -> Packed:
     """Check a complete result and write it as the archive that a server takes; the result itself is only read.
 
-    Args:
-        archive: the .zip file to write; one that exists is replaced.
-        dataset: the benchmark's sequences where they are at hand. Without them the numbers of rows are not checked.
+    An archive that exists is replaced. Without the data set the numbers of rows are not checked.
 
     Raises:
         ValueError: the archive is not called .zip, or sequences are missing, cannot be handed in or are of other

@@ -90,12 +90,7 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
     """Run a tracker on `spec.benchmark`, write its results and print what became of it.
 
     Under torchrun every rank takes its share of the sequences, with workers of its own; the main one reports on all.
-
-    Returns:
-        The exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
-
-    Raises:
-        ValueError, OSError: what was asked for does not exist or does not fit.
+    Returns the exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
     """
     if options.batch > 1 and not spec.trained:
         raise ValueError(f"the tracker {spec.name} has no network to take {options.batch} sequences as one batch: "

@@ -74,11 +74,7 @@ def _masks(
 
 
 def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
-    """Make a mask of every box that the tracker's result files hold, and print what became of it.
-
-    Returns:
-        The exit code, the same on all ranks: 1 when a sequence failed.
-    """
+    """Make a mask of every box that the tracker's result files hold; return the exit code, 1 when a sequence failed."""
     dataset, indices = options.open(spec.benchmark)
     results, name = options.results_dir / spec.name / spec.config_name / spec.benchmark, masks.label
     checkpoint = None if masks.checkpoint is None else file_sha256(masks.checkpoint)

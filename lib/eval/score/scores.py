@@ -121,13 +121,10 @@ class BenchmarkScores:
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of a table; all but the speed are shares in [0, 1].
+    """One column of a table, a share in [0, 1].
 
-    Attributes:
-        key: in JSON, CSV and files of published numbers.
-        title: in the terminal and in plots.
-        latex: in LaTeX.
-        read: takes it from the scores of a result; nan where it cannot be said.
+    Its key stands in JSON, CSV and files of published numbers, its title in the terminal and in plots. `read` takes it
+    from the scores of a result; nan where it cannot be said.
     """
 
     key: str

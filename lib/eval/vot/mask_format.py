@@ -7,10 +7,8 @@ import numpy as np
 def encode_mask(mask: np.ndarray) -> str:
     """Write a mask as `m<x>,<y>,<width>,<height>,<run>,<run>...`.
 
-    The runs count pixels of the box row by row, in turn outside and on the target; the first may be 0.
-
-    Args:
-        mask: (H, W) bool; an empty one has a box without area.
+    The runs count pixels of the box row by row, in turn outside and on the target; the first may be 0. The mask is
+    (H, W) bool; an empty one has a box without area.
     """
     left, top, width, height = (int(value) for value in box_of_mask(mask))
     pixels = mask[top : top + height, left : left + width].ravel()
@@ -20,11 +18,7 @@ def encode_mask(mask: np.ndarray) -> str:
 
 
 def decode_mask(text: str, height: int, width: int) -> np.ndarray:
-    """Read what `encode_mask` wrote, (height, width) bool; parts beyond the picture are dropped.
-
-    Raises:
-        ValueError: the text is no mask.
-    """
+    """Read what `encode_mask` wrote, (height, width) bool, without parts beyond the picture; ValueError for others."""
     words = text.strip()[1:].split(",")
     if not text.startswith("m") or len(words) < 4 or not all(word.lstrip("-").isdecimal() for word in words):
         raise ValueError(f"{text.strip()[:40]!r} is no mask of the VOT toolkit: m<x>,<y>,<width>,<height>,<runs>")

@@ -99,13 +99,8 @@ def weights_digest(paths: Iterable[Path]) -> str:
 def add_tracker(folder: Path, entry: VotEntry) -> bool:
     """Add a tracker to a workspace's `trackers.ini`, or replace one of the same name that has no results yet.
 
-    What else is written in the file stays as it is.
-
-    Returns:
-        False when the same tracker was there already.
-
-    Raises:
-        ValueError: another tracker has the name, and results.
+    What else is written in the file stays as it is. Returns False when the same tracker was there already, and raises
+    ValueError when another one has the name, and results.
     """
     path = folder / "trackers.ini"
     settings = {

@@ -72,9 +72,9 @@ def read_vot_analysis(workspace: Path) -> VotAnalysis:
         FileNotFoundError: it is no workspace, or was not analysed.
         ValueError: the file has another layout, or no multi-start experiment.
     """
-    config_file = workspace / "config.yaml"
-    if not config_file.is_file():
-        raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config_file}")
+    config = workspace / "config.yaml"
+    if not config.is_file():
+        raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config}")
     stack = read_workspace_stack(workspace)
     files = sorted((workspace / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
     if not files:

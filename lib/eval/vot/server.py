@@ -38,11 +38,8 @@ def serve(build: Callable[[], VotTracker]) -> int:
     Any error ends the session with its message as the reason, which the toolkit prints; what was written to the
     standard error stands in its log file.
 
-    Returns:
-        The exit code: 1 after an error.
-
-    Raises:
-        ValueError: TraX is not installed, or nobody speaks it to this process.
+    Returns the exit code: 1 after an error. Raises ValueError when TraX is not installed, or nobody speaks it to this
+    process.
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError("this command is started by the VOT toolkit; write a workspace by `python tracking/prepare.py "

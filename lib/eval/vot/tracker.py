@@ -80,12 +80,7 @@ class VotOracle(VotTracker):
     """Reads each answer from the video's ground truth; for checking a workspace, not for results."""
 
     def start(self, frame: Path, mask: np.ndarray) -> None:
-        """Read the ground truth of the frame's video.
-
-        Raises:
-            FileNotFoundError: there is none beside the frame's folder.
-            ValueError: it does not begin with the mask given.
-        """
+        """Read the ground truth of the frame's video; ValueError where it does not begin with the mask given."""
         self._lines = (frame.parents[1] / "groundtruth.txt").read_text(encoding="utf-8").splitlines()
         truth = self.truth(frame)
         if not np.array_equal(truth, place_mask(mask, 0, 0, *truth.shape)):

@@ -82,8 +82,7 @@ def read_workspace_stack(folder: Path) -> str:
 def write_local_workspace(folder: Path, data: LocalData) -> None:
     """Write config, stack and videos; what is there already is kept, so the same call resumes.
 
-    Raises:
-        ValueError: the folder is a workspace of another kind, or the toolkit cannot use its path.
+    Raises ValueError when the folder is a workspace of another kind, or the toolkit cannot use its path.
     """
     _check_path(folder)
     high = data.frames
@@ -175,14 +174,11 @@ def choose_anchors(visible: np.ndarray, spacing: int) -> np.ndarray:
     nearest frame where it can.
 
     Args:
-        visible: (N,) bool, where a tracker can be started.
+        visible: (N,) bool, where a tracker can be started; ValueError when nowhere.
         spacing: frames between anchors; VOT2020: 50.
 
     Returns:
         (N,) int: 1 where a run forward starts, -1 where one backward does, else 0.
-
-    Raises:
-        ValueError: no frame is visible.
 
     Source: The Eighth Visual Object Tracking VOT2020 Challenge Results, 2020.
     """
