@@ -94,11 +94,8 @@ def mask_names(results: Path) -> list[str]:
 def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -> str | None:
     """Make `masks/<name>` ready for masks of `record`, never mixing them with another's, which `overwrite` removes.
 
-    Returns:
-        A remark for the user, when earlier masks stay that were made by a version whose code cannot be compared.
-
-    Raises:
-        ValueError: the folder holds masks of another backend, checkpoint, threshold or code.
+    Returned is a remark for the user, when earlier masks stay that were made by a version whose code cannot be
+    compared. Raises ValueError when the folder holds masks of another backend, checkpoint, threshold or code.
     """
     folder = masks_folder(results, name)
     file, wanted = folder / _RECORD, dataclasses.asdict(record)

@@ -58,9 +58,9 @@ def profile_data(
 
     Args:
         stored: None for 1280 x 720 JPEG frames made for the purpose, which `cv2.imread` then decodes, too.
+        num_samples: triplets to draw.
         workers: loader processes; 0 leaves them out.
-        photographs: a folder; the frames are made of its pictures, else they are drawn.
-        quality: of the JPEG frames made, 1 to 100.
+        photographs, quality: see `make_videos`.
     """
     if not 1 <= quality <= 100:
         raise ValueError(f"the quality of a JPEG lies in 1 to 100, not {quality}")

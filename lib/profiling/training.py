@@ -40,9 +40,8 @@ _ROUNDS = 6  # of the peak, spread over the steps
 class StepFlops:
     """Floating-point operations of the matrix products and convolutions of one step; a multiply-add is two.
 
-    Attributes:
-        forward: by part of the network.
-        total: forward and backward. Recomputed activations do not count: they are a price, not a part of the model.
+    Those of the forward pass are by part of the network, the total is forward and backward. Recomputed activations do
+    not count: they are a price, not a part of the model.
     """
 
     forward: dict[str, int]
@@ -112,9 +111,8 @@ def measure_training(
 ) -> TrainingCost:
     """Take steps from random weights and time them.
 
-    Args:
-        experiment: what is trained; its `data.workers` count with `loader`.
-        loader: draw real samples of the experiment's data; otherwise one synthetic batch stays on the device.
+    With `loader` real samples of the experiment's data are drawn by its `data.workers`; otherwise one synthetic batch
+    stays on the device.
     """
     check_stage(experiment)
     data, train = experiment.data, experiment.train

@@ -52,9 +52,7 @@ class Film:
 def open_film(dataset: SequenceDataset, name: str, results: abc.Sequence[Result]) -> Film:
     """Read what trackers, at most as many as there are colours, answered on a sequence.
 
-    Raises:
-        FileNotFoundError: trackers have no result for this sequence; all are named, and the command for each.
-        ValueError: no such sequence, too many results, or a result that is too short.
+    Raises FileNotFoundError when some have no result for it; all are named, and the command for each.
     """
     if name not in dataset.names:
         first = ", ".join(dataset.names[index] for index in range(min(5, len(dataset))))

@@ -16,7 +16,7 @@ from lib.eval.score.published import PublishedTable
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is wanted besides the tables in the terminal.
+    """What is wanted besides the tables in the terminal: files, a folder for plots, and more.
 
     Attributes:
         report: folder for the web page, or None; `web.write_report` writes it.

@@ -21,11 +21,10 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the same results give the same archive, byte fo
 
 @dataclass(frozen=True)
 class Server:
-    """What an evaluation server wants.
+    """What an evaluation server wants of a benchmark, a key of `BENCHMARKS`.
 
     Attributes:
-        benchmark: whose results are packed, a key of `BENCHMARKS`.
-        names: of all of them, where a rule says them; else empty, and the data set or the result says them.
+        names: of all sequences, where a rule says them; else empty, and the data set or the result says them.
         timed: seconds are handed in too, in a folder for each sequence.
     """
 
@@ -56,12 +55,7 @@ SERVERS: dict[str, Server] = {
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed.
-
-    Attributes:
-        num_unchecked: sequences whose number of rows could not be compared with their frames.
-        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
-    """
+    """What was packed; unchecked are sequences whose number of rows could not be compared with their frames."""
 
     num_sequences: int
     num_frames: int

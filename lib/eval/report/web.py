@@ -53,17 +53,14 @@ def write_report(
     """Write the report of an analysis into a folder.
 
     Args:
-        dataset: what was analysed; its frames are read for pictures where they are at hand.
-        results: what was analysed, in the order of `analysis.scores`.
-        folder: made when missing; an earlier report there is replaced.
+        analysis: what to show.
+        dataset, results: what was analysed, in the order of `analysis.scores`; frames are read where they are at hand.
+        folder: made when missing; an earlier report there is replaced, ValueError for somebody else's page.
         num_pictures: at most so many per sequence; 0 for none.
         published: what others measured on the same benchmark; shown below the results, and marked.
 
     Returns:
         The page, `folder/index.html`; it is written last.
-
-    Raises:
-        ValueError: somebody else's page in the folder, or a damaged picture.
     """
     check_report_folder(folder)
     page, data_folder = folder / _PAGE_NAME, folder / "sequences"

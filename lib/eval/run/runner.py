@@ -36,12 +36,8 @@ class Worker(ABC):
     def work(self, indices: Iterator[int], advance: Callable[[int], object]) -> Generator[Outcome, None, None]:
         """Make ready, such as by building a network, then take indices and say what became of each sequence.
 
-        Args:
-            indices: each is taken when its turn comes; the first one means that the worker is ready.
-            advance: called with the number of frames done since the last call.
-
-        Raises:
-            ValueError, OSError: it cannot make ready.
+        Each index is taken when its turn comes; the first one means that the worker is ready, which else raises
+        ValueError or OSError. `advance` is called with the number of frames done since the last call.
         """
 
 
@@ -166,12 +162,8 @@ def run_workers(
 ) -> list[Outcome]:
     """Work through sequences, the longest first, in this process for one worker, in processes of their own for several.
 
-    Args:
-        workers: must survive pickling where there are several.
-        lengths: numbers of frames, by the index of each sequence to be worked on.
-
-    Raises:
-        ValueError, OSError: as a worker raised it while making ready.
+    Several workers must survive pickling. Of the sequences, called `names`, those to be worked on are the indices of
+    `lengths`, their numbers of frames. Raises ValueError and OSError as a worker did while making ready.
     """
     order = sorted(lengths, key=lambda index: (-lengths[index], index))
     pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines

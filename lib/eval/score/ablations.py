@@ -97,9 +97,8 @@ def summarize_ablations(
     The paper's rows are always there: a benchmark is opened only when some config has results on it. A family whose
     results belong to another benchmark, as those of the small model to the embedded data, is scored there, too.
 
-    Args:
-        results_dir: searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`.
-        protocol, allow_missing: see `analysis.analyze`.
+    The folder of results is searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`; protocol
+    and `allow_missing` are those of `analysis.analyze`.
 
     Returns:
         A summary for each family and benchmark with results; when nothing was found on the benchmark that was asked

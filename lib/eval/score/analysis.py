@@ -64,10 +64,8 @@ def analyze(
 ) -> Analysis:
     """Score every result on the sequences of a benchmark, of which only the labels are used.
 
-    Args:
-        benchmark, dataset, results: what to score; at least one result.
-        protocol: see `metrics.score_sequence`.
-        allow_missing: score the sequences that every result has, instead of refusing when one lacks some.
+    The protocol is that of `metrics.score_sequence`. With `allow_missing` the sequences that every result has are
+    scored, instead of refusing when one lacks some.
 
     Raises:
         ValueError: missing sequences, a result file that cannot be scored (named, with its row), a folder with the
@@ -107,9 +105,7 @@ def analyze(
 def find_results(texts: abc.Sequence[str], benchmark: Benchmark, results_dir: Path) -> tuple[Result, ...]:
     """Find the folders that a user names, as `tracker/config` or as a path.
 
-    Args:
-        texts: for each result: `tracker/config` below `results_dir`, or any folder, of result files or with a folder
-            named like the benchmark in it.
+    A path may be that of any folder, of result files or with a folder named like the benchmark in it.
 
     Raises:
         FileNotFoundError: no such folder.

@@ -36,12 +36,8 @@ class MaskScores:
 def score_masks(dataset: SequenceDataset, results: Sequence[Result]) -> tuple[MaskScores, ...]:
     """Score the masks of every result on the sequences for which all of them have masks and the truth is known.
 
-    Returns:
-        For each result that has masks: the filled boxes, then its masks by name. Empty when no result has any, or the
-        data set has no true masks.
-
-    Raises:
-        ValueError: a mask differs in size from the true one; the sequence and frame are named.
+    Returned are, for each result that has masks, its filled boxes, then its masks by name; nothing when no result has
+    any, or the data set has no true ones. Raises ValueError, with sequence and frame, for a mask of another size.
     """
     kinds = {result: mask_names(result.folder) for result in results}
     columns = [(result, name) for result, known in kinds.items() if known for name in dict.fromkeys((BOX, *known))]

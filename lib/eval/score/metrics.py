@@ -88,11 +88,10 @@ LABEL_RULES: dict[str, LabelRule] = {
 
 
 def check_predictions(boxes_xywh: np.ndarray, num_frames: int, source: str) -> np.ndarray:
-    """Return the first `num_frames` predicted boxes, or raise ValueError when they cannot be scored.
+    """Return the first `num_frames` predicted boxes, or raise ValueError, naming the source, when they are unusable.
 
-    Args:
-        boxes_xywh: (N, 4), N of any length. Rows beyond the sequence are cut off first, as the published tools do, so
-            what they hold, not finite or negative, counts for nothing.
+    Of (N, 4) boxes, N of any length, those beyond the sequence are cut off first, as the published tools do, so what
+    they hold, not finite or negative, counts for nothing.
     """
     boxes_xywh = boxes_xywh[:num_frames]
     if not (np.isfinite(boxes_xywh).all() and (boxes_xywh[:, 2:] >= 0).all()):

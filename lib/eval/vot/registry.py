@@ -50,13 +50,9 @@ def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | No
 def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name: str | None = None) -> VotEntry:
     """Return the entry of a tracker.
 
-    Args:
-        tracker: any; where it names no checkpoint, the newest of `runs/<config>` below the current folder, and without
-            a config what `default_weights` chooses.
-        name: by default that of the config or else of the tracker, with the backend's unless that is `box`.
-
-    Raises:
-        ValueError, FileNotFoundError: no such config, or the name is not one.
+    Where it names no checkpoint, it gets the newest of `runs/<config>` below the current folder, and without a config
+    what `default_weights` chooses. The name is by default that of the config or else of the tracker, with the backend's
+    unless that is `box`.
     """
     tracker = tracker.with_weights()
     words = [sys.executable, str(program.resolve()), tracker.name]

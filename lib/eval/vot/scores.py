@@ -68,9 +68,7 @@ class VotAnalysis:
 def read_vot_analysis(workspace: Path) -> VotAnalysis:
     """Read the newest analysis of a workspace.
 
-    Raises:
-        FileNotFoundError: it is no workspace, or was not analysed.
-        ValueError: the file has another layout, or no multi-start experiment.
+    Raises FileNotFoundError when it was not analysed, and ValueError for another layout.
     """
     config = workspace / "config.yaml"
     if not config.is_file():

@@ -23,10 +23,8 @@ def build_vot_tracker(
     Args:
         tracker: None for one that knows the ground truth.
         masks: what makes masks of boxes; None for the true masks, of a tracker that knows them.
-        digest: `weights_digest` of the weights that the results in the workspace are of; None for any.
-
-    Raises:
-        ValueError, FileNotFoundError: one of them cannot be built, or the weights are others.
+        num_threads: of PyTorch and OpenCV.
+        digest: `weights_digest` that the results in the workspace are of, ValueError for others; None for any.
     """
     if masks is None:
         assert tracker is None

@@ -41,11 +41,9 @@ _RATE = 30  # frames per second, for experiments in real time
 
 @dataclass(frozen=True)
 class LocalData:
-    """Drawn videos, few and short enough for a check in minutes.
+    """Drawn videos, few and short enough for a check in minutes, with `spacing` frames between anchors.
 
-    Attributes:
-        sequences: how many; those of the test split whose target is never hidden altogether, from the first on.
-        spacing: frames between anchors.
+    They are those of the test split whose target is never hidden altogether, from the first on.
     """
 
     sequences: int = 5
