@@ -94,8 +94,10 @@ def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
         devices = worker_devices(choose_device(masks.device), options.num_workers, ranks.local_rank)
         specs = [dataclasses.replace(masks, device=device) for device in devices[: len(lengths)]]
         workers = [MaskWorker(spec, dataset, results, name) for spec in specs]
-        how = {"title": f"masks {name}", "show_progress": ranks.is_main}
-        outcomes = run_workers(workers, dataset.names, lengths, options.num_threads, **how) if workers else []
+        outcomes: list[Outcome] = []
+        if workers:
+            title, threads = f"masks {name}", options.num_threads
+            outcomes = run_workers(workers, dataset.names, lengths, threads, title=title, show_progress=ranks.is_main)
         parts = ranks.gather((outcomes, len(share) - len(lengths)))
         outcomes = [outcome for part, _ in parts for outcome in part]
         if ranks.is_main:

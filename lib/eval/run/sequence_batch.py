@@ -29,11 +29,11 @@ def track_as_batch(
     each is yielded in the order in which they end.
 
     Args:
-        tracker, dataset, num_decoders: with what, on what, and by how many threads the next frames are decoded.
         indices: in order; each is taken when there is a place for it.
         folder: for the result files; what lies there of a sequence is removed first.
         device: the tracker's, for an honest clock.
         advance: called with the number of frames done after every step, and after every first frame.
+        num_decoders: threads that decode the next frames.
     """
     with ThreadPoolExecutor(num_decoders) as decoders:
         runs: list[_Run] = []
