@@ -140,14 +140,14 @@ def main(argv: list[str]) -> int:
     from lib.config.load import load
 
     if arguments.command == "data":
-        from lib.profiling.samples import StoredSet, profile_crops, profile_data
+        from lib.profiling.samples import profile_crops, profile_data
 
         experiment = load(arguments.config)
         if arguments.crops:
             print(profile_crops(experiment, arguments.samples, arguments.photographs))
         else:
             name, _, split = (arguments.dataset or "").partition(":")
-            stored = StoredSet(name, split or "train", arguments.root) if name else None
+            stored = (name, split or "train", arguments.root) if name else None
             print(
                 profile_data(
                     experiment, stored, arguments.samples, arguments.workers, arguments.photographs, arguments.quality

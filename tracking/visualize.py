@@ -12,7 +12,7 @@ from lib.config.load import load
 from lib.config.schema import Source
 from lib.draw import check_picture_path, save_picture
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
-from lib.eval.report.figure import check_suffix
+from lib.eval.report.figure import check_suffix, save_as
 from lib.eval.report.film import (
     Film,
     check_video,
@@ -23,7 +23,7 @@ from lib.eval.report.film import (
     worst_frames,
     write_video,
 )
-from lib.eval.report.learning import curves_to_csv, format_curves, plot_learning_curves
+from lib.eval.report.learning import curves_to_csv, draw_learning_curves, format_curves
 from lib.eval.results import check_writable, write_whole
 from lib.eval.score.analysis import Result, find_results
 from lib.eval.score.learning_curves import AXES, read_learning_curves
@@ -187,7 +187,8 @@ def _curves(arguments: argparse.Namespace) -> int:
         arguments.csv.parent.mkdir(parents=True, exist_ok=True)
         write_whole(arguments.csv, curves_to_csv(curves, *how))
         print(arguments.csv)
-    print(plot_learning_curves(curves, arguments.out, *how))
+    save_as(lambda: draw_learning_curves(curves, *how), arguments.out)
+    print(arguments.out)
     return 0
 
 

@@ -17,7 +17,6 @@ class Benchmark:
 
     Attributes:
         name: on the command line, in result paths, and the key of `track.update_intervals` in a config.
-        title: in plots.
         dataset, split: what `open_dataset` opens.
         label: which rule for invalid frames its published numbers follow, a key of `metrics.LABEL_RULES`.
         pooling: which frames AO and SR count. "visible": all but the first and the invalid ones. "got10k": its
@@ -43,7 +42,7 @@ class Benchmark:
         return dataset
 
     def open_if_stated(self, root: Path | None = None, paths_file: Path | None = None) -> SequenceDataset | None:
-        """Open its sequences, or return None when nothing states where they lie; other errors as in `open_dataset`."""
+        """Open its sequences, or return None when nothing states where they lie."""
         root = root or stated_root(self.dataset, paths_file)
         return None if root is None else self.open(root)
 
@@ -88,12 +87,8 @@ def check_update_intervals(intervals: Mapping[str, int], place: str) -> None:
 def choose_sequences(dataset: SequenceDataset, choices: list[str]) -> list[int]:
     """Return the indices of the chosen sequences, in the data set's order; all of them when nothing is chosen.
 
-    Args:
-        dataset: where they are.
-        choices: names, or zero-based indices `7` and ranges `0-9` that include both ends. A name wins over an index.
-
-    Raises:
-        ValueError: no such sequence.
+    Choices are names, or zero-based indices `7` and ranges `0-9` that include both ends. A name wins over an index.
+    Raises ValueError when there is no such sequence.
     """
     if not choices:
         return list(range(len(dataset)))

@@ -27,9 +27,9 @@ class MaskRecord:
 
     Attributes:
         backend: a key of `lib.tracker.masks.MASK_BACKENDS`.
-        checkpoint_sha256: of the weights; None for a backend without.
+        checkpoint_sha256: None for a backend without weights.
         threshold: asked for instead of the checkpoint's own; None where it was not.
-        code: of the code that makes masks.
+        code: `code_sha256` of what makes masks.
     """
 
     backend: str
@@ -40,13 +40,7 @@ class MaskRecord:
 
 @dataclass(frozen=True)
 class SequenceMasks:
-    """The masks of one result on one sequence.
-
-    Attributes:
-        results: folder of the boxes.
-        name: of the masks, which is that of their folder.
-        sequence: its name.
-    """
+    """The masks of one result on one sequence; `results` is the folder of the boxes, `name` that of the masks."""
 
     results: Path
     name: str
@@ -78,7 +72,6 @@ class SequenceMasks:
         partial.rename(self.folder)
 
     def remove(self) -> None:
-        """Remove what is there."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
@@ -99,19 +92,10 @@ def mask_names(results: Path) -> list[str]:
 
 
 def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -> str | None:
-    """Make `masks/<name>` ready for masks of `record`, never mixing them with another's.
+    """Make `masks/<name>` ready for masks of `record`, never mixing them with another's, which `overwrite` removes.
 
-    Args:
-        results: folder of the boxes.
-        name: of the masks.
-        record: of the run that starts now.
-        overwrite: remove another's masks instead of refusing.
-
-    Returns:
-        A remark for the user, when earlier masks stay that were made by a version whose code cannot be compared.
-
-    Raises:
-        ValueError: the folder holds masks of another backend, checkpoint, threshold or code.
+    Returned is a remark for the user, when earlier masks stay that were made by a version whose code cannot be
+    compared. Raises ValueError when the folder holds masks of another backend, checkpoint, threshold or code.
     """
     folder = masks_folder(results, name)
     file, wanted = folder / _RECORD, dataclasses.asdict(record)

@@ -46,7 +46,6 @@ class RunRecord:
         tracker, config, benchmark: the names that make up the folder's path.
         checkpoint_sha256: of the file with the weights; None for a tracker without.
         settings: the config's `track` section; None for a tracker without.
-        versions: of the packages that boxes depend on.
         code: of the code that makes boxes, `code_sha256`; None in records of earlier versions, which noted
             a hash of files that cannot be computed any more since these have moved.
         videos: `video_fingerprint` by sequence.
@@ -78,18 +77,17 @@ def read_record(folder: Path) -> RunRecord | None:
         raise ValueError(f"{path}: not the record of a run ({error}); {_DAMAGED_CURE}") from error
 
 
-def describe_difference(before: RunRecord, now: RunRecord) -> str | None:
-    """Say in what two records differ so that their results must not be mixed, or return None."""
-    return next(iter(_differences(before, now).values()), None)
+def describe_differences(before: RunRecord, now: RunRecord) -> dict[str, str]:
+    """Say, by what differs, in what two records differ so that their results must not be mixed."""
 
+    def shown(value: object) -> object:
+        return value[:12] if isinstance(value, str) and len(value) == 64 else value  # a hash
 
-def _differences(before: RunRecord, now: RunRecord) -> dict[str, str]:
-    """Return, by what differs, in what two records differ so that their results must not be mixed."""
     one, other = _identity(before), _identity(now)
     if before.code is None:
         other.pop("code", None)
     return {
-        what: f"{what} {_shown(one.get(what))}, now {_shown(other.get(what))}"
+        what: f"{what} {shown(one.get(what))}, now {shown(other.get(what))}"
         for what in {**one, **other}
         if one.get(what) != other.get(what)
     }
@@ -115,20 +113,15 @@ def _identity(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _shown(value: object) -> object:
-    return value[:12] if isinstance(value, str) and len(value) == 64 else value  # a hash
-
-
 def claim_folder(
     folder: Path, record: RunRecord, overwrite: bool, sequences: Iterable[str] = (), *, accept_changes: bool = False
 ) -> str | None:
-    """Make the folder ready for the results of `record`, never mixing them with another's.
+    """Make the folder ready for the results of `record`, of the run that starts now, never mixing them with another's.
 
     Args:
         folder: made when missing.
-        record: of the run that starts now.
-        overwrite: set results aside instead of refusing: those of `sequences`, or all of them where they are
-            another run's. See `lib.eval.results`.
+        overwrite: set results aside instead of refusing: those of `sequences`, or all of them where they are another
+            run's.
         sequences: what the run will track.
         accept_changes: go on where nothing but code or packages have changed; the record then says in what.
 
@@ -153,7 +146,7 @@ def claim_folder(
         set_aside(folder, None if stranger else sequences)
     remark, written = None, record
     if present and not stranger and any(folder.glob("*.txt")):
-        changes = tuple(_differences(present, record).values())
+        changes = tuple(describe_differences(present, record).values())
         kept = {} if changes else {"versions": present.versions, "code": present.code}
         videos, earlier = {**present.videos, **record.videos}, (*present.earlier, *changes)
         written = dataclasses.replace(record, **kept, videos=videos, earlier=earlier)
@@ -175,7 +168,7 @@ def _stranger(folder: Path, present: RunRecord | None, record: RunRecord, accept
         return None
     if present is None:
         return f"{folder} holds result files but no {RECORD_NAME} that says whose they are: {_CURE}"
-    differences = _differences(present, record)
+    differences = describe_differences(present, record)
     surroundings = all(what == "code" or what.startswith(_RELEASE) for what in differences)
     if not differences or (surroundings and accept_changes):
         return None
@@ -221,11 +214,9 @@ def code_sha256(starts: tuple[type, ...]) -> str:
 
 
 def used_code(starts: Iterable[tuple[str, str]], root: Path = _ROOT) -> dict[tuple[str, str], str]:
-    """Return the bare code of `starts` and of all that these use, by module and name.
+    """Return the bare code of `starts`, modules such as "lib.box" and names in them, and of all that these use.
 
-    Args:
-        starts: a module, such as "lib.box", and the name of what it defines, each.
-        root: folder of the package lib.
+    `root` is the folder of the package lib.
     """
     modules: dict[str, _Module] = {}
     found: dict[tuple[str, str], str] = {}

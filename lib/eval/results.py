@@ -59,7 +59,6 @@ class ResultFiles:
         return self.boxes, self.seconds, self.scores, self.non_finite
 
     def remove(self) -> None:
-        """Remove what is there."""
         for path in self.all:
             path.unlink(missing_ok=True)
 
@@ -158,13 +157,9 @@ def _read_complete(path: Path, num_columns: int) -> np.ndarray | None:
 
 
 def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
-    """Move results away, so that nothing old is taken for new and an interrupted run loses nothing.
+    """Move results of sequences, or None for all, to a folder within: an interrupted run loses nothing.
 
     Each file is renamed, and a sequence's boxes go first: a result that lies half here, half there counts as none.
-
-    Args:
-        folder: of the result files; they go to a folder within.
-        sequences: whose results; None for whatever is there.
     """
     if sequences is None:
         with_boxes = result_names(folder)
@@ -175,7 +170,15 @@ def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
         return
     aside = folder / REPLACED
     aside.mkdir(exist_ok=True)
-    _move_record(folder / RECORD_NAME, aside / RECORD_NAME, others=any(aside.glob("*.txt")))
+    # The record goes along; where results of another record lie already, none is true of all, and none is kept.
+    source, target = folder / RECORD_NAME, aside / RECORD_NAME
+    text = source.read_text(encoding="utf-8") if source.is_file() else None
+    if any(aside.glob("*.txt")) and not (target.is_file() and target.read_text(encoding="utf-8") == text):
+        text = None
+    if text is None:
+        target.unlink(missing_ok=True)
+    else:
+        write_whole(target, text)
     for path in files:
         path.replace(aside / path.name)
 
@@ -193,25 +196,11 @@ def forget_replaced(folder: Path, sequences: Iterable[str]) -> int:
     return len(kept)
 
 
-def _move_record(source: Path, target: Path, *, others: bool) -> None:
-    """Copy the record along; where results of another record lie already, none is true of all, and none is kept."""
-    text = source.read_text(encoding="utf-8") if source.is_file() else None
-    if text is None or (others and not (target.is_file() and target.read_text(encoding="utf-8") == text)):
-        target.unlink(missing_ok=True)
-    else:
-        write_whole(target, text)
-
-
 def check_writable(files: Mapping[str, Path | None], folders: Mapping[str, Path | None]) -> None:
-    """Raise an error for the first path that could not be written; nothing is created.
+    """Raise an error for the first path that could not be written, by the option that names it, such as "--csv".
 
-    Args:
-        files: by the option that names each, such as "--csv"; None where it was not given.
-        folders: the same; a folder is made later when missing.
-
-    Raises:
-        ValueError: a folder where a file is wanted, a file where a folder is, or two options with one path.
-        OSError: the place cannot be written to.
+    Nothing is created: missing folders are made later. ValueError for a folder where a file is wanted, a file where a
+    folder is, or two options with one path; OSError for a place that cannot be written to.
     """
     taken: dict[Path, str] = {}
     for options, wants_folder in ((files, False), (folders, True)):
@@ -225,18 +214,12 @@ def check_writable(files: Mapping[str, Path | None], folders: Mapping[str, Path 
             other = taken.setdefault(path.resolve(), option)
             if other != option:
                 raise ValueError(f"{other} and {option} are both {path}: one would replace the other")
-            _check_place(option, path, path if wants_folder else path.parent)
-
-
-def _check_place(option: str, path: Path, folder: Path) -> None:
-    """Try to write into the nearest folder that exists, into which missing ones would be made."""
-    folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        raise ValueError(f"{option} {path}: {folder} is a file, so nothing can be written below it")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"{option} {path}: cannot write into {folder}: {error.strerror}") from error
+            folder = (path if wants_folder else path.parent).absolute()
+            while not folder.exists() and folder != folder.parent:  # missing ones would be made
+                folder = folder.parent
+            if not folder.is_dir():
+                raise ValueError(f"{option} {path}: {folder} is a file, so nothing can be written below it")
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise OSError(f"{option} {path}: cannot write into {folder}: {error.strerror}") from error

@@ -30,15 +30,8 @@ def measure_agreement(
 ) -> str:
     """Track the first frames of a benchmark's videos in float32, eager, show the other network the same crops, report.
 
-    Args:
-        benchmark, root, paths_file: whose videos, and where they lie.
-        config, checkpoint: of the trained tracker, as in `tracking/test.py`.
-        device_name: auto, cpu, cuda or cuda:N.
-        precision, compiled: of the network made ready to track.
-        num_frames: of each video, after the first, which gives the target.
+    `precision` and `compiled` are the other network's. The videos' first frames, which give the targets, do not count.
     """
-    if num_frames < 1:
-        raise ValueError(f"--frames {num_frames}: at least one frame is needed to compare boxes")
     device = choose_device(device_name)
     dataset = find_benchmark(benchmark).open(root, paths_file)
     path = find_checkpoint(config, checkpoint)
@@ -69,16 +62,8 @@ def compare_boxes(
 ) -> np.ndarray:
     """Follow a sequence's target with one tracker, and return how far the other's boxes are from it.
 
-    Both get the same templates and the same search crops, so that differences do not add up.
-
-    Args:
-        reference, other: trackers with the same settings.
-        sequence: whose first box is given.
-        num_frames: at most, after the first.
-        factor, size: of the search crops.
-
-    Returns:
-        The largest difference of a corner's coordinate in each frame, in its pixels.
+    Both get the same templates and the same search crops, of this factor and size, so that differences do not add up.
+    Returned is the largest difference of a corner's coordinate in each frame after the first, in its pixels.
     """
     box_xywh = sequence.boxes_xywh[0]
     target = reference.start(sequence.frames[0], box_xywh)
@@ -88,12 +73,7 @@ def compare_boxes(
         window = CropWindow.around(box_xywh, factor, size)
         crop = target.prepare(image)
         (expected,), (found,) = reference.locate([target], [crop]), other.locate([target], [crop])
-        pixels.append(_corner_difference(window.to_image(expected.crop_box_xyxy), window.to_image(found.crop_box_xyxy)))
+        difference = window.to_image(expected.crop_box_xyxy) - window.to_image(found.crop_box_xyxy)
+        pixels.append(np.abs([difference[:2], difference[:2] + difference[2:]]).max())
         box_xywh = target.accept(image, expected).box_xywh
     return np.array(pixels)
-
-
-def _corner_difference(first_xywh: np.ndarray, second_xywh: np.ndarray) -> float:
-    near = np.abs(first_xywh[:2] - second_xywh[:2])
-    far = np.abs((first_xywh - second_xywh)[:2] + (first_xywh - second_xywh)[2:])
-    return float(np.maximum(near, far).max())

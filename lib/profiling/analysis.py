@@ -1,11 +1,9 @@
 """What an analysis of LaSOT's size costs, in a process that has loaded nothing but what an analysis needs."""
 
-import dataclasses
 import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,29 +19,10 @@ NUM_FRAMES = 685_360
 _NUM_REPEATS = 3
 
 
-@dataclass(frozen=True)
-class AnalysisCost:
-    """One measurement.
-
-    Attributes:
-        seconds: of each repeat: open the data set, read all files, score, format the tables.
-        cpu_seconds: of each repeat: what of it this process computed; less where others held the processor.
-        peak_bytes: the most memory that the process held, the interpreter and its packages included.
-    """
-
-    seconds: tuple[float, ...]
-    cpu_seconds: tuple[float, ...]
-    peak_bytes: int
-
-
 def measure_analysis(num_results: int = 4, num_frames: int = NUM_FRAMES) -> str:
     """Make LaSOT's 280 test sequences and results on them, analyse them in a process of its own, and say what it cost.
 
     The files lie in a temporary folder and are removed. Starting the process and importing packages is not timed.
-
-    Args:
-        num_results: trackers.
-        num_frames: of all sequences together; LaSOT's number by default.
     """
     with TemporaryDirectory() as name:
         root = Path(name)
@@ -51,12 +30,13 @@ def measure_analysis(num_results: int = 4, num_frames: int = NUM_FRAMES) -> str:
         code = f"from lib.profiling.analysis import analyse_here; analyse_here({str(root)!r})"
         # A fresh process: what this one has loaded before must not count.
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    cost = AnalysisCost(**json.loads(done.stdout))
-    times = ", ".join(f"{value:.2f}" for value in cost.seconds)
+    cost = json.loads(done.stdout)
+    times = ", ".join(f"{value:.2f}" for value in cost["seconds"])
     return (
         f"280 sequences, {num_made} frames, {num_results} results, {num_results * num_made} boxes from text files\n"
-        f"analysis: {min(cost.seconds):.2f} s at best (runs: {times} s), {min(cost.cpu_seconds):.2f} s of computing\n"
-        f"peak memory of the process: {cost.peak_bytes / 1e6:.0f} MB"
+        f"analysis: {min(cost['seconds']):.2f} s at best (runs: {times} s), "
+        f"{min(cost['cpu_seconds']):.2f} s of computing\n"
+        f"peak memory of the process: {cost['peak_bytes'] / 1e6:.0f} MB"
     )
 
 
@@ -84,7 +64,7 @@ def make_files(root: Path, num_results: int, num_frames: int) -> int:
 
 
 def analyse_here(root: str) -> None:
-    """Analyse what `make_files` made, and print the cost as JSON."""
+    """Analyse what `make_files` made, and print as JSON the seconds and computing seconds of each repeat, and bytes."""
     benchmark = BENCHMARKS["lasot"]
     folders = sorted(str(folder) for folder in (Path(root) / "results").iterdir())
     seconds, cpu_seconds = [], []
@@ -96,8 +76,7 @@ def analyse_here(root: str) -> None:
         seconds.append(time.perf_counter() - started)
         cpu_seconds.append(time.process_time() - cpu_started)
         assert text
-    cost = AnalysisCost(tuple(seconds), tuple(cpu_seconds), _peak_bytes())
-    print(json.dumps(dataclasses.asdict(cost)))
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": _peak_bytes()}))
 
 
 def _walk_rows(rng: np.random.Generator, num_rows: int) -> list[str]:

@@ -21,10 +21,6 @@ class PeakMeter:
     """Measures products of square matrices, a round at a time between the steps that they are compared with.
 
     A machine that others use, or that heats up, then slows both alike.
-
-    Args:
-        device: where to multiply.
-        dtype: of the factors.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -34,7 +30,8 @@ class PeakMeter:
         self._rates: dict[int, list[float]] = defaultdict(list)
         self._repeats: dict[int, int] = {}
         for side in sides:
-            self._repeats[side] = self._enough(side)
+            self._seconds(side, 1)  # the first product is slower
+            self._repeats[side] = max(1, round(_LEAST_SECONDS / self._seconds(side, 1)))
             if self._seconds(side, 1) > _MOST_SECONDS:
                 break
 
@@ -52,11 +49,6 @@ class PeakMeter:
     def side(self) -> int:
         """The best size's side."""
         return max(self._rates, key=lambda side: statistics.median(self._rates[side]))
-
-    def _enough(self, side: int) -> int:
-        """Return how many products of a size make a timed group; run once before, since the first is slower."""
-        self._seconds(side, 1)
-        return max(1, round(_LEAST_SECONDS / self._seconds(side, 1)))
 
     def _seconds(self, side: int, repeats: int) -> float:
         factor = self._factors[side]
@@ -83,11 +75,7 @@ def describe_device(device: torch.device) -> str:
 
 
 class Stopwatch:
-    """Starts when it is built; each mark ends a stage. A GPU is not waited for between the marks.
-
-    Args:
-        device: which does the work.
-    """
+    """Starts when it is built; each mark ends a stage. A GPU is not waited for between the marks."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -103,25 +91,17 @@ class Stopwatch:
         synchronize(self._device)
         seconds: dict[str, float] = {}
         for (_, start), (stage, end) in pairwise(self._marks):
-            seconds[stage] = seconds.get(stage, 0.0) + _between(start, end)
+            taken = start.elapsed_time(end) / 1000 if self._device.type == "cuda" else end - start
+            seconds[stage] = seconds.get(stage, 0.0) + taken
         return seconds
 
-    def _now(self) -> float | torch.cuda.Event:
-        """Return the moment at which the device gets to here."""
+    def _now(self) -> Any:
+        """Return the moment at which the device gets to here: seconds, or a CUDA event."""
         if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
-
-
-def _between(start: float | torch.cuda.Event, end: float | torch.cuda.Event) -> float:
-    """Return the seconds from one moment to another of the same kind."""
-    if isinstance(start, torch.cuda.Event):
-        assert isinstance(end, torch.cuda.Event)
-        return start.elapsed_time(end) / 1000
-    assert not isinstance(end, torch.cuda.Event)
-    return end - start
 
 
 @contextmanager
@@ -133,16 +113,10 @@ def watch_parts(
     Not for parts compiled by `nn.Module.compile`, which would compile the two calls as well.
     """
 
-    def before(name: str, module: nn.Module, inputs: Any) -> None:
-        enter(name)
-
-    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        leave(name)
-
     handles = []
     for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(partial(before, name)))
-        handles.append(part.register_forward_hook(partial(after, name)))
+        handles.append(part.register_forward_pre_hook(partial(lambda name, *passed: enter(name), name)))
+        handles.append(part.register_forward_hook(partial(lambda name, *passed: leave(name), name)))
     try:
         yield
     finally:

@@ -35,12 +35,7 @@ _BOX_XYWH = np.array([600.0, 300.0, 90.0, 120.0])
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of something done many times.
-
-    Attributes:
-        median: of all.
-        low, high: the 10th and the 90th percentile.
-    """
+    """Seconds of something done many times: the median, the 10th and the 90th percentile."""
 
     median: float
     low: float
@@ -53,8 +48,6 @@ class FrameCost:
 
     Attributes:
         config, device, precision, mode, frames: what was measured, and how often; the precision is that of the blocks.
-        frame: time of a frame.
-        stages: times by stage, in order.
         flops: of the network's matrix products and convolutions by stage; a multiply-add is two. Those of the plain
             network, except that nothing is counted that is not read, and templates are not embedded again.
         peaks: operations a second of the device's best matrix product, measured between the frames, by format.
@@ -78,20 +71,12 @@ class FrameCost:
 class WatchedFrame:
     """A frame of `MMGTracker`, crop to box, batch 1; the target stays where it is. Names each stage that has ended.
 
-    Args:
-        experiment: sizes, and whether there is an online template.
-        network: what tracks.
-        device: its device.
-        parts: stages inside the network by name, each ending with the module; between the first and the second lie
-            the blocks. None for a compiled network, which is one stage.
+    `parts` are the stages inside the network by name, each ending with the module; between the first and the second lie
+    the blocks. A compiled network has none: it is one stage.
     """
 
     def __init__(
-        self,
-        experiment: Experiment,
-        network: TrackingModel,
-        device: torch.device,
-        parts: dict[str, nn.Module],
+        self, experiment: Experiment, network: TrackingModel, device: torch.device, parts: dict[str, nn.Module]
     ) -> None:
         self.score = network.score
         self._network = network
@@ -145,11 +130,8 @@ class _Variant:
         self.mode: str = mode or "plain"
         self.rows: list[dict[str, float]] = []
         self._device = device
-        model = (
-            build_model(as_tracked(experiment, score=experiment.track.update == "score"), pretrained=False)
-            .eval()
-            .to(device)
-        )
+        tracked = as_tracked(experiment, score=experiment.track.update == "score")
+        model = build_model(tracked, pretrained=False).eval().to(device)
         dtype = tracking_dtype(precision, device, model.encoder.dim)
         self.dtype = dtype or torch.float32
         if mode is None:
@@ -157,7 +139,9 @@ class _Variant:
             self.flops = count_flops(self._frame)
             return
         eager = TrackingNetwork(model, dtype)
-        self._frame = WatchedFrame(experiment, eager, device, stages_of(eager))
+        parts = {"patch embedding": model.encoder.patch_embed, "head": eager.head, "score": eager.rate}
+        stages = {name: part for name, part in parts.items() if part is not None}
+        self._frame = WatchedFrame(experiment, eager, device, stages)
         self.flops = count_flops(self._frame)
         if mode != "eager":
             compiled = TrackingNetwork(model, dtype, compiled=True, graph=mode == "graph")
@@ -182,18 +166,12 @@ def measure_frames(
     """Time frames of an experiment's tracker, with random weights, every variant in turn.
 
     Args:
-        experiment: whose network.
-        device_name: auto, cpu, cuda or cuda:N.
+        experiment, device_name: whose network, and where: auto, cpu, cuda or cuda:N.
         precisions: of the blocks' products; without any, what `track.precision` says.
         modes: eager, compiled, or captured in a CUDA graph; without any, what `track.compile` says.
         frames: to time; None for 1000 on a GPU and 40 on a CPU, or as many as take a minute.
-        baseline: a second network, measured as it is trained, in float32.
-
-    Returns:
-        The cost for each precision and mode, and that of the baseline last.
+        baseline: a second network, measured as it is trained, in float32; its cost is the last.
     """
-    if frames is not None and frames < 1:
-        raise ValueError(f"--frames {frames}: at least one frame is needed to time it")
     device = choose_device(device_name)
     if "graph" in modes and device.type != "cuda":
         raise ValueError(f"--mode graph captures a CUDA graph, and the device is {device}: use eager or compiled")
@@ -288,9 +266,3 @@ def _timing(seconds: Iterable[float]) -> Timing:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def stages_of(network: TrackingNetwork) -> dict[str, nn.Module]:
-    """Return the stages of an eager network, for `WatchedFrame`."""
-    parts = {"patch embedding": network.model.encoder.patch_embed, "head": network.head, "score": network.rate}
-    return {name: part for name, part in parts.items() if part is not None}

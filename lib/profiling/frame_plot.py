@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
-from functools import partial
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lib.eval.report.figure import GREY, colour, new_figure, save_as, write_head
+from lib.eval.report.figure import GREY, colour, new_figure, write_head
 from lib.profiling.frame import FrameCost
 
 _STAGES = ("patch embedding", "blocks", "score", "head", "network")
@@ -15,18 +13,17 @@ _AROUND = "crop, upload, box"  # all other stages, which are thin
 _NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def plot_frames(costs: Indexed[FrameCost], path: Path) -> Path:
-    """Draw measurements of one run into a file and return its path."""
-    return save_as(partial(draw_frames, costs), path)
-
-
 def draw_frames(costs: Indexed[FrameCost]) -> Figure:
-    """Draw a bar for each network, and for the first one's products at the peak of its number format.
+    """Draw measurements of one run: a bar for each network, and for the first one's products at its format's peak.
 
     A bar is as long as the median frame, and shared out among the stages as their medians are.
     """
     first = costs[0]
-    rows = [(_title(cost), _shares(cost), cost.frame.median) for cost in [*costs[1:][::-1], first]]
+    rows = []
+    for cost in [*costs[1:][::-1], first]:
+        stretch = cost.frame.median / sum(timing.median for timing in cost.stages.values())
+        shares = {stage: timing.median * stretch for stage, timing in cost.stages.items()}
+        rows.append((f"{cost.config}, {_NAMES[cost.precision]}, {cost.mode}", shares, cost.frame.median))
     rate = first.limit_seconds / sum(first.flops.values())
     at_peak = {stage: flops * rate for stage, flops in first.flops.items()}
     rows.append((f"its products at the {_NAMES[first.precision]} peak", at_peak, first.limit_seconds))
@@ -62,17 +59,8 @@ def draw_frames(costs: Indexed[FrameCost]) -> Figure:
     return figure
 
 
-def _shares(cost: FrameCost) -> dict[str, float]:
-    stretch = cost.frame.median / sum(timing.median for timing in cost.stages.values())
-    return {stage: timing.median * stretch for stage, timing in cost.stages.items()}
-
-
 def _merge(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return what is drawn, in order, without what takes no time."""
     merged = {stage: seconds.get(stage, 0.0) for stage in _STAGES}
     merged[_AROUND] = sum(share for stage, share in seconds.items() if stage not in _STAGES)
     return {stage: share for stage, share in merged.items() if share > 0}
-
-
-def _title(cost: FrameCost) -> str:
-    return f"{cost.config}, {_NAMES[cost.precision]}, {cost.mode}"

@@ -21,7 +21,7 @@ from lib.eval.run.sequence import cpu_threads
 from lib.eval.run.sequence_batch import default_num_decoders
 from lib.models.build import build_model
 from lib.profiling.clock import describe_device
-from lib.profiling.videos import draw_videos
+from lib.profiling.videos import make_videos
 from lib.tracker import TrackerSpec
 from lib.tracker.live import open_video, parse_box
 
@@ -47,13 +47,10 @@ def profile_track(
     Args:
         video: file or folder of pictures; None for drawn JPEG frames of 1280 x 720.
         config: of the tracker; None for the checkpoint's own.
-        checkpoint: its weights; None for random ones, whose boxes mean nothing and take as long.
-        box: the target on the first frame, x,y,w,h; for a given video.
+        checkpoint: None for random weights, whose boxes mean nothing and take as long.
+        box: the target on the first frame of a given video, x,y,w,h.
         batches: how many copies advance at once.
-        num_frames: of the video; None for all, or 60 drawn ones.
-        num_threads: CPU threads of the tracker.
-        device_name: auto, cpu, cuda or cuda:N.
-        json_file: also write the figures there.
+        num_frames: None for all, or 60 drawn ones.
     """
     if (video is None) != (box is None):
         raise ValueError(
@@ -61,10 +58,6 @@ def profile_track(
         )
     if checkpoint is None and config is None:
         raise ValueError("give --config NAME for random weights, or --checkpoint FILE")
-    if num_threads < 1 or min(batches) < 1:
-        raise ValueError(f"{num_threads} threads, batches of {', '.join(map(str, batches))}: at least 1 each")
-    if num_frames is not None:
-        _check_length(num_frames)
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None and config is not None:
             spec = TrackerSpec("mmg", None, _write_random_weights(config, Path(folder)), device_name)
@@ -72,13 +65,15 @@ def profile_track(
             spec = TrackerSpec("mmg", config, checkpoint, device_name)
         name = spec.config_name
         if video is None:
-            draw_videos(Path(folder) / "drawn", (_DRAWN_SIDE,), num_frames or _NUM_DRAWN)
+            make_videos(Path(folder) / "drawn", (_DRAWN_SIDE,), num_frames or _NUM_DRAWN)
             drawn = open_dataset("folder", "test", Path(folder) / "drawn")[0]
             frames, box_xywh = drawn.frames, drawn.boxes_xywh[0]
         else:
             assert box is not None
             frames, box_xywh = open_video(video)[0], parse_box(box)
         length = min(len(frames), num_frames or len(frames))
+        if length < _WARM_UP + 3:
+            raise ValueError(f"{length} frames are too few to time: {_WARM_UP + 3} are the least")
         height, width = frames[0].shape[:2]
         costs = []
         with cpu_threads(num_threads):
@@ -100,13 +95,10 @@ class LoopCost:
     """The loop over copies of one video, `batch` at once; seconds are those of a frame of one video.
 
     Attributes:
-        batch: videos that advance at once.
         frames: timed, of all of them.
         decode: by the thread that reads ahead; None in a batch, where several do it at once.
         wait: for a decoded frame, and all else between two steps of the tracker.
-        track: of the tracker.
         write: of the result files, shared out among the frames.
-        busy: share of the time in which the tracker works.
         frames_per_second: of all videos together.
         videos_per_hour: of this length.
     """
@@ -162,16 +154,7 @@ class Copies:
 
 
 def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: int) -> LoopCost:
-    """Track all copies at once as a test does, and return what it cost.
-
-    Args:
-        spec: of the tracker.
-        copies: of `TimedFrames`, as many as are to advance at once.
-        folder: for the result files.
-        num_decoders: threads that decode, for a batch.
-    """
-    length = len(copies[0])
-    _check_length(length)
+    """Track all copies at once as a test does, with result files in `folder`, and return what it cost."""
     clock: list[float] = []
     worker = TrackingWorker(spec, copies, folder, copies.number, num_decoders)
     outcomes = list(worker.work(iter(range(copies.number)), lambda num_frames: clock.append(time.perf_counter())))
@@ -228,8 +211,3 @@ def _write_random_weights(config: str, folder: Path) -> Path:
     state = build_model(experiment, pretrained=False).state_dict()
     torch.save({"config": experiment_to_dict(experiment), "model": state, "score_trained": True}, path)
     return path
-
-
-def _check_length(num_frames: int) -> None:
-    if num_frames < _WARM_UP + 3:
-        raise ValueError(f"{num_frames} frames are too few to time: {_WARM_UP + 3} are the least")

@@ -1,9 +1,9 @@
 """What a training step takes of a device's memory, as a table: computed for any device, measured on a CUDA one."""
 
-import dataclasses
 import weakref
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -64,11 +64,8 @@ def compute_memory(experiment: Experiment, device: torch.device) -> StepMemory:
 
     Every tensor is counted, whatever part of torch keeps it: activations, inputs of recomputed blocks, copies made by
     autocast. The rules of autocast and the choice of attention kernel are the CPU's, with fused attention as on a GPU;
-    both keep the same tensors. Not counted is what a kernel takes for itself while it runs.
-
-    Args:
-        experiment: whose step.
-        device: for `train.precision: auto`.
+    both keep the same tensors. Not counted is what a kernel takes for itself while it runs. The device decides what
+    `train.precision: auto` is.
     """
     train = experiment.train
     dtype = resolve_precision(train.precision, device)
@@ -118,10 +115,7 @@ class MemoryTable:
     """The memory of an experiment's step, and what other settings would make of it.
 
     Attributes:
-        config: name of the experiment.
-        batch_size: samples of a forward pass.
         precision: as asked for, and whether the encoder recomputes its blocks.
-        step: of this experiment.
         other_settings: bytes of one of several processes, by setting.
         measured: the most bytes that torch allocated for the step on a CUDA device; None without one.
     """
@@ -138,11 +132,12 @@ def tabulate_memory(experiment: Experiment, device: torch.device) -> MemoryTable
     """Compute the memory of an experiment and of the settings that change it; on a CUDA device, measure it too."""
     step = compute_memory(experiment, device)
     others = {}
-    for precision in ("fp32", "bf16"):
-        for checkpointed in (False, True):
-            other = _with(experiment, precision, checkpointed)
-            memory = compute_memory(other, device)
-            others[_setting(other)] = memory.total + memory.buckets
+    for precision, checkpointed in product(("fp32", "bf16"), (False, True)):
+        encoder = replace(experiment.model.encoder, checkpoint_activations=checkpointed)
+        train = replace(experiment.train, precision=precision)
+        other = replace(experiment, model=replace(experiment.model, encoder=encoder), train=train)
+        memory = compute_memory(other, device)
+        others[_setting(other)] = memory.total + memory.buckets
     return MemoryTable(
         experiment.name,
         experiment.train.batch_size,
@@ -176,29 +171,16 @@ def describe_memory(table: MemoryTable) -> str:
     lines.append(f"  a sample more takes {kept:.0f} MiB")
     lines.append(f"  {'more, one of several GPUs: buckets':34s} {step.buckets / MIB:9.0f} MiB")
     lines.append(f"one of several cards of 12 GiB, {_RESERVE // MIB} MiB set aside for driver, workspaces and gaps")
-    lines += [f"  {name:34s} {_verdict(total)}" for name, total in table.other_settings.items()]
+    for name, total in table.other_settings.items():
+        left = (_CARD - _RESERVE - total) / MIB
+        verdict = f"fits, {left:.0f} left" if left >= 0 else f"{-left:.0f} too much"
+        lines.append(f"  {name:34s} {total / MIB:9.0f} MiB: {verdict}")
     return "\n".join(lines)
-
-
-def _verdict(total: int) -> str:
-    left = _CARD - _RESERVE - total
-    return f"{total / MIB:9.0f} MiB: " + (
-        f"fits, {left / MIB:.0f} left" if left >= 0 else f"{-left / MIB:.0f} too much"
-    )
 
 
 def _setting(experiment: Experiment) -> str:
     recomputed = experiment.model.encoder.checkpoint_activations
     return experiment.train.precision + (", encoder recomputed" if recomputed else "")
-
-
-def _with(experiment: Experiment, precision: str, checkpointed: bool) -> Experiment:
-    encoder = dataclasses.replace(experiment.model.encoder, checkpoint_activations=checkpointed)
-    return dataclasses.replace(
-        experiment,
-        model=dataclasses.replace(experiment.model, encoder=encoder),
-        train=dataclasses.replace(experiment.train, precision=precision),
-    )
 
 
 class LiveBytes(TorchDispatchMode):
@@ -209,13 +191,11 @@ class LiveBytes(TorchDispatchMode):
 
     Works on tensors without storage too. What kernels take for themselves while they run is not seen.
 
-    Args:
-        model: whose parameters and gradients are told apart.
-
     Attributes:
         label: who makes tensors now; the owner changes it.
         live: bytes by label.
-        at_peak: `live` when its sum was largest.
+        peak: the most bytes that lived at once,
+        at_peak: and `live` then.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -223,7 +203,7 @@ class LiveBytes(TorchDispatchMode):
         self.label = "rest"
         self.live: Counter[str] = Counter()
         self.at_peak: Counter[str] = Counter()
-        self._peak = 0
+        self.peak = 0
         self._labels: dict[int, tuple[str, int]] = {}
         self._weights = {_key(parameter) for parameter in model.parameters()}
         for value in (*model.parameters(), *model.buffers()):
@@ -238,11 +218,6 @@ class LiveBytes(TorchDispatchMode):
     def total(self) -> int:
         """Bytes that live now."""
         return sum(self.live.values())
-
-    @property
-    def peak(self) -> int:
-        """The most bytes that lived at once."""
-        return self._peak
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -267,8 +242,8 @@ class LiveBytes(TorchDispatchMode):
         self._labels[key] = (label, size)
         weakref.finalize(storage, self._remove, key)
         self.live[label] += size
-        if (total := self.total) > self._peak:
-            self._peak, self.at_peak = total, self.live.copy()
+        if (total := self.total) > self.peak:
+            self.peak, self.at_peak = total, self.live.copy()
 
     def _remove(self, key: int) -> None:
         label, size = self._labels.pop(key)

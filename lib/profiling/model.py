@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lib.config.schema import Experiment
 from lib.models.build import build_model
 from lib.models.mmg import MMG, count_parameters
+from lib.profiling.training import synthetic_batch
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,6 @@ class ModelSize:
     """Counts of a model.
 
     Attributes:
-        config: name of the experiment.
         parameters: by part; they add up to the whole model.
         tracking_parameters: of the parts that track; the score module is one where it decides over updates.
         frame_multiply_adds: of the plain network on one frame, both templates included.
@@ -60,24 +60,12 @@ def describe_size(size: ModelSize) -> str:
     return "\n".join(lines)
 
 
-def _images(experiment: Experiment, batch: int) -> list[torch.Tensor | None]:
-    """Return template, search and online template, without pixels."""
-    crop = experiment.crop
-    sizes = (crop.template_size, crop.search_size, crop.template_size)
-    images: list[torch.Tensor | None] = [
-        torch.empty((batch, 3, size, size), dtype=torch.uint8, device="meta") for size in sizes
-    ]
-    if not experiment.model.online_template:
-        images[2] = None
-    return images
-
-
 def _multiply_adds(model: MMG, experiment: Experiment, *, predict_score: bool) -> dict[str, float]:
     """Count the multiply-adds of one forward pass by part, with the operations that torch's counter knows."""
-    template, search, online_template = _images(experiment, batch=2)
-    assert template is not None and search is not None
+    batch = synthetic_batch(experiment, 2, "meta")
+    online_template = batch.online_template if experiment.model.online_template else None
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(template, search, online_template, predict_score=predict_score)
+        model(batch.template, batch.search, online_template, predict_score=predict_score)
     counts = counter.get_flop_counts()
     flops = {part: sum(counts[f"MMG.{part}"].values()) for part, _ in model.named_children() if f"MMG.{part}" in counts}
     assert sum(flops.values()) == counter.get_total_flops(), "every product belongs to a part"

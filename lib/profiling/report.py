@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.config.schema import Experiment
-from lib.eval.report.figure import check_suffix
+from lib.eval.report.figure import check_suffix, save_as
 from lib.models.device import Precision
 from lib.profiling.frame import Mode, describe_frames, measure_frames
-from lib.profiling.frame_plot import plot_frames
+from lib.profiling.frame_plot import draw_frames
 from lib.profiling.memory import describe_memory, tabulate_memory
 from lib.profiling.model import describe_size, size_model
 from lib.profiling.training import describe_cost, measure_training
@@ -30,14 +30,8 @@ def profile_model(
 ) -> str:
     """Count a model's parameters and operations, and time its frames, and return the report.
 
-    Args:
-        experiment: whose model.
-        device_name: where to time frames (auto, cpu, cuda or cuda:N); None leaves the timing out.
-        precisions, modes: to time, each with each; without any, what the experiment's `track` section says.
-        frames: to time.
-        baseline: a second network to time in turn, as it is trained and in float32.
-        json_file: also write every figure there.
-        plot_file: also draw the time of a frame by stage beside the limit there.
+    Without a device's name (auto, cpu, cuda or cuda:N) nothing is timed; the other arguments are those of
+    `measure_frames`, and the files that all figures, and a drawing of the stages beside the limit, are written into.
     """
     if plot_file is not None:
         check_suffix(plot_file)
@@ -51,7 +45,7 @@ def profile_model(
         report += "\n" + describe_frames(costs)
         figures["frames"] = [dataclasses.asdict(cost) for cost in costs]
         if plot_file is not None:
-            plot_frames(costs, plot_file)
+            save_as(lambda: draw_frames(costs), plot_file)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return report
@@ -67,16 +61,9 @@ def profile_training(
     paths_file: Path | None = None,
     json_file: Path | None = None,
 ) -> str:
-    """Measure a training step and return the report.
+    """Measure a training step, or with `memory` tabulate that instead, and return the report.
 
-    Args:
-        experiment: what is trained.
-        device_name: auto, cpu, cuda or cuda:N.
-        steps: to time.
-        loader: on real samples instead of one synthetic batch.
-        memory: tabulate its memory instead of timing it.
-        paths_file: where data sets lie; None for `experiments/paths.yaml`.
-        json_file: also write every figure there.
+    `device_name` is auto, cpu, cuda or cuda:N; the other arguments are those of `measure_training`.
     """
     device = choose_device(device_name)
     if memory:

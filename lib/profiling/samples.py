@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from lib.data.samples.training_set import Sample, TrainingSet
 from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import PICTURES
 from lib.models.device import find_device
-from lib.profiling.videos import QUALITY, draw_videos, piece_videos
+from lib.profiling.videos import QUALITY, make_videos
 from lib.train.loading import open_loader
 
 _TURNS = 7
@@ -43,12 +43,7 @@ SHARES = {60.0: 0.05, 100.0: 0.15, 150.0: 0.25, 200.0: 0.25, 250.0: 0.15, 300.0:
 NUM_VIDEOS, _NUM_CROP_FRAMES = 3, 20  # of each size; shorter videos are not drawn from
 
 
-class StoredSet(NamedTuple):
-    """Names a data set, so that a new process can open it; the fields are those of `open_dataset`."""
-
-    name: str
-    split: str
-    root: Path | None = None
+StoredSet = tuple[str, str, Path | None]  # what `open_dataset` takes, so that a new process can open it
 
 
 def profile_data(
@@ -59,23 +54,21 @@ def profile_data(
     photographs: Path | None = None,
     quality: int = QUALITY,
 ) -> str:
-    """Measure a data set, by default 1280 x 720 JPEG frames made for the purpose; return the report as text.
+    """Measure a data set with an experiment's crops, jitter and sampler; return the report as text.
 
     Args:
-        experiment: its crops, jitter and sampler are used.
-        stored: the data set; None for frames made for the purpose, which `cv2.imread` then decodes, too.
+        stored: None for 1280 x 720 JPEG frames made for the purpose, which `cv2.imread` then decodes, too.
         num_samples: triplets to draw.
         workers: loader processes; 0 leaves them out.
-        photographs: a folder; the frames are made of its pictures, else they are drawn.
-        quality: of the JPEG frames made, 1 to 100.
+        photographs, quality: see `make_videos`.
     """
     if not 1 <= quality <= 100:
         raise ValueError(f"the quality of a JPEG lies in 1 to 100, not {quality}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) if stored is None else None
         if stored is None:
-            stored = StoredSet("folder", "train", root)
-            _make_videos(Path(folder), photographs, _SIDES, _NUM_FRAMES, quality)
+            stored = "folder", "train", root
+            make_videos(Path(folder), _SIDES, _NUM_FRAMES, quality, photographs)
         lines = in_new_process(_measure, stored, experiment, num_samples, root)
         if workers:
             rate = in_new_process(_rate, stored, experiment, 4 * num_samples, workers)
@@ -84,38 +77,30 @@ def profile_data(
 
 
 def measure_in_turns(datasets: Sequence[SequenceDataset], experiment: Experiment, num_samples: int) -> list[float]:
-    """Return the mean seconds of the same triplets of several forms of one data set, on one core.
+    """Return the mean seconds of the same triplets of several forms of one data set, on one core; see `fastest`.
 
-    Seconds are the processor's, so that waiting for it, while the machine does other things, does not count. The forms
-    take turns, each over all triplets as in training, and of each triplet the fastest turn counts; files come from
-    memory in all but the first.
-
-    Args:
-        datasets: what to draw from; scenes are of full difficulty.
-        experiment: its crops, jitter and sampler are used.
-        num_samples: triplets to draw.
+    Scenes are of full difficulty. Files come from memory in all turns but the first.
     """
     cv2.setNumThreads(1)
     forms = [_training_set(dataset, experiment) for dataset in datasets]
-    seconds = np.empty((_TURNS, len(forms), num_samples))
+    ids = [sample_id(0, index) for index in range(num_samples)]
+    return fastest([lambda number, samples=samples: samples[ids[number]] for samples in forms], num_samples)
+
+
+def fastest(works: Sequence[Callable[[int], object]], count: int) -> list[float]:
+    """Return the mean seconds of the processor of `work(0)` to `work(count - 1)` for each work, which take turns.
+
+    Waiting for the processor, while the machine does other things, does not count, and of each number the fastest turn
+    does.
+    """
+    seconds = np.empty((_TURNS, len(works), count))
     for turn in seconds:
-        for samples, row in zip(forms, turn, strict=True):
-            for index in range(num_samples):
+        for work, row in zip(works, turn, strict=True):
+            for number in range(count):
                 started = time.thread_time()
-                samples[sample_id(0, index)]
-                row[index] = time.thread_time() - started
+                work(number)
+                row[number] = time.thread_time() - started
     return seconds.min(axis=0).mean(axis=1).tolist()
-
-
-def fastest(work: Callable[[int], object], count: int) -> float:
-    """Return the mean seconds of the processor of `work(0)` to `work(count - 1)`, of each the fastest turn."""
-    seconds = np.empty((_TURNS, count))
-    for turn in seconds:
-        for number in range(count):
-            started = time.thread_time()
-            work(number)
-            turn[number] = time.thread_time() - started
-    return float(seconds.min(axis=0).mean())
 
 
 def compare_decoders(frames: Sequence[bytes]) -> list[str]:
@@ -127,8 +112,8 @@ def compare_decoders(frames: Sequence[bytes]) -> list[str]:
         os.environ["MMG_JPEG"] = name
         try:
             chosen_decoder()
-            milliseconds = 1e3 * fastest(lambda number: JpegImage(frames[number]).cut(window), len(frames))
-            lines.append(f"  {milliseconds:6.2f} ms  {name:10s}  {what.partition(' (')[0]}")
+            (seconds,) = fastest([lambda number: JpegImage(frames[number]).cut(window)], len(frames))
+            lines.append(f"  {1e3 * seconds:6.2f} ms  {name:10s}  {what.partition(' (')[0]}")
         except ValueError as error:
             lines.append(f"       -     {name:10s}  {str(error).partition('but ')[2]}")
     os.environ.pop("MMG_JPEG")
@@ -166,23 +151,14 @@ def _training_set(dataset: SequenceDataset, experiment: Experiment) -> TrainingS
     return TrainingSet([MixedSource(dataset, 1.0)], data, experiment.crop, seed=0)
 
 
-def _make_videos(
-    root: Path, photographs: Path | None, sides: tuple[float, ...], num_frames: int, quality: int = QUALITY
-) -> None:
-    if photographs is None:
-        draw_videos(root, sides, num_frames, quality)
-    else:
-        piece_videos(root, photographs, sides, num_frames, quality)
-
-
 def _measure(stored: StoredSet, experiment: Experiment, num_samples: int, root: Path | None) -> list[str]:
     dataset = open_dataset(*stored)
     (seconds,) = measure_in_turns([dataset], experiment, num_samples)
     lines = [f"a triplet takes {1e3 * seconds:.2f} ms of one core: {1 / seconds:.0f} a second"]
     if root is not None:
         paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
-        whole = 3 * fastest(lambda number: cv2.imread(str(paths[number]), cv2.IMREAD_COLOR), len(paths))
-        lines.append(f"three times cv2.imread of whole frames: {1e3 * whole:.2f} ms; ratio {seconds / whole:.3f}")
+        (one,) = fastest([lambda number: cv2.imread(str(paths[number]), cv2.IMREAD_COLOR)], len(paths))
+        lines.append(f"three times cv2.imread of whole frames: {3e3 * one:.2f} ms; ratio {seconds / (3 * one):.3f}")
         lines += compare_decoders([path.read_bytes() for path in paths[:: _NUM_FRAMES // 2]])
     lines.append("where it goes, by what a function takes itself:")
     return lines + slowest_functions(_training_set(dataset, experiment), num_samples)
@@ -201,18 +177,15 @@ def _rate(stored: StoredSet, experiment: Experiment, num_samples: int, workers: 
 
 
 def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | None = None) -> str:
-    """Measure videos before and after `prepare.py crops`; return the table as text.
+    """Measure videos before and after `prepare.py crops`, `num_samples` triplets for each size of target.
 
-    Args:
-        experiment: its crops, jitter and sampler are used.
-        num_samples: triplets to draw for each size of target.
-        photographs: a folder; the frames are made of its pictures, else they are drawn.
+    Other arguments as in `profile_data`; returns the table as text.
     """
     rows = []
     for side in SHARES:
         with tempfile.TemporaryDirectory() as folder:
             frames, crops = Path(folder) / "frames", Path(folder) / "crops"
-            _make_videos(frames, photographs, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES)
+            make_videos(frames, (side,) * NUM_VIDEOS, _NUM_CROP_FRAMES, photographs=photographs)
             dataset = open_dataset("folder", "train", frames)
             reach = Reach.of(experiment.data, experiment.crop)
             cut_crops(dataset, "train", crops, reach, "folder", root=frames, progress=False)
@@ -221,8 +194,8 @@ def profile_crops(experiment: Experiment, num_samples: int, photographs: Path | 
     mean = shares @ np.array(rows) / shares.sum()
     lines = ["                 kB a frame on disk         ms a triplet            difference",
              "target   share    frames   crops ratio    frames   crops ratio    grey levels"]  # fmt: skip
-    for name, share, row in zip([f"{side:4.0f} px" for side in SHARES], shares, rows, strict=True):
-        lines.append(f"{name} {100 * share:5.0f} %  {_columns(*row)}")
+    for (side, share), row in zip(SHARES.items(), rows, strict=True):
+        lines.append(f"{side:4.0f} px {100 * share:5.0f} %  {_columns(*row)}")
     return "\n".join([*lines, f"mean      100 %  {_columns(*mean)}"])
 
 
@@ -235,20 +208,13 @@ def _compare(frames: Path, crops: Path, experiment: Experiment, num_samples: int
     num_frames = NUM_VIDEOS * _NUM_CROP_FRAMES
     kilobytes = [sum(f.stat().st_size for f in root.rglob("*") if f.is_file()) / 1e3 / num_frames
                  for root in (frames, crops)]  # fmt: skip
-    return [
-        *kilobytes,
-        *(1e3 * s for s in measure_in_turns(both, experiment, num_samples)),
-        float(np.mean(differences)),
-    ]
+    milliseconds = [1e3 * seconds for seconds in measure_in_turns(both, experiment, num_samples)]
+    return [*kilobytes, *milliseconds, float(np.mean(differences))]
 
 
 def _difference(one: Sample, other: Sample) -> float:
-    pairs = zip(
-        (one.template, one.online_template, one.search),
-        (other.template, other.online_template, other.search),
-        strict=True,
-    )
-    return float(np.mean([np.abs(a.astype(float) - b).mean() for a, b in pairs]))
+    crops = ((each.template, each.online_template, each.search) for each in (one, other))
+    return float(np.mean([np.abs(a.astype(float) - b).mean() for a, b in zip(*crops, strict=True)]))
 
 
 def _columns(size: float, crops_size: float, time_: float, crops_time: float, difference: float) -> str:

@@ -40,9 +40,8 @@ _ROUNDS = 6  # of the peak, spread over the steps
 class StepFlops:
     """Floating-point operations of the matrix products and convolutions of one step; a multiply-add is two.
 
-    Attributes:
-        forward: by part of the network.
-        total: forward and backward. Recomputed activations do not count: they are a price, not a part of the model.
+    Those of the forward pass are by part of the network, the total is forward and backward. Recomputed activations do
+    not count: they are a price, not a part of the model.
     """
 
     forward: dict[str, int]
@@ -60,7 +59,6 @@ class TrainingCost:
         stage_seconds: medians by stage.
         samples_per_second: over the medians.
         data_wait_share: of all steps' time, what was spent waiting for data.
-        flops: of one step.
         peak_flops: operations a second of this device's best matrix product, measured between the steps.
         peak_side: side of that product's square matrices.
         utilisation: the step's operations / (its time * peak), in [0, 1].
@@ -111,33 +109,30 @@ def count_step_flops(experiment: Experiment) -> StepFlops:
 def measure_training(
     experiment: Experiment, device: torch.device, steps: int, *, loader: bool = False, paths_file: Path | None = None
 ) -> TrainingCost:
-    """Take steps and time them.
+    """Take steps from random weights and time them.
 
-    Args:
-        experiment: what is trained, from random weights; its `data.workers` count with `loader`.
-        device: where.
-        steps: number of timed ones.
-        loader: draw real samples of the experiment's data; otherwise one synthetic batch stays on the device.
-        paths_file: where data sets lie; None for `experiments/paths.yaml`.
+    With `loader` real samples of the experiment's data are drawn by its `data.workers`; otherwise one synthetic batch
+    stays on the device.
     """
-    if steps < 1:
-        raise ValueError(f"--steps {steps}: at least one step is needed to time it")
     check_stage(experiment)
-    train = experiment.train
+    data, train = experiment.data, experiment.train
     flops = count_step_flops(experiment)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(train.seed)
-    samples = _training_set(experiment, paths_file) if loader else None
-    step = TimedTrainer(experiment, device, samples)
-    if samples is None:
-        batch = synthetic_batch(experiment, train.batch_size, device)
-        batches: Iterator[Batch] = repeat(batch)
+    warm_up = _WARM_UP[device.type]
+    if loader:
+        samples = TrainingSet(open_sources(data.sources, paths_file), data, experiment.crop, train.seed)
+        step = TimedTrainer(experiment, device, samples)
+        size = train.batch_size
+        ids = ([sample_id(0, number * size + index) for index in range(size)] for number in count())
+        batches = iter(open_loader(samples, ids, data.workers, device))
+        # What it has drawn ahead while the step was being built must be used up, or nothing seems to wait.
+        warm_up += PREFETCHED * data.workers
     else:
-        batches = iter(open_loader(samples, _endless_ids(train.batch_size), experiment.data.workers, device))
-    # What the loader has drawn ahead while the step was being built must be used up, or nothing seems to wait.
-    ahead = PREFETCHED * experiment.data.workers if loader else 0
-    for _ in range(_WARM_UP[device.type] + ahead):
+        step = TimedTrainer(experiment, device)
+        batches = repeat(synthetic_batch(experiment, train.batch_size, device))
+    for _ in range(warm_up):
         step.take(partial(next, batches))
     memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     peak = PeakMeter(device, step.dtype)
@@ -201,16 +196,6 @@ def describe_cost(cost: TrainingCost) -> str:
     return "\n".join(lines)
 
 
-def _training_set(experiment: Experiment, paths_file: Path | None) -> TrainingSet:
-    data = experiment.data
-    return TrainingSet(open_sources(data.sources, paths_file), data, experiment.crop, experiment.train.seed)
-
-
-def _endless_ids(batch_size: int) -> Iterator[list[int]]:
-    for number in count():
-        yield [sample_id(0, number * batch_size + index) for index in range(batch_size)]
-
-
 def named_parts(model: nn.Module) -> dict[str, nn.Module]:
     """Return the parts that a model has of `encoder`, `decoders`, `head` and `score`, in this order."""
     assert isinstance(model, MMG)
@@ -259,12 +244,7 @@ class TimedTrainer(Trainer):
 
     The stages are `data wait`, the parts of the network that run, `rest` (normalisation, masks and losses), `backward`
     and `optimiser`, which ends with the running average of the weights; without the parts, but with `forward`, where
-    they are compiled.
-
-    Args:
-        experiment: what is trained.
-        device: where.
-        training_set: of the experiment; None where every step is given its batch.
+    they are compiled. No training set is needed where every step is given its batch.
     """
 
     def __init__(self, experiment: Experiment, device: torch.device, training_set: TrainingSet | None = None) -> None:

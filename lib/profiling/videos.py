@@ -1,6 +1,6 @@
 """Videos of 1280 x 720 JPEG frames to measure with: drawn, or pieced together from photographs."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,52 +16,44 @@ HEIGHT, WIDTH = 720, 1280
 # numbers of frames of both by github.com/kumatheworld/tracking-sanity.
 QUALITY = 82
 
-Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]  # of a frame's index: (H, W, 3) uint8 RGB and its box_xywh
+Frame = tuple[np.ndarray, np.ndarray]  # (H, W, 3) uint8 RGB and its box_xywh
 
 
-def draw_videos(root: Path, sides: tuple[float, ...], num_frames: int, quality: int = QUALITY) -> None:
-    """Write drawn videos, with texture and the noise of a camera, as own data.
+def make_videos(
+    root: Path, sides: tuple[float, ...], num_frames: int, quality: int = QUALITY, photographs: Path | None = None
+) -> None:
+    """Write videos as own data: drawn, with texture and the noise of a camera, or of photographs side by side.
 
     Args:
         root: folder of the data set.
         sides: of the targets in pixels, one video for each; the scenery depends on the place in this list alone.
         num_frames: of each video.
         quality: of the JPEG, 1 to 100.
+        photographs: a folder; its pictures are not scaled, and the boxes on them lie anywhere.
     """
+    pictures = [] if photographs is None else photographs.rglob("*")
+    paths = sorted(path for path in pictures if path.suffix.lower() in PICTURES)
+    if photographs is not None and not paths:
+        raise FileNotFoundError(f"no photographs in {photographs}; known are {', '.join(sorted(PICTURES))}")
     style = SceneStyle(
         frame_size=(HEIGHT, WIDTH), scale_change=0.1, aspect_change=0.1, noise=4.0,
         occlusion_probability=0.0, leaving_probability=0.0,
     )  # fmt: skip
     for index, side in enumerate(sides):
-        scene = Scene.from_seed((9, index), replace(style, target_side=(side, side)), num_frames)
-
-        def draw(frame: int, scene: Scene = scene) -> tuple[np.ndarray, np.ndarray]:
-            rendered = scene.render(frame)
-            return rendered.image, rendered.box_xywh
-
-        _write_video(root / f"{index:02d}-side-{side:.0f}", draw, num_frames, quality)
-
-
-def piece_videos(
-    root: Path, photographs: Path, sides: tuple[float, ...], num_frames: int, quality: int = QUALITY
-) -> None:
-    """Write videos as `draw_videos`, whose frames are photographs side by side, unscaled; the boxes are anywhere."""
-    paths = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in PICTURES)
-    if not paths:
-        raise FileNotFoundError(f"no photographs in {photographs}; known are {', '.join(sorted(PICTURES))}")
-    for index, side in enumerate(sides):
-
-        def draw(frame: int, index: int = index, side: float = side) -> tuple[np.ndarray, np.ndarray]:
-            rng = np.random.default_rng((7, index, frame))
-            aspect = float(rng.uniform(0.7, 1.4))
-            width, height = side * aspect, side / aspect
-            box_xywh = np.array((rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height), width, height))
-            return _side_by_side(paths, rng), box_xywh
-
-        _write_video(root / f"{index:02d}-side-{side:.0f}", draw, num_frames, quality)
+        if photographs is None:
+            scene = Scene.from_seed((9, index), replace(style, target_side=(side, side)), num_frames)
+            rendered = map(scene.render, range(num_frames))
+            frames = ((each.image, each.box_xywh) for each in rendered)
+        else:
+            generators = (np.random.default_rng((7, index, frame)) for frame in range(num_frames))
+            frames = (_piece(paths, side, rng) for rng in generators)
+        _write_video(root / f"{index:02d}-side-{side:.0f}", frames, quality)
 
 
-def _side_by_side(paths: list[Path], rng: np.random.Generator) -> np.ndarray:
+def _piece(paths: list[Path], side: float, rng: np.random.Generator) -> Frame:
+    aspect = float(rng.uniform(0.7, 1.4))
+    width, height = side * aspect, side / aspect
+    box_xywh = np.array((rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height), width, height))
     frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     top = 0
     while top < HEIGHT:
@@ -73,14 +65,13 @@ def _side_by_side(paths: list[Path], rng: np.random.Generator) -> np.ndarray:
             left += part.shape[1]
             row = min(row, photograph.shape[0])
         top += row
-    return frame
+    return frame, box_xywh
 
 
-def _write_video(folder: Path, draw: Draw, num_frames: int, quality: int) -> None:
+def _write_video(folder: Path, frames: Iterable[Frame], quality: int) -> None:
     (folder / "img").mkdir(parents=True)
     rows = []
-    for index in range(num_frames):
-        image, box_xywh = draw(index)
+    for index, (image, box_xywh) in enumerate(frames):
         rows.append(",".join(f"{value:.3f}" for value in box_xywh))
         _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
         (folder / "img" / f"{index + 1:08d}.jpg").write_bytes(data.tobytes())

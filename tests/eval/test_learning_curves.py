@@ -56,14 +56,6 @@ def test_any_logged_value_can_be_read_and_against_steps(tmp_path: Path) -> None:
     assert validation.runs[0].values == pytest.approx((0.8, 0.4))
 
 
-def test_a_log_that_states_samples_is_believed(tmp_path: Path) -> None:
-    run = tmp_path / "a"
-    run.mkdir()
-    line = {"kind": "validation", "step": 10, "epoch": 1, "samples": 777, "mean_iou": 0.5}
-    (run / "log.jsonl").write_text(json.dumps(line) + "\n")
-    assert read_learning_curves([str(run)])[0].places == (777,)
-
-
 def test_a_run_within_its_first_epoch_counts_its_batches(tmp_path: Path) -> None:
     run = Path(write_run(tmp_path / "a", [0.2]))
     first = (run / "log.jsonl").read_text().splitlines()[0]

@@ -15,7 +15,7 @@ from lib.eval.score.metrics import (
     iou,
     score_sequence,
 )
-from lib.eval.score.scores import BenchmarkScores, PooledOverlap, SequenceScores
+from lib.eval.score.scores import MEASURES, BenchmarkScores, PooledOverlap, SequenceScores
 
 # Sides are powers of two, so that the hand-computed ties are exact in floating point.
 TRUE = [10.0, 10.0, 32.0, 16.0]
@@ -112,8 +112,9 @@ def test_curves_are_averaged_over_sequences_and_overlap_over_frames() -> None:
     both = BenchmarkScores("tracker", (good, bad))
     assert both.precision == pytest.approx((1 + 0.5) / 2)
     assert both.auc == pytest.approx((20 / 21 + 10 / 21) / 2)
-    assert both.op50 == both.op75 == pytest.approx(0.75)
-    assert both.ao == both.sr50 == both.sr75 == pytest.approx(9 / 10)  # 9 and 1 frames, pooled
+    read = {key: measure.read(both) for key, measure in MEASURES.items()}
+    assert read["op50"] == read["op75"] == pytest.approx(0.75)
+    assert both.ao == read["sr50"] == read["sr75"] == pytest.approx(9 / 10)  # 9 and 1 frames, pooled
     assert math.isnan(both.fps)
 
 

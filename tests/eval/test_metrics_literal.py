@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lib.eval.score.metrics import PROTOCOLS, Protocol, check_predictions, got10k_overlap, score_sequence
-from lib.eval.score.scores import BenchmarkScores, SequenceScores
+from lib.eval.score.scores import MEASURES, BenchmarkScores, SequenceScores
 from lib.eval.score.trackingnet import server_curves, server_scores
 
 Box = tuple[float, float, float, float]
@@ -228,8 +228,8 @@ def test_got10k_pools_what_a_frame_by_frame_count_finds() -> None:
             by_hand.append(0.0 if empty else overlap_of(*clipped))
     pooled_scores = BenchmarkScores("tracker", tuple(scores))
     assert len(by_hand) > 300 and pooled_scores.ao == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-12)
-    assert pooled_scores.sr50 == sum(overlap > 0.5 for overlap in by_hand) / len(by_hand)
-    assert pooled_scores.sr75 == sum(overlap > 0.75 for overlap in by_hand) / len(by_hand)
+    assert MEASURES["sr50"].read(pooled_scores) == sum(overlap > 0.5 for overlap in by_hand) / len(by_hand)
+    assert MEASURES["sr75"].read(pooled_scores) == sum(overlap > 0.75 for overlap in by_hand) / len(by_hand)
 
 
 def test_the_servers_formulas_frame_by_frame() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from toys import Videos, video
 
 from lib.data.sequence import Frames
-from lib.eval.record import RunRecord, describe_difference
+from lib.eval.record import RunRecord, describe_differences
 from lib.eval.results import ResultFiles, read_boxes, read_seconds
 from lib.eval.run import sequence_batch
 from lib.eval.run.benchmark import RunOptions, run_test
@@ -154,7 +154,7 @@ def test_an_interrupt_leaves_whole_files_and_no_thread(tmp_path: Path) -> None:
 
 def test_results_of_batches_are_not_mixed_with_others() -> None:
     alone = RunRecord("mmg", "tiny", "folder", None, None, {})
-    assert describe_difference(alone, replace(alone, batch=8)) == "batch 1, now 8"
+    assert describe_differences(alone, replace(alone, batch=8)) == {"batch": "batch 1, now 8"}
 
 
 @pytest.mark.parametrize(("tracker", "batch", "message"), [("static", 4, "has no network"), ("mmg", 0, "--batch 0")])

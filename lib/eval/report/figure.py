@@ -54,12 +54,17 @@ def write_head(plot: Axes, title: str, subtitle: str) -> None:
     plot.text(0, 1.03, "\n".join(lines), transform=plot.transAxes, fontsize=9, color="#555555")
 
 
-def save_as(draw: Callable[[], Figure], path: Path) -> Path:
-    """Draw a figure in the common style and write it into one file, making its folder; errors as `check_suffix`."""
-    check_suffix(path)
+def save_as(draw: Callable[[], Figure], *paths: Path) -> list[Path]:
+    """Draw a figure in the common style and write it into files, making their folders; errors as `check_suffix`."""
+    for path in paths:
+        check_suffix(path)
     with matplotlib.style.context(_STYLE):
-        _write(draw(), path)
-    return path
+        figure = draw()
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as aside:
+                figure.savefig(aside, dpi=160, format=path.suffix.lower()[1:])
+    return list(paths)
 
 
 def check_suffix(path: Path) -> None:
@@ -70,15 +75,4 @@ def check_suffix(path: Path) -> None:
 
 def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:
     """Draw a figure in the common style and write it as PNG and PDF; return the paths."""
-    with matplotlib.style.context(_STYLE):
-        figure = draw()
-        paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
-        for path in paths:
-            _write(figure, path)
-    return paths
-
-
-def _write(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as aside:
-        figure.savefig(aside, dpi=160, format=path.suffix.lower()[1:])
+    return save_as(draw, folder / f"{name}.png", folder / f"{name}.pdf")

@@ -2,7 +2,6 @@
 
 import shlex
 from collections import abc
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,13 +32,7 @@ _BOTTOM_MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Film:
-    """One sequence and what trackers answered on it.
-
-    Attributes:
-        sequence: the video and its true boxes.
-        names: of the trackers.
-        predictions_xywh: for each tracker (N, 4) boxes of the N frames.
-    """
+    """One sequence and what trackers answered on it: for each (N, 4) boxes of the N frames."""
 
     sequence: Sequence
     names: tuple[str, ...]
@@ -57,16 +50,9 @@ class Film:
 
 
 def open_film(dataset: SequenceDataset, name: str, results: abc.Sequence[Result]) -> Film:
-    """Read what trackers answered on a sequence.
+    """Read what trackers, at most as many as there are colours, answered on a sequence.
 
-    Args:
-        dataset: the benchmark's sequences.
-        name: of one of them.
-        results: the trackers, at most as many as there are colours.
-
-    Raises:
-        FileNotFoundError: trackers have no result for this sequence; all are named, and the command for each.
-        ValueError: no such sequence, too many results, or a result that is too short.
+    Raises FileNotFoundError when some have no result for it; all are named, and the command for each.
     """
     if name not in dataset.names:
         first = ", ".join(dataset.names[index] for index in range(min(5, len(dataset))))
@@ -128,9 +114,8 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
     height = max(1, round(frame_height * width / frame_width))
     legend = legend_bar(film.legend, width)
     colours = [colour for _, colour in film.legend]
-    indices: Iterable[int] = tqdm(range(len(film.sequence)), desc=film.sequence.name, unit="frame", leave=False)
     with Mp4Writer(path, len(legend) + height, width, rate) as writer:
-        for index in indices:
+        for index in tqdm(range(len(film.sequence)), desc=film.sequence.name, unit="frame", leave=False):
             writer.write(np.concatenate((legend, film_tile(film.frame(index), colours, width, height))))
     return path
 
@@ -174,16 +159,10 @@ def draw_mask_strip(
 
     Args:
         film: of one sequence and the one result.
-        result: whose masks.
         name: of the masks; None where there is one kind only.
-        indices: of the frames.
-        columns: frames in a row.
+        indices, columns: of the frames, and how many of these stand in a row.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: there are no such masks, or they are not complete.
+    Returns (H, W, 3) uint8 RGB; raises ValueError when there are no such masks, or they are not complete.
     """
     sequence = film.sequence
     known = mask_names(result.folder)
@@ -230,17 +209,24 @@ class Moment(NamedTuple):
 
 def find_moments(overlaps: abc.Sequence[np.ndarray]) -> list[Moment]:
     """Find every moment of every tracker, whose (N,) overlaps are nan in invalid frames, the most costly first."""
-    moments = [moment for tracker, overlap in enumerate(overlaps) for moment in _moments_of(tracker, overlap)]
+    moments = []
+    for tracker, overlap in enumerate(overlaps):
+        valid = np.flatnonzero(~np.isnan(overlap))
+        lost = np.concatenate(([False], overlap[valid] < _LOST_BELOW, [False]))
+        edges = np.flatnonzero(lost[1:] != lost[:-1])
+        for first, last in zip(edges[::2], edges[1::2], strict=True):
+            frames = valid[first:last]
+            values = overlap[frames]
+            bottom = frames[np.argmax(values <= values.min() + _BOTTOM_MARGIN)]
+            loss = float((_LOST_BELOW - values).sum())
+            moments.append(Moment(tracker, int(frames[0]), int(frames[-1]) + 1, int(bottom), loss))
     return sorted(moments, key=lambda moment: (-moment.loss, moment.frame, moment.tracker))
 
 
 def choose_moments(moments: abc.Sequence[Moment], num_frames: int, number: int) -> list[Moment]:
-    """Take the worst moments whose pictures lie apart, so that they do not all show the same failure.
+    """Take at most `number` of the moments, of which the worst come first, whose pictures lie apart.
 
-    Args:
-        moments: the worst first.
-        num_frames: of the video; pictures of different moments are at least 1 / (3 number) of it apart.
-        number: at most so many.
+    They do not all show the same failure then: they are at least 1 / (3 number) of the video apart.
     """
     apart = num_frames / (3 * max(number, 1))
     chosen: list[Moment] = []
@@ -253,29 +239,9 @@ def choose_moments(moments: abc.Sequence[Moment], num_frames: int, number: int) 
 
 
 def fill_evenly(frames: abc.Sequence[int], num_frames: int, number: int) -> list[int]:
-    """Return `number` frames, or all there are: the given ones in their order, then frames in the widest gaps.
-
-    Args:
-        frames: distinct, each in [0, num_frames).
-        num_frames: of the video.
-        number: how many are wanted.
-    """
+    """Return `number` frames, or all there are: the given, distinct ones as they are, then some in the widest gaps."""
     chosen = list(frames[:number])
     while len(chosen) < min(number, num_frames):
         distance = np.abs(np.subtract.outer(np.arange(num_frames), chosen or [-1])).min(axis=1)
         chosen.append(int(distance.argmax()) if chosen else 0)
     return chosen
-
-
-def _moments_of(tracker: int, overlap: np.ndarray) -> list[Moment]:
-    valid = np.flatnonzero(~np.isnan(overlap))
-    lost = np.concatenate(([False], overlap[valid] < _LOST_BELOW, [False]))
-    edges = np.flatnonzero(lost[1:] != lost[:-1])
-    moments = []
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        frames = valid[first:last]
-        values = overlap[frames]
-        bottom = frames[np.argmax(values <= values.min() + _BOTTOM_MARGIN)]
-        loss = float((_LOST_BELOW - values).sum())
-        moments.append(Moment(tracker, int(frames[0]), int(frames[-1]) + 1, int(bottom), loss))
-    return moments

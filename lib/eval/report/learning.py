@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lib.eval.report.figure import colour, dashes, new_figure, save_as, write_head
+from lib.eval.report.figure import colour, dashes, new_figure, write_head
 from lib.eval.report.table import Cell, Table
 from lib.eval.score.learning_curves import Axis, LearningCurve
 
 _X_LABELS: dict[Axis, str] = {"samples": "training samples seen", "step": "training steps"}
-
-
-def plot_learning_curves(curves: Sequence[LearningCurve], path: Path, key: str, kind: str, axis: Axis) -> Path:
-    """Draw the curves into a file, whose suffix says how; errors as in `figure.save_as`."""
-    return save_as(partial(draw_learning_curves, curves, key, kind, axis), path)
 
 
 def draw_learning_curves(curves: Sequence[LearningCurve], key: str, kind: str, axis: Axis) -> Figure:

@@ -16,11 +16,9 @@ from lib.eval.score.published import PublishedTable
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is wanted besides the tables in the terminal.
+    """What is wanted besides the tables in the terminal: files, a folder for plots, and more.
 
     Attributes:
-        json, csv, latex: files to write, or None.
-        plots: folder for the plots, or None.
         report: folder for the web page, or None; `web.write_report` writes it.
         compared: two results, by their names in the table, to compare sequence by sequence, or None.
     """
@@ -61,12 +59,9 @@ def write_outputs(analysis: Analysis, published: tuple[PublishedTable, ...], out
     )
     if outputs.plots:
         # matplotlib takes longer to import than most tables to compute
-        from lib.eval.report.plots import plot_comparison, plot_curves, plot_summaries
+        from lib.eval.report.plots import plot_analysis
 
-        plot_curves(analysis, outputs.plots)
-        plot_summaries(analysis, published, outputs.plots)
-        if comparison:
-            plot_comparison(comparison, analysis, outputs.plots)
+        plot_analysis(analysis, published, comparison, outputs.plots)
         print(f"plots in {outputs.plots}")
 
 

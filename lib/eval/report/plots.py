@@ -24,11 +24,24 @@ _MOST_INSIDE = 6  # names in a legend that leaves the curves free; more stand be
 _MOST_BARS = 60
 
 
-def plot_curves(analysis: Analysis, folder: Path) -> list[Path]:
-    """Draw the three plots of an analysis into a folder and return the files' paths."""
+def plot_analysis(
+    analysis: Analysis, published: Sequence[PublishedTable], comparison: Comparison | None, folder: Path
+) -> list[Path]:
+    """Draw what an analysis has material for into a folder and return the files' paths.
+
+    The curves; a radar from three attributes up; speeds where times were recorded; the differences of two results.
+    """
     paths: list[Path] = []
+    subtitle = describe_with_names(analysis)
+    attributes = by_attribute(analysis)
     for curve in CURVES:
-        paths += save(partial(draw_curve, curve, analysis.scores, describe_with_names(analysis)), folder, curve.name)
+        paths += save(partial(draw_curve, curve, analysis.scores, subtitle), folder, curve.name)
+    if len(attributes) >= 3:
+        paths += save(partial(draw_radar, attributes, subtitle), folder, "attributes")
+    if any(not math.isnan(scores.fps) for scores in analysis.scores):
+        paths += save(partial(draw_speed, analysis, published), folder, "speed")
+    if comparison:
+        paths += save(partial(draw_comparison, comparison, subtitle), folder, "comparison")
     return paths
 
 
@@ -68,22 +81,6 @@ def draw_curve(curve: Curve, results: Sequence[BenchmarkScores], subtitle: str) 
         edgecolor="none",
     )
     return figure
-
-
-def plot_summaries(analysis: Analysis, published: Sequence[PublishedTable], folder: Path) -> list[Path]:
-    """Draw what the analysis has material for: a radar from three attributes up, speeds where times were recorded."""
-    paths: list[Path] = []
-    attributes = by_attribute(analysis)
-    if len(attributes) >= 3:
-        paths += save(partial(draw_radar, attributes, describe_with_names(analysis)), folder, "attributes")
-    if any(not math.isnan(scores.fps) for scores in analysis.scores):
-        paths += save(partial(draw_speed, analysis, published), folder, "speed")
-    return paths
-
-
-def plot_comparison(comparison: Comparison, analysis: Analysis, folder: Path) -> list[Path]:
-    """Draw the differences of two results, a bar for each sequence."""
-    return save(partial(draw_comparison, comparison, describe_with_names(analysis)), folder, "comparison")
 
 
 def draw_radar(attributes: Sequence[AttributeScores], subtitle: str) -> Figure:

@@ -1,7 +1,6 @@
 """Pack results for the evaluation servers that keep their ground truth."""
 
 import zipfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,32 +21,18 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the same results give the same archive, byte fo
 
 @dataclass(frozen=True)
 class Server:
-    """What an evaluation server wants.
+    """What an evaluation server wants of a benchmark, a key of `BENCHMARKS`.
 
     Attributes:
-        benchmark: whose results are packed, a key of `BENCHMARKS`.
-        num_sequences: that it has.
-        names: of all of them, where a rule says them; else empty, and the data set or the result says them.
-        members: (sequence, boxes_xywh (N, 4), seconds (N,)) -> the archive's files for it: path and text.
-        timed: seconds are handed in too.
-        url: where to hand in.
+        names: of all sequences, where a rule says them; else empty, and the data set or the result says them.
+        timed: seconds are handed in too, in a folder for each sequence.
     """
 
     benchmark: str
     num_sequences: int
     names: tuple[str, ...]
-    members: Callable[[str, np.ndarray, np.ndarray], Iterator[tuple[str, str]]]
     timed: bool
     url: str
-
-
-def _got10k_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
-    yield f"{sequence}/{sequence}_001.txt", boxes_text(boxes_xywh)
-    yield f"{sequence}/{sequence}_time.txt", seconds_text(seconds)
-
-
-def _trackingnet_members(sequence: str, boxes_xywh: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[str, str]]:
-    yield f"{sequence}.txt", boxes_text(boxes_xywh)
 
 
 SERVERS: dict[str, Server] = {
@@ -55,7 +40,6 @@ SERVERS: dict[str, Server] = {
         benchmark="got10k_test",
         num_sequences=180,
         names=tuple(f"GOT-10k_Test_{number:06d}" for number in range(1, 181)),
-        members=_got10k_members,
         timed=True,
         url="http://got-10k.aitestunion.com/submit_instructions",
     ),
@@ -63,7 +47,6 @@ SERVERS: dict[str, Server] = {
         benchmark="trackingnet",
         num_sequences=511,
         names=(),
-        members=_trackingnet_members,
         timed=False,
         url="https://eval.ai/web/challenges/challenge-page/1805/overview",
     ),
@@ -72,13 +55,7 @@ SERVERS: dict[str, Server] = {
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed.
-
-    Attributes:
-        num_sequences, num_frames: in the archive.
-        num_unchecked: sequences whose number of rows could not be compared with their frames.
-        num_non_finite: boxes that repeat the one before, because the tracker's own was not finite.
-    """
+    """What was packed; unchecked are sequences whose number of rows could not be compared with their frames."""
 
     num_sequences: int
     num_frames: int
@@ -89,16 +66,11 @@ class Packed:
 def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset | None = None) -> Packed:
     """Check a complete result and write it as the archive that a server takes; the result itself is only read.
 
-    Args:
-        server: one of `SERVERS`.
-        folder: of the result files.
-        archive: the .zip file to write, aside first; one that exists is replaced.
-        dataset: the benchmark's sequences where they are at hand. Without them the numbers of rows are not checked.
+    An archive that exists is replaced. Without the data set the numbers of rows are not checked.
 
     Raises:
         ValueError: the archive is not called .zip, or sequences are missing, cannot be handed in or are of other
             videos with the same names; they are listed.
-        OSError: the archive cannot be written; the message names it.
     """
     if archive.suffix != ".zip":
         raise ValueError(f"{archive}: the server takes a zip archive; call it {archive.name}.zip")
@@ -106,7 +78,7 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
     index_of = {name: index for index, name in enumerate(dataset.names)} if dataset else {}
     num_frames = num_non_finite = 0
     problems: list[str] = []
-    members: list[tuple[str, str]] = []
+    members: dict[str, str] = {}
     differences: dict[str, str] = {}
     recorded = is_recorded(folder)
     for name in names:
@@ -119,16 +91,23 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
             continue
         if recorded and sequence is not None and (difference := other_video(boxes_xywh, sequence)):
             differences[name] = difference
-        members += server.members(name, boxes_xywh, seconds)
+        if server.timed:
+            members[f"{name}/{name}_001.txt"] = boxes_text(boxes_xywh)
+            members[f"{name}/{name}_time.txt"] = seconds_text(seconds)
+        else:
+            members[f"{name}.txt"] = boxes_text(boxes_xywh)
         num_frames += len(boxes_xywh)
         num_non_finite += files.num_non_finite()
     refuse_other_videos(folder, differences)
     if problems:
-        raise ValueError(f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:"
-                         f"{_listed(problems)}")  # fmt: skip
+        more = [f"and {len(problems) - _NUM_LISTED} more"] if len(problems) > _NUM_LISTED else []
+        listed = "\n  ".join([*problems[:_NUM_LISTED], *more])
+        raise ValueError(
+            f"nothing was packed, {len(problems)} of {len(names)} sequences cannot be handed in:\n  {listed}"
+        )
     archive.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(archive) as aside, zipfile.ZipFile(aside, "w") as opened:
-        for path, text in members:
+        for path, text in members.items():
             opened.writestr(zipfile.ZipInfo(path, _DATE), text, zipfile.ZIP_DEFLATED)
     num_unchecked = sum(name not in index_of for name in names)
     return Packed(len(names), num_frames, num_unchecked, num_non_finite)
@@ -175,10 +154,3 @@ def _read_checked(files: ResultFiles, length: int | None, timed: bool) -> tuple[
     if len(seconds) != num_frames or not usable.all():
         raise ValueError(f"{files.seconds}: expected {num_frames} times in seconds, found {usable.sum()}")
     return boxes_xywh, seconds
-
-
-def _listed(problems: list[str]) -> str:
-    lines = [f"\n  {problem}" for problem in problems[:_NUM_LISTED]]
-    if len(problems) > _NUM_LISTED:
-        lines.append(f"\n  and {len(problems) - _NUM_LISTED} more")
-    return "".join(lines)

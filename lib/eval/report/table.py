@@ -23,12 +23,7 @@ Rows = Sequence[Sequence[Cell]]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; a number that is nan is not known.
-
-    Attributes:
-        head: titles of the columns.
-        blocks: rows by the line of text that stands above them, "" for none.
-    """
+    """Rows under a head, by the line of text that stands above them, "" for none; a number that is nan is not known."""
 
     head: Sequence[str]
     blocks: Mapping[str, Rows]

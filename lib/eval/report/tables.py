@@ -19,12 +19,7 @@ _MOST_LISTED = 12  # sequences
 
 
 def format_table(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> str:
-    """Return the table, best AUC first: percent with one decimal, frames per second as they are.
-
-    Args:
-        analysis: what was measured.
-        published: what others measured on the same benchmark; drawn below, and marked.
-    """
+    """Return the table, best AUC first, below it what others published, marked; percent, and frames per second."""
     ranked = sorted(analysis.scores, key=lambda scores: -scores.auc)
     keys = list(MEASURES)
     header = ("result", MEASURES[keys[0]].title, "95 %", *(MEASURES[key].title for key in keys[1:]), "FPS")
@@ -62,8 +57,8 @@ def format_published(tables: Sequence[PublishedTable]) -> str:
     for table in tables:
         rows = []
         for row in table.ranked:
-            cells = (percent(value) if table.percent else _fraction(value) for value in row.values)
-            rows.append((row.tracker, *cells))
+            fractions = ("-" if math.isnan(value) else f"{value:.3f}" for value in row.values)
+            rows.append((row.tracker, *(map(percent, row.values) if table.percent else fractions)))
         lines += ["", table.mark, *Table(["tracker", *(TITLES[key] for key in table.columns)], {"": rows}).lines()]
     return "\n".join(lines[1:])
 
@@ -127,23 +122,12 @@ def _numbers(scores: BenchmarkScores) -> dict[str, object]:
         "fps": _number(scores.fps),
         "auc_interval": [auc.low, auc.high],
         "ao_interval": [_number(ao.low), _number(ao.high)],
-        "sequences": {
-            sequence.name: {
-                "auc": sequence.auc,
-                "precision": sequence.precision,
-                "norm_precision": sequence.norm_precision,
-            }
-            for sequence in scores.sequences
-        },
+        "sequences": {sequence.name: sequence.numbers for sequence in scores.sequences},
     }
 
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _fraction(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def format_comparison(comparison: Comparison, limit: int = 10) -> str:
@@ -190,8 +174,6 @@ def format_masks(scores: Sequence[MaskScores]) -> str:
 
 def format_server_scores(results: Sequence[Result], scores: Sequence[ServerScores]) -> str:
     """Return a table with a row for each result, in percent."""
-    rows = []
-    for result, own in zip(results, scores, strict=True):
-        rows.append((result.name, percent(own.auc), percent(own.precision), percent(own.norm_precision)))
+    rows = [(result.name, *map(percent, own)) for result, own in zip(results, scores, strict=True)]
     heading = "by the formulas of TrackingNet's server, which are areas: not to be compared with the numbers above"
     return "\n".join((heading, *Table(("result", "AUC", "P", "P_norm"), {"": rows}).lines()))

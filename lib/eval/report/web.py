@@ -54,22 +54,14 @@ def write_report(
 
     Args:
         analysis: what to show.
-        dataset: what was analysed; its frames are read for pictures where they are at hand.
-        results: what was analysed, in the order of `analysis.scores`.
-        folder: made when missing; an earlier report there is replaced.
+        dataset, results: what was analysed, in the order of `analysis.scores`; frames are read where they are at hand.
+        folder: made when missing; an earlier report there is replaced, ValueError for somebody else's page.
         num_pictures: at most so many per sequence; 0 for none.
         published: what others measured on the same benchmark; shown below the results, and marked.
 
     Returns:
         The page, `folder/index.html`; it is written last.
-
-    Raises:
-        ValueError: fewer than no pictures, somebody else's page in the folder, a result that changed since the
-            analysis, or a damaged picture.
-        OSError: a file cannot be written.
     """
-    if num_pictures < 0:
-        raise ValueError(f"{num_pictures} pictures of each sequence; give 0 for none")
     check_report_folder(folder)
     page, data_folder = folder / _PAGE_NAME, folder / "sequences"
     data_folder.mkdir(parents=True, exist_ok=True)
@@ -90,12 +82,8 @@ def write_report(
                 "attributes": list(sequence.attributes),
                 "file": path.relative_to(folder).as_posix(),
                 "scores": [
-                    {
-                        "auc": round(own.auc, 4),
-                        "precision": round(own.precision, 4),
-                        "norm_precision": round(own.norm_precision, 4),
-                    }
-                    for own in (tracker.sequences[number] for tracker in analysis.scores)
+                    {key: round(value, 4) for key, value in tracker.sequences[number].numbers.items()}
+                    for tracker in analysis.scores
                 ],
             }
         )
@@ -139,8 +127,8 @@ def _report_data(
 
 def _published_row(table: PublishedTable, row: PublishedRow) -> dict[str, object]:
     """Describe a row like a tracker's; `interval` is not among its numbers, because nobody prints one."""
-    numbers = {key: row.value(table, key) for key in MEASURES}
-    return {"name": row.tracker, "device": row.device, "numbers": _known({**numbers, "fps": row.fps})}
+    numbers = _known({**{key: row.value(table, key) for key in MEASURES}, "fps": row.fps})
+    return {"name": row.tracker, "device": row.device, "numbers": numbers}
 
 
 def _numbers(scores: BenchmarkScores) -> dict[str, object]:

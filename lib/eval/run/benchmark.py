@@ -1,10 +1,8 @@
 """One test of a tracker on a benchmark, from names to result files: what `tracking/test.py` does."""
 
-import dataclasses
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +15,7 @@ from lib.eval.record import (
     RunRecord,
     claim_folder,
     code_sha256,
-    describe_difference,
+    describe_differences,
     package_versions,
     video_fingerprint,
 )
@@ -36,14 +34,12 @@ class RunOptions:
     """Where a test reads and writes, and with how many processes.
 
     Attributes:
-        root: folder of the benchmark; by default its configured path.
-        paths_file: instead of `experiments/paths.yaml`.
+        root, paths_file: where the benchmark lies, if not at its path in `experiments/paths.yaml`.
         choices: which sequences, as `benchmarks.choose_sequences` takes them; all by default.
         results_dir: results go to `<results_dir>/<tracker>/<config>/<benchmark>/`.
         num_workers: processes; with a device of `auto` or `cuda` they are spread over all visible GPUs.
         num_threads, batch: of each worker, see `runner.run_benchmark`.
-        overwrite: make again what is complete, and replace what another run has made.
-        accept_changes: go on with results that other code or packages have begun.
+        overwrite, accept_changes: see `record.claim_folder`.
     """
 
     root: Path | None = None
@@ -73,24 +69,17 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class PinnedTracker(TrackerSpec):
-    """A tracker whose weights and code must still be those that the record of the run states.
+    """A tracker whose weights must still be those that the record of the run states.
 
-    The newest checkpoint of a run changes under its name while the run goes on training, and code is edited while
-    the workers start.
-
-    Attributes:
-        record: of the run.
+    The newest checkpoint of a run changes under its name while the run goes on training.
     """
 
-    record: RunRecord | None = None
+    stated: str | None = None
 
     def build(self) -> Tracker:
-        """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when weights or code have changed."""
-        assert self.record is not None
-        if code_sha256(CODE) != self.record.code:
-            raise ValueError("the code of the tracker has changed since the test began: start the test again")
+        """Make the tracker; errors as in `TrackerSpec.build`, and ValueError when the weights have changed."""
         tracker = super().build()
-        if self.weights_sha256 != self.record.checkpoint_sha256:
+        if self.weights_sha256 != self.stated:
             changed = self.checkpoint_file or ", ".join(map(str, self.weights))
             raise ValueError(f"{changed} has changed since the test began, as the newest checkpoint of a run in "
                              "training does: give --checkpoint with a file that stays")  # fmt: skip
@@ -101,12 +90,7 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
     """Run a tracker on `spec.benchmark`, write its results and print what became of it.
 
     Under torchrun every rank takes its share of the sequences, with workers of its own; the main one reports on all.
-
-    Returns:
-        The exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
-
-    Raises:
-        ValueError, OSError: what was asked for does not exist or does not fit.
+    Returns the exit code, the same on all ranks: 1 when a sequence failed or a box was not finite.
     """
     if options.batch > 1 and not spec.trained:
         raise ValueError(f"the tracker {spec.name} has no network to take {options.batch} sequences as one batch: "
@@ -117,7 +101,10 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
     record = _describe(spec, options.batch)
     folder = options.results_dir / record.tracker / record.config / record.benchmark
     with join_ranks() as ranks:
-        _check_alike(ranks.gather(record))
+        for rank, other in enumerate(records := ranks.gather(record)):
+            for difference in describe_differences(records[0], other).values():
+                raise ValueError(f"rank {rank} differs from rank 0 ({difference}): all machines must have the same "
+                                 "code, packages and checkpoint")  # fmt: skip
         remark = ranks.from_main(lambda: _claim(folder, record, dataset, indices, options))
         if remark and ranks.is_main:
             print(f"note: {remark}", file=sys.stderr)
@@ -125,7 +112,10 @@ def run_test(spec: TrackerSpec, options: RunOptions) -> int:
         part, error = RunSummary((), ()), None
         try:
             part = run_benchmark(
-                [PinnedTracker(**{**vars(spec), "device": device, "record": record}) for device in devices],
+                [
+                    PinnedTracker(**vars(replace(spec, device=each)), stated=record.checkpoint_sha256)
+                    for each in devices
+                ],
                 dataset,
                 folder,
                 indices=_share(dataset, indices, ranks),
@@ -177,26 +167,16 @@ def _describe(spec: TrackerSpec, batch: int) -> RunRecord:
     )
 
 
-def _check_alike(records: Sequence[RunRecord]) -> None:
-    """Raise ValueError where the ranks, perhaps on several machines, would not compute the same."""
-    for rank, record in enumerate(records):
-        difference = describe_difference(records[0], record)
-        if difference:
-            raise ValueError(f"rank {rank} differs from rank 0 ({difference}): all machines must have the same code, "
-                             "packages and checkpoint")  # fmt: skip
-
-
 def _claim(
     folder: Path, record: RunRecord, dataset: SequenceDataset, indices: list[int], options: RunOptions
 ) -> str | None:
-    """Claim the folder for the chosen sequences; see `claim_folder`."""
     videos = {}
     for index in indices:
         with suppress(ValueError, OSError, MemoryError):  # whoever tracks it reports it
             videos[dataset.names[index]] = video_fingerprint(dataset[index])
     names = [dataset.names[index] for index in indices]
-    claimed = dataclasses.replace(record, videos=videos)
-    return claim_folder(folder, claimed, options.overwrite, names, accept_changes=options.accept_changes)
+    record = replace(record, videos=videos)
+    return claim_folder(folder, record, options.overwrite, names, accept_changes=options.accept_changes)
 
 
 def _share(dataset: SequenceDataset, indices: list[int], ranks: Ranks) -> list[int]:

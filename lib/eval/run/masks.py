@@ -34,14 +34,7 @@ CODE = (MaskSpec, ImageFiles, VideoFile)  # what makes masks, with all that thes
 
 @dataclass(frozen=True)
 class MaskWorker(Worker):
-    """Makes the masks of the boxes in a result's files.
-
-    Attributes:
-        spec: of the backend.
-        dataset: the sequences.
-        results: folder of the boxes.
-        name: of the masks.
-    """
+    """Makes the masks called `name` of the boxes in a result's files."""
 
     spec: MaskSpec
     dataset: SequenceDataset
@@ -81,11 +74,7 @@ def _masks(
 
 
 def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
-    """Make a mask of every box that the tracker's result files hold, and print what became of it.
-
-    Returns:
-        The exit code, the same on all ranks: 1 when a sequence failed.
-    """
+    """Make a mask of every box that the tracker's result files hold; return the exit code, 1 when a sequence failed."""
     dataset, indices = options.open(spec.benchmark)
     results, name = options.results_dir / spec.name / spec.config_name / spec.benchmark, masks.label
     checkpoint = None if masks.checkpoint is None else file_sha256(masks.checkpoint)
@@ -103,16 +92,12 @@ def run_masks(spec: TrackerSpec, masks: MaskSpec, options: RunOptions) -> int:
             if not files.is_complete(len(dataset[index])):
                 lengths[index] = len(dataset[index])
         devices = worker_devices(choose_device(masks.device), options.num_workers, ranks.local_rank)
-        workers = [
-            MaskWorker(dataclasses.replace(masks, device=device), dataset, results, name)
-            for device in devices[: len(lengths)]
-        ]
+        specs = [dataclasses.replace(masks, device=device) for device in devices[: len(lengths)]]
+        workers = [MaskWorker(spec, dataset, results, name) for spec in specs]
         outcomes: list[Outcome] = []
         if workers:
-            title = f"masks {name}"
-            outcomes = run_workers(
-                workers, dataset.names, lengths, options.num_threads, title=title, show_progress=ranks.is_main
-            )
+            title, threads = f"masks {name}", options.num_threads
+            outcomes = run_workers(workers, dataset.names, lengths, threads, title=title, show_progress=ranks.is_main)
         parts = ranks.gather((outcomes, len(share) - len(lengths)))
         outcomes = [outcome for part, _ in parts for outcome in part]
         if ranks.is_main:

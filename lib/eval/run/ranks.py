@@ -17,13 +17,7 @@ _PATIENCE = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all; alone by default.
-
-    Attributes:
-        rank: its number, from 0.
-        count: of processes.
-        local_rank: its number on this machine.
-    """
+    """This process among all, and its number on this machine; alone by default."""
 
     rank: int = 0
     count: int = 1

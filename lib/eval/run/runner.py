@@ -36,26 +36,14 @@ class Worker(ABC):
     def work(self, indices: Iterator[int], advance: Callable[[int], object]) -> Generator[Outcome, None, None]:
         """Make ready, such as by building a network, then take indices and say what became of each sequence.
 
-        Args:
-            indices: each is taken when its turn comes; the first one means that the worker is ready.
-            advance: called with the number of frames done since the last call.
-
-        Raises:
-            ValueError, OSError: it cannot make ready.
+        Each index is taken when its turn comes; the first one means that the worker is ready, which else raises
+        ValueError or OSError. `advance` is called with the number of frames done since the last call.
         """
 
 
 @dataclass(frozen=True)
 class TrackingWorker(Worker):
-    """Tracks sequences and writes their result files.
-
-    Attributes:
-        spec: of the tracker.
-        dataset: the sequences.
-        folder: for the result files.
-        batch: sequences that advance at once; 1 for one after the other.
-        num_decoders: threads that decode, for a batch.
-    """
+    """Tracks sequences, `batch` at once, and writes their result files into `folder`; a batch has several decoders."""
 
     spec: TrackerSpec
     dataset: SequenceDataset
@@ -127,15 +115,14 @@ def run_benchmark(
     A sequence that fails is recorded and the others are finished. Interrupting leaves complete files only.
 
     Args:
-        specs: one for each worker. A single one works in this process, several in processes of their own.
-        dataset: the sequences; must survive pickling when there are several workers.
+        specs: one for each worker; see `run_workers`.
+        dataset: must survive pickling when there are several workers.
         folder: for the result files; see `record.claim_folder`.
         indices: of the sequences to track; all by default.
         num_threads: CPU threads of each worker. The same for one worker as for many, because the number of threads
             decides the order of sums and so the last digits of a network's boxes.
-        batch: sequences that advance at once in each worker, as one batch of the network; fewer where there are not as
-            many. Frames are then decoded by further threads.
-        show_progress: draw a bar of the frames done.
+        batch: sequences that advance at once in each worker; fewer where there are not as many. Frames are then
+            decoded by further threads.
 
     Raises:
         ValueError, OSError: the tracker cannot be built, has no network to take a batch, or the batch does not fit in
@@ -175,15 +162,8 @@ def run_workers(
 ) -> list[Outcome]:
     """Work through sequences, the longest first, in this process for one worker, in processes of their own for several.
 
-    Args:
-        workers: at least one; must survive pickling where there are several.
-        names: of all sequences.
-        lengths: numbers of frames, by the index of each sequence to be worked on.
-        num_threads: CPU threads of each worker.
-        title, show_progress: of the bar of the frames done, and whether it is drawn.
-
-    Raises:
-        ValueError, OSError: as a worker raised it while making ready.
+    Several workers must survive pickling. Of the sequences, called `names`, those to be worked on are the indices of
+    `lengths`, their numbers of frames. Raises ValueError and OSError as a worker did while making ready.
     """
     order = sorted(lengths, key=lambda index: (-lengths[index], index))
     pause = 0.2 if sys.stderr.isatty() else 10  # seconds; a log file wants few lines
@@ -268,42 +248,30 @@ def _failures_of(dead: _Busy) -> list[Outcome]:
     return [Outcome(name, failure=failure) for name in dead.sequences]
 
 
-class _Main:
-    """The main process as a worker sees it; when it is gone, so is the worker."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def tell(self, message: object) -> None:
-        """Send the number of frames done, an outcome or an error; None asks for an index."""
-        try:
-            self._connection.send(message)
-        except OSError:
-            sys.exit(1)
-
-    def indices(self) -> Iterator[int]:
-        """Ask for indices, one when its turn comes, until there are no more."""
-        while True:
-            self.tell(None)
-            try:
-                index = self._connection.recv()
-            except (OSError, EOFError):
-                sys.exit(1)
-            if index is None:
-                return
-            yield index
-
-
 def _serve(connection: Connection, worker: Worker, num_threads: int) -> None:
-    """Be a worker's process."""
+    """Be a worker's process, until the main one has no more sequences or is gone."""
     # An interrupt reaches every process of a terminal; the main one decides, and ends this one by SIGTERM, on which
     # SystemExit unwinds the stack, so that files half written aside are removed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
-    main = _Main(connection)
-    with cpu_threads(num_threads), closing(worker.work(main.indices(), main.tell)) as outcomes:
+
+    def tell(message: object) -> None:
+        """Send the number of frames done, an outcome or an error; None asks for an index."""
+        try:
+            connection.send(message)
+        except OSError:
+            sys.exit(1)
+
+    def ask() -> int | None:
+        tell(None)
+        try:
+            return connection.recv()
+        except (OSError, EOFError):
+            sys.exit(1)
+
+    with cpu_threads(num_threads), closing(worker.work(iter(ask, None), tell)) as outcomes:
         try:
             for outcome in outcomes:
-                main.tell(outcome)
+                tell(outcome)
         except (ValueError, OSError) as error:
-            main.tell(error)
+            tell(error)

@@ -112,11 +112,7 @@ def run_sequence(
 ) -> Answers:
     """Start a tracker on the first frame's true box and follow the target to the end.
 
-    Args:
-        tracker: any; `initialize` is called first.
-        sequence: frame 0 must have a box.
-        device: the tracker's, for an honest clock.
-        advance: called with 1 after every frame.
+    The device is the tracker's, for an honest clock; `advance` is called with 1 after every frame.
     """
     answers = Answers(sequence.boxes_xywh[0], len(sequence))
     with ThreadPoolExecutor(max_workers=1) as reader:

@@ -11,7 +11,6 @@ from lib.eval.results import ResultFiles
 from lib.eval.run.sequence import Answers, Outcome, read_ahead, read_clock, write_answers
 from lib.models.device import available_cores
 from lib.tracker.batch import LockstepTracker
-from lib.tracker.mmg import Located
 
 
 def track_as_batch(
@@ -26,19 +25,15 @@ def track_as_batch(
 ) -> Generator[Outcome, None, None]:
     """Track sequences and write their result files; what goes wrong with one is in its outcome and ends it alone.
 
-    As many advance together as the tracker takes; the next one takes the place of one that is finished.
+    As many advance together as the tracker takes; the next one takes the place of one that is finished. What became of
+    each is yielded in the order in which they end.
 
     Args:
-        tracker: for as many targets.
-        dataset: the sequences.
-        indices: of the sequences, in order; each is taken when there is a place for it.
+        indices: in order; each is taken when there is a place for it.
         folder: for the result files; what lies there of a sequence is removed first.
         device: the tracker's, for an honest clock.
         advance: called with the number of frames done after every step, and after every first frame.
         num_decoders: threads that decode the next frames.
-
-    Yields:
-        What became of each sequence, in the order in which they end.
     """
     with ThreadPoolExecutor(num_decoders) as decoders:
         runs: list[_Run] = []
@@ -73,12 +68,12 @@ class _Run:
         with self.failing_alone():
             self._files.remove()
             sequence = dataset[index]
-            self._images = read_ahead(sequence.frames, decoders)
-            image = next(self._images)
+            self.images = read_ahead(sequence.frames, decoders)
+            self.image = next(self.images)
             started = read_clock(device)
-            self.target = tracker.start(image, sequence.boxes_xywh[0])
-            self._answers = Answers(sequence.boxes_xywh[0], len(sequence))
-            self._answers.start(read_clock(device) - started)
+            self.target = tracker.start(self.image, sequence.boxes_xywh[0])
+            self.answers = Answers(sequence.boxes_xywh[0], len(sequence))
+            self.answers.start(read_clock(device) - started)
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
@@ -91,58 +86,43 @@ class _Run:
     @property
     def over(self) -> bool:
         """True when it has failed or its last frame is answered."""
-        return self.failure is not None or self._answers.complete
-
-    def read(self) -> None:
-        """Wait for the next frame."""
-        with self.failing_alone():
-            self._image = next(self._images)
-
-    def prepare(self) -> None:
-        """Cut the search crop of the frame."""
-        with self.failing_alone():
-            self.search_crop = self.target.prepare(self._image)
-
-    def accept(self, located: Located) -> None:
-        """Make a box of what was located in the crop."""
-        with self.failing_alone():
-            self._prediction = self.target.accept(self._image, located)
-
-    def note(self, seconds: float) -> None:
-        """Keep the box, with the seconds that the frame has taken."""
-        self._answers.add(self._prediction, seconds)
+        return self.failure is not None or self.answers.complete
 
     def finish(self) -> Outcome:
         """Write the results, unless something went wrong."""
         if self.failure is None:
             with self.failing_alone():
-                return write_answers(self._files, self._answers)
+                return write_answers(self._files, self.answers)
         return Outcome(self._files.sequence, failure=self.failure)
 
 
 def _step(tracker: LockstepTracker, runs: list[_Run], device: str) -> int:
     """Advance all sequences by a frame, and return how many have. Waiting for frames is not the tracker's time."""
     for run in runs:
-        run.read()
+        with run.failing_alone():
+            run.image = next(run.images)
     started = read_clock(device)
     runs = _sound(runs)
+    crops, predictions = [], []
     for run in runs:
-        run.prepare()
+        with run.failing_alone():
+            crops.append(run.target.prepare(run.image))
     runs = _sound(runs)
     if not runs:
         return 0
     try:
-        located = tracker.locate([run.target for run in runs], [run.search_crop for run in runs])
+        located = tracker.locate([run.target for run in runs], crops)
     except Exception:  # whose fault it is cannot be told
         for run in runs:
             run.failure = traceback.format_exc()
         return 0
     for run, found in zip(runs, located, strict=True):
-        run.accept(found)
+        with run.failing_alone():
+            predictions.append(run.target.accept(run.image, found))
     runs = _sound(runs)
     seconds = read_clock(device) - started
-    for run in runs:
-        run.note(seconds / len(runs))
+    for run, prediction in zip(runs, predictions, strict=True):
+        run.answers.add(prediction, seconds / len(runs))
     return len(runs)
 
 

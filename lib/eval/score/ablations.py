@@ -15,7 +15,6 @@ from lib.eval.score.analysis import Analysis, Result, analyze
 from lib.eval.score.bootstrap import Interval, ao_interval, auc_interval
 from lib.eval.score.metrics import Protocol
 from lib.eval.score.published import MARK, PAPER
-from lib.eval.score.scores import BenchmarkScores
 from lib.eval.score.seeds import Spread, average_runs, group_runs
 
 _TRACKER = "mmg"
@@ -23,12 +22,10 @@ _TRACKER = "mmg"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured here for one row.
+    """What was measured here for one row, by runs named `<config>` or `<config>.seed<N>`.
 
-    Attributes:
-        runs: names of the folders, `<config>` or `<config>.seed<N>`.
-        spread: their scores.
-        interval: of the mean, over sequences: another test set of the same kind; the spread is over trainings.
+    The spread of their scores is over trainings, the interval of the mean over sequences: another test set of the same
+    kind.
     """
 
     runs: tuple[str, ...]
@@ -42,7 +39,6 @@ class AblationRow:
 
     Attributes:
         table: of the paper, and what it varies: "Table V: mask ratio".
-        label: what this row is.
         config: the experiment that is this row, or one with the same settings whose results were found.
         lasot, got10k_test: AUC and AO as the paper prints them, in [0, 1].
         measured: here; None where no results were found.
@@ -63,7 +59,6 @@ class Ablations:
     Attributes:
         base: the experiment that the family's configs are based on.
         benchmark: where they were tested, or would be.
-        rows: in the paper's order.
         analysis: what the measured numbers come from; None when there are none.
         obstacle: why results that were found could not be scored: their benchmark is not at hand, sequences are
             missing, or a file is damaged. Empty otherwise.
@@ -102,11 +97,8 @@ def summarize_ablations(
     The paper's rows are always there: a benchmark is opened only when some config has results on it. A family whose
     results belong to another benchmark, as those of the small model to the embedded data, is scored there, too.
 
-    Args:
-        benchmark: the one asked for.
-        open_benchmark: opens the sequences of a benchmark.
-        results_dir: searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`.
-        protocol, allow_missing: see `analysis.analyze`.
+    The folder of results is searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`; protocol
+    and `allow_missing` are those of `analysis.analyze`.
 
     Returns:
         A summary for each family and benchmark with results; when nothing was found on the benchmark that was asked
@@ -168,26 +160,22 @@ def _find_runs(results_dir: Path, benchmark: Benchmark, configs: set[str]) -> di
 def _measure(rows: Sequence[AblationRow], analysis: Analysis) -> tuple[AblationRow, ...]:
     scores = {each.name: each for each in analysis.scores}
     groups = {config: [scores[run] for run in runs] for config, runs in group_runs(scores).items()}
+    pooled = analysis.benchmark.pooling == "got10k"
     measured = []
     for row in rows:
         # The runs of this config, or of one that is the same but for its name.
         same = (config for config in (row.config, *groups) if config in groups)
         for config in same:
             if config == row.config or _settings(config) == _settings(row.config):
-                row = dataclasses.replace(row, config=config, measured=_measurement(groups[config], analysis))
+                runs = groups[config]
+                average = average_runs("mean", runs)
+                spread = Spread(tuple(run.ao if pooled else run.auc for run in runs))
+                interval = ao_interval(average) if pooled else auc_interval(average)
+                measurement = Measurement(tuple(run.name for run in runs), spread, interval)
+                row = dataclasses.replace(row, config=config, measured=measurement)
                 break
         measured.append(row)
     return tuple(measured)
-
-
-def _measurement(runs: Sequence[BenchmarkScores], analysis: Analysis) -> Measurement:
-    pooled = analysis.benchmark.pooling == "got10k"
-    average = average_runs("mean", runs)
-    return Measurement(
-        runs=tuple(run.name for run in runs),
-        spread=Spread(tuple(run.ao if pooled else run.auc for run in runs)),
-        interval=ao_interval(average) if pooled else auc_interval(average),
-    )
 
 
 def _published_rows(document: dict[str, Any], prefix: str) -> tuple[AblationRow, ...]:

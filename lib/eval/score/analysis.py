@@ -33,13 +33,9 @@ class MissingSequences:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The scores of several results on the same sequences of a benchmark.
+    """The scores of several results, in the order asked for, on the same sequences of a benchmark.
 
-    Attributes:
-        benchmark, protocol: what was measured, and how.
-        num_sequences: of the whole benchmark; fewer were scored when `missing` is not empty.
-        scores: one for each result, in the order asked for.
-        missing: the results that lack sequences.
+    `num_sequences` is of the whole benchmark; fewer were scored when `missing` names results that lack some.
     """
 
     benchmark: Benchmark
@@ -66,14 +62,10 @@ def analyze(
     protocol: Protocol = "stark",
     allow_missing: bool = False,
 ) -> Analysis:
-    """Score every result on the sequences of a benchmark.
+    """Score every result on the sequences of a benchmark, of which only the labels are used.
 
-    Args:
-        benchmark: says which rules hold.
-        dataset: its sequences; only their labels are used.
-        results: at least one.
-        protocol: see `metrics.score_sequence`.
-        allow_missing: score the sequences that every result has, instead of refusing when one lacks some.
+    The protocol is that of `metrics.score_sequence`. With `allow_missing` the sequences that every result has are
+    scored, instead of refusing when one lacks some.
 
     Raises:
         ValueError: missing sequences, a result file that cannot be scored (named, with its row), a folder with the
@@ -113,11 +105,7 @@ def analyze(
 def find_results(texts: abc.Sequence[str], benchmark: Benchmark, results_dir: Path) -> tuple[Result, ...]:
     """Find the folders that a user names, as `tracker/config` or as a path.
 
-    Args:
-        texts: for each result: `tracker/config` below `results_dir`, or any folder, of result files or with a folder
-            named like the benchmark in it.
-        benchmark: whose results are looked for.
-        results_dir: where `tracking/test.py` writes.
+    A path may be that of any folder, of result files or with a folder named like the benchmark in it.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -149,18 +137,9 @@ def find_results(texts: abc.Sequence[str], benchmark: Benchmark, results_dir: Pa
 def find_all_results(
     benchmark: Benchmark, dataset: SequenceDataset, results_dir: Path, *, allow_missing: bool = False
 ) -> tuple[tuple[Result, ...], list[str]]:
-    """Find all results on a benchmark that can be scored together.
+    """Return all results on a benchmark that can be scored together, and of each other one why it is left out.
 
-    Args:
-        benchmark, dataset: whose results are looked for.
-        results_dir: where `tracking/test.py` writes.
-        allow_missing: take those that lack sequences, too.
-
-    Returns:
-        The results, and of each other one why it is left out.
-
-    Raises:
-        FileNotFoundError: there are none.
+    With `allow_missing` those that lack sequences are taken, too. Raises FileNotFoundError when there are none.
     """
     names = known_results(benchmark, results_dir)
     found: list[Result] = []
@@ -258,8 +237,8 @@ def by_attribute(analysis: Analysis) -> tuple[AttributeScores, ...]:
     """Score each attribute that some sequence carries, in alphabetical order; none where the data set states none."""
     # Every result was scored on the same sequences.
     attributes = sorted({name for sequence in analysis.scores[0].sequences for name in sequence.attributes})
-    return tuple(AttributeScores(each, tuple(_with(each, scores) for scores in analysis.scores)) for each in attributes)
 
+    def having(attribute: str, scores: BenchmarkScores) -> BenchmarkScores:
+        return BenchmarkScores(scores.name, tuple(each for each in scores.sequences if attribute in each.attributes))
 
-def _with(attribute: str, scores: BenchmarkScores) -> BenchmarkScores:
-    return BenchmarkScores(scores.name, tuple(each for each in scores.sequences if attribute in each.attributes))
+    return tuple(AttributeScores(each, tuple(having(each, own) for own in analysis.scores)) for each in attributes)

@@ -42,14 +42,9 @@ class Comparison:
 
 
 def find_compared(names: Mapping[str, str], first: str, second: str) -> tuple[str, str]:
-    """Return the names in the table of the two results to compare.
+    """Return the names in the table of two results, given as there or as the user calls them, by which `names` has all.
 
-    Args:
-        names: of every result, by what the user calls it.
-        first, second: as in the table or as the user calls them.
-
-    Raises:
-        ValueError: there is no such result, or both are the same.
+    Raises ValueError when there is no such result, or both are the same.
     """
     found = tuple(names.get(each, each) for each in (first, second))
     for name in found:

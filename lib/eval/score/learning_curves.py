@@ -12,7 +12,7 @@ from lib.eval.score.seeds import Spread, group_runs
 Axis = Literal["samples", "step"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 _LOG, _CONFIG = "log.jsonl", "config.yaml"
-_KEYS = {"kind": str, "step": int, "epoch": int, "samples": int}  # of a line, beside its values
+_KEYS = {"kind": str, "step": int, "epoch": int}  # of a line, beside its values
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Curve:
 class LearningCurve:
     """The runs of one config, which differ in their seed.
 
-    Attributes:
-        config: the runs' common name.
-        runs: at least one.
-        places, spreads: where every run has a value, and those values; empty when there is no such place.
+    `places` are where every run has a value, `spreads` those values; empty when there is no such place.
     """
 
     config: str
@@ -84,10 +81,8 @@ def _read_curve(log: Path, name: str, key: str, kind: str, axis: Axis) -> Curve:
     if not found:
         known = sorted({name for line in of_kind for name, value in line.items() if is_a(value, float)} - _KEYS.keys())
         raise ValueError(f"{log} has no {kind} value {key!r}{suggest(key, known)}; it has {', '.join(known)}")
-    if axis == "samples" and not all("samples" in line for line in lines):
-        each = _samples_per_step(log, lines)
-        found = {step: {"samples": step * each, **line} for step, line in found.items()}
-    points = sorted((line[axis], float(line[key])) for line in found.values())
+    each = _samples_per_step(log, lines) if axis == "samples" else 1
+    points = sorted((step * each, float(line[key])) for step, line in found.items())
     return Curve(name, tuple(place for place, _ in points), tuple(value for _, value in points))
 
 
@@ -103,9 +98,7 @@ def _read_lines(log: Path) -> list[dict[str, Any]]:
             if row == len(texts):  # a run in progress is writing it
                 break
             raise ValueError(f"{log}, row {row}: not JSON: {text[:80]!r}") from error
-        if not isinstance(line, dict) or not all(
-            is_a(line.get(key, 0 if key == "samples" else None), each) for key, each in _KEYS.items()
-        ):
+        if not isinstance(line, dict) or not all(is_a(line.get(key), each) for key, each in _KEYS.items()):
             raise ValueError(f"{log}, row {row}: expected kind, step and epoch, found {text[:80]!r}")
         lines.append(line)
     return lines

@@ -22,7 +22,6 @@ class MaskScores:
     """How well one kind of mask of one result does.
 
     Attributes:
-        result: its name in tables.
         masks: name of the masks; "box" for the boxes themselves, filled.
         mean_iou: mean J of each sequence, by name. The first frame, whose box is given, does not count.
         recall: share of each sequence's frames with a J above one half.
@@ -37,40 +36,32 @@ class MaskScores:
 def score_masks(dataset: SequenceDataset, results: Sequence[Result]) -> tuple[MaskScores, ...]:
     """Score the masks of every result on the sequences for which all of them have masks and the truth is known.
 
-    The filled boxes of each result are scored beside its masks. True masks are read once.
-
-    Returns:
-        For each result that has masks: the filled boxes, then its masks by name. Empty when no result has any, or the
-        data set has no true masks.
-
-    Raises:
-        ValueError: a mask differs in size from the true one; the sequence and frame are named.
+    Returned are, for each result that has masks, its filled boxes, then its masks by name; nothing when no result has
+    any, or the data set has no true ones. Raises ValueError, with sequence and frame, for a mask of another size.
     """
-    kinds = [(result, name) for result in results for name in mask_names(result.folder)]
-    if not kinds:
+    kinds = {result: mask_names(result.folder) for result in results}
+    columns = [(result, name) for result, known in kinds.items() if known for name in dict.fromkeys((BOX, *known))]
+    if not columns:
         return ()
-    columns = [(result, BOX) for result in results if mask_names(result.folder)]
-    columns += [(result, name) for result, name in kinds if name != BOX]
-    columns.sort(key=lambda column: results.index(column[0]))
-    ious: dict[tuple[str, str], dict[str, np.ndarray]] = {(result.name, name): {} for result, name in columns}
+    ious: dict[tuple[Result, str], dict[str, np.ndarray]] = {column: {} for column in columns}
     for index, sequence_name in enumerate(dataset.names):
         sequence = dataset[index]
         if sequence.masks is None or len(sequence) < 2:
             continue
-        if not all(SequenceMasks(each.folder, name, sequence_name).is_complete(len(sequence)) for each, name in kinds):
+        files = [SequenceMasks(each.folder, name, sequence_name) for each, known in kinds.items() for name in known]
+        if not all(each.is_complete(len(sequence)) for each in files):
             continue
         predicted = {column: _open(*column, sequence_name) for column in columns}
-        rows: dict[tuple[Result, str], list[float]] = {column: [] for column in columns}
+        for own in ious.values():
+            own[sequence_name] = np.empty(len(sequence) - 1)
         for frame in range(1, len(sequence)):
             truth = sequence.masks[frame]
             for (result, name), each in predicted.items():
                 where = f"{result.name} ({name}), {sequence_name}"
-                rows[result, name].append(_iou(each, truth, frame, where))
-        for (result, name), values in rows.items():
-            ious[result.name, name][sequence_name] = np.array(values)
+                ious[result, name][sequence_name][frame - 1] = _iou(each, truth, frame, where)
     return tuple(
         MaskScores(
-            result,
+            result.name,
             name,
             {sequence: float(values.mean()) for sequence, values in by_sequence.items()},
             {sequence: float((values > 0.5).mean()) for sequence, values in by_sequence.items()},

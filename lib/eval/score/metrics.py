@@ -29,7 +29,6 @@ class Curve:
     """A share of frames against a threshold, as plots show it.
 
     Attributes:
-        name, title: of the plot.
         axis: what the threshold is.
         reading: the same before a value of it: "overlap above" 0.5.
         digits: of such a value after the point.
@@ -71,10 +70,8 @@ CURVES = (
 class LabelRule:
     """What a benchmark's published tool makes of invalid frames; the default counts them as misses everywhere.
 
-    Attributes:
-        precision_hit: an invalid frame is a hit in the precision.
-        norm_precision_hit: an invalid frame is a hit in the normalised precision.
-        absent_misses: a frame labelled absent is a miss all the same.
+    They may be hits in the precision and in its normalised kind, where a frame labelled absent may be a miss all the
+    same.
     """
 
     precision_hit: bool = False
@@ -91,13 +88,10 @@ LABEL_RULES: dict[str, LabelRule] = {
 
 
 def check_predictions(boxes_xywh: np.ndarray, num_frames: int, source: str) -> np.ndarray:
-    """Return the first `num_frames` predicted boxes, or raise ValueError when they cannot be scored.
+    """Return the first `num_frames` predicted boxes, or raise ValueError, naming the source, when they are unusable.
 
-    Args:
-        boxes_xywh: (N, 4), N of any length. Rows beyond the sequence are cut off first, as the published tools do, so
-            what they hold, not finite or negative, counts for nothing.
-        num_frames: frames of the sequence.
-        source: where the boxes come from, for the message.
+    Of (N, 4) boxes, N of any length, those beyond the sequence are cut off first, as the published tools do, so what
+    they hold, not finite or negative, counts for nothing.
     """
     boxes_xywh = boxes_xywh[:num_frames]
     if not (np.isfinite(boxes_xywh).all() and (boxes_xywh[:, 2:] >= 0).all()):
@@ -127,7 +121,6 @@ def score_sequence(
     """Score one tracker on one sequence.
 
     Args:
-        name: the sequence's.
         predicted_xywh: (N, 4), checked by `check_predictions`. A row without size takes the row before it.
         true_xywh: (N, 4); nan in a row without annotation.
         absent: (N,) bool, True where the benchmark labels the target as not in the picture.
@@ -136,9 +129,7 @@ def score_sequence(
             MATLAB code); both follow the label's rule. "strict" is "stark" with invalid frames as misses everywhere.
         pooled: the sequence's part in AO and SR where the benchmark has its own rule (`got10k_overlap`). By default
             all frames but the first and the invalid ones, boxes unclipped.
-        seconds: time the tracker took.
-        num_non_finite: boxes that stand in for output that was not finite.
-        attributes: of the sequence.
+        seconds, num_non_finite, attributes: see `SequenceScores`.
     """
     num_frames = len(true_xywh)
     assert predicted_xywh.shape == true_xywh.shape and absent.shape == (num_frames,), name
@@ -164,9 +155,9 @@ def score_sequence(
     return SequenceScores(
         name=name,
         num_frames=num_frames,
-        success_curve=_share_above(overlap, SUCCESS_THRESHOLDS),
-        precision_curve=_share_within(error, PRECISION_THRESHOLDS),
-        norm_precision_curve=_share_within(norm_error, NORM_PRECISION_THRESHOLDS),
+        success_curve=(num_frames - _count_within(overlap, SUCCESS_THRESHOLDS)) / num_frames,
+        precision_curve=_count_within(error, PRECISION_THRESHOLDS) / num_frames,
+        norm_precision_curve=_count_within(norm_error, NORM_PRECISION_THRESHOLDS) / num_frames,
         pooled=pooled or _pool(overlap[1:][valid[1:]]),
         seconds=seconds,
         num_non_finite=num_non_finite,
@@ -267,15 +258,6 @@ def _length(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(vectors[0] ** 2 + vectors[1] ** 2)
 
 
-def _share_above(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return, for each of the sorted thresholds, the share of values > it."""
-    return (len(values) - _count_within(values, thresholds)) / len(values)
-
-
-def _share_within(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return, for each of the sorted thresholds, the share of values <= it."""
-    return _count_within(values, thresholds) / len(values)
-
-
 def _count_within(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return, for each of the sorted thresholds, the number of values <= it."""
     return np.searchsorted(np.sort(values), thresholds, side="right")

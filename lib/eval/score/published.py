@@ -31,11 +31,7 @@ _LAYOUT = (
 class PublishedRow:
     """One tracker's numbers, in the order of the table's columns and in [0, 1]; nan where none is printed.
 
-    Attributes:
-        tracker: as the source calls it.
-        values: one for each column.
-        fps: frames per second; nan where the source says nothing.
-        device: that the speed was measured on.
+    So is `fps`, frames per second, which were measured on `device`.
     """
 
     tracker: str
@@ -58,7 +54,6 @@ class PublishedTable:
         benchmark: as on the command line, or another, such as vot2020.
         columns: keys of `TITLES`.
         percent: how the source prints them.
-        rows: in the source's order.
     """
 
     source: str
@@ -71,9 +66,7 @@ class PublishedTable:
     @property
     def ranked(self) -> list[PublishedRow]:
         """The rows with the best first number first; those without one last."""
-        return sorted(
-            self.rows, key=lambda row: -math.inf if math.isnan(row.values[0]) else row.values[0], reverse=True
-        )
+        return sorted(self.rows, key=lambda row: math.inf if math.isnan(row.values[0]) else -row.values[0])
 
     @property
     def mark(self) -> str:

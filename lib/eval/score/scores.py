@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import numpy as np
 
 # Where the curves are read for the single numbers.
 _AT_OVERLAP_50, _AT_OVERLAP_75 = 10, 15
-_AT_20_PIXELS = 20
-_AT_20_PERCENT = 20
+_AT_20_PIXELS = _AT_20_PERCENT = 20
 
 
 @dataclass(frozen=True)
@@ -22,21 +21,21 @@ class PooledOverlap:
     num_over_50: int
     num_over_75: int
 
+    def share(self, total: float) -> float:
+        """Return a sum per frame; nan where there are none."""
+        return total / self.num_frames if self.num_frames else math.nan
+
 
 @dataclass(frozen=True)
 class SequenceScores:
     """One tracker on one sequence.
 
     Attributes:
-        name: the sequence's.
-        num_frames: all frames of the sequence.
         success_curve: (21,) share of frames with IoU above each of `metrics.SUCCESS_THRESHOLDS`.
         precision_curve: (51,) share of frames with a centre error of at most 0, 1 ... 50 pixels.
         norm_precision_curve: (51,) the same for the error in units of the true box's sides, at most 0, 0.01 ... 0.5.
-        pooled: what the sequence adds to AO and SR.
         seconds: time the tracker took for all frames; nan when it was not recorded.
         num_non_finite: boxes that stand in for output that was not finite, as far as it was recorded.
-        attributes: of the sequence, as its data set names them.
     """
 
     name: str
@@ -61,15 +60,15 @@ class SequenceScores:
     def norm_precision(self) -> float:
         return float(self.norm_precision_curve[_AT_20_PERCENT])
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What is shown of a single sequence."""
+        return {"auc": self.auc, "precision": self.precision, "norm_precision": self.norm_precision}
+
 
 @dataclass(frozen=True)
 class BenchmarkScores:
-    """One tracker on a benchmark: curves are means over sequences, AO and SR are over pooled frames.
-
-    Attributes:
-        name: what the result is called in tables.
-        sequences: at least one.
-    """
+    """One tracker on a benchmark: curves are means over sequences, AO and SR are over pooled frames."""
 
     name: str
     sequences: tuple[SequenceScores, ...]
@@ -94,14 +93,6 @@ class BenchmarkScores:
         return float(self.success_curve.mean())
 
     @property
-    def op50(self) -> float:
-        return float(self.success_curve[_AT_OVERLAP_50])
-
-    @property
-    def op75(self) -> float:
-        return float(self.success_curve[_AT_OVERLAP_75])
-
-    @property
     def precision(self) -> float:
         return float(self.precision_curve[_AT_20_PIXELS])
 
@@ -109,18 +100,15 @@ class BenchmarkScores:
     def norm_precision(self) -> float:
         return float(self.norm_precision_curve[_AT_20_PERCENT])
 
+    @cached_property
+    def pooled(self) -> PooledOverlap:
+        """The sums over all sequences."""
+        return PooledOverlap(*map(sum, zip(*(astuple(scores.pooled) for scores in self.sequences), strict=True)))
+
     @property
     def ao(self) -> float:
         """Average overlap; nan when no frame of the benchmark counts for it."""
-        return self._per_pooled_frame(sum(scores.pooled.iou_sum for scores in self.sequences))
-
-    @property
-    def sr50(self) -> float:
-        return self._per_pooled_frame(sum(scores.pooled.num_over_50 for scores in self.sequences))
-
-    @property
-    def sr75(self) -> float:
-        return self._per_pooled_frame(sum(scores.pooled.num_over_75 for scores in self.sequences))
+        return self.pooled.share(self.pooled.iou_sum)
 
     @property
     def fps(self) -> float:
@@ -130,20 +118,13 @@ class BenchmarkScores:
             return float("nan")
         return sum(scores.num_frames for scores in timed) / sum(scores.seconds for scores in timed)
 
-    def _per_pooled_frame(self, total: float) -> float:
-        num_frames = sum(scores.pooled.num_frames for scores in self.sequences)
-        return total / num_frames if num_frames else float("nan")
-
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of a table; all but the speed are shares in [0, 1].
+    """One column of a table, a share in [0, 1].
 
-    Attributes:
-        key: in JSON, CSV and files of published numbers.
-        title: in the terminal and in plots.
-        latex: in LaTeX.
-        read: takes it from the scores of a result; nan where it cannot be said.
+    Its key stands in JSON, CSV and files of published numbers, its title in the terminal and in plots. `read` takes it
+    from the scores of a result; nan where it cannot be said.
     """
 
     key: str
@@ -156,13 +137,13 @@ MEASURES: dict[str, Measure] = {
     measure.key: measure
     for measure in (
         Measure("auc", "AUC", "AUC", lambda scores: scores.auc),
-        Measure("op50", "OP50", "OP$_{50}$", lambda scores: scores.op50),
-        Measure("op75", "OP75", "OP$_{75}$", lambda scores: scores.op75),
+        Measure("op50", "OP50", "OP$_{50}$", lambda scores: float(scores.success_curve[_AT_OVERLAP_50])),
+        Measure("op75", "OP75", "OP$_{75}$", lambda scores: float(scores.success_curve[_AT_OVERLAP_75])),
         Measure("precision", "P", "P", lambda scores: scores.precision),
         Measure("norm_precision", "P_norm", "P$_{\\mathrm{norm}}$", lambda scores: scores.norm_precision),
         Measure("ao", "AO", "AO", lambda scores: scores.ao),
-        Measure("sr50", "SR0.5", "SR$_{0.5}$", lambda scores: scores.sr50),
-        Measure("sr75", "SR0.75", "SR$_{0.75}$", lambda scores: scores.sr75),
+        Measure("sr50", "SR0.5", "SR$_{0.5}$", lambda scores: scores.pooled.share(scores.pooled.num_over_50)),
+        Measure("sr75", "SR0.75", "SR$_{0.75}$", lambda scores: scores.pooled.share(scores.pooled.num_over_75)),
     )
 }
 

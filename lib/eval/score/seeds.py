@@ -29,27 +29,17 @@ class Spread:
         return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
 
 
-def config_of(run: str) -> str:
-    """Return a run's name without its seed: `tiny.seed2` is a run of `tiny`, and so is `tiny`."""
-    match = _SEEDED.fullmatch(run)
-    return match["config"] if match else run
-
-
 def group_runs(runs: Iterable[str]) -> dict[str, list[str]]:
-    """Return the runs of each config, both in the order in which they are met."""
+    """Return the runs of each config, `tiny.seed2` and `tiny` those of `tiny`, in the order in which they are met."""
     groups: dict[str, list[str]] = {}
     for run in runs:
-        groups.setdefault(config_of(run), []).append(run)
+        match = _SEEDED.fullmatch(run)
+        groups.setdefault(match["config"] if match else run, []).append(run)
     return groups
 
 
 def average_runs(name: str, runs: Sequence[BenchmarkScores]) -> BenchmarkScores:
-    """Return the mean of several runs on the same sequences: its curves are the means of theirs, and so are its scores.
-
-    Args:
-        name: what the mean is called.
-        runs: at least one; all scored on the same sequences.
-    """
+    """Return the mean of runs on the same sequences: its curves are the means of theirs, and so are its scores."""
     return BenchmarkScores(
         name, tuple(_average_sequence(sequences) for sequences in zip(*(run.sequences for run in runs), strict=True))
     )

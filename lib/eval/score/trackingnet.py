@@ -7,7 +7,7 @@ Source: Mueller et al., "TrackingNet: A Large-Scale Dataset and Benchmark for Ob
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ PIXEL_THRESHOLDS = np.linspace(0, 50, 21)
 NORM_THRESHOLDS = np.linspace(0, 0.5, 21)
 
 
-@dataclass(frozen=True)
-class ServerCurves:
+class ServerCurves(NamedTuple):
     """One sequence: (21,) shares of frames over the thresholds above."""
 
     success: np.ndarray
@@ -30,8 +29,7 @@ class ServerCurves:
     norm_precision: np.ndarray
 
 
-@dataclass(frozen=True)
-class ServerScores:
+class ServerScores(NamedTuple):
     """What the server would print, as fractions."""
 
     auc: float
@@ -40,16 +38,7 @@ class ServerScores:
 
 
 def score_as_server(dataset: SequenceDataset, names: Sequence[str], results: Sequence[Result]) -> list[ServerScores]:
-    """Score results by the server's formulas.
-
-    Args:
-        dataset: sequences with all their true boxes.
-        names: of the sequences to score.
-        results: each has a result file for every name.
-
-    Raises:
-        ValueError: a result file cannot be scored, or a sequence has not all its boxes.
-    """
+    """Score results, which have a file for every name, by the server's formulas; ValueError where one cannot be."""
     index_of = {name: index for index, name in enumerate(dataset.names)}
     curves: list[list[ServerCurves]] = [[] for _ in results]
     for name in names:
@@ -77,13 +66,5 @@ def server_curves(predicted_xywh: np.ndarray, true_xywh: np.ndarray) -> ServerCu
 
 def server_scores(sequences: Sequence[ServerCurves]) -> ServerScores:
     """Average the curves over sequences and take the areas under them, each over a threshold axis of length 1."""
-    return ServerScores(
-        auc=_area([curves.success for curves in sequences]),
-        precision=_area([curves.precision for curves in sequences]),
-        norm_precision=_area([curves.norm_precision for curves in sequences]),
-    )
-
-
-def _area(curves: list[np.ndarray]) -> float:
-    curve = np.mean(curves, axis=0)
-    return float(((curve[1:] + curve[:-1]) / 2).mean())
+    means = (np.mean(curves, axis=0) for curves in zip(*sequences, strict=True))
+    return ServerScores(*(float(((curve[1:] + curve[:-1]) / 2).mean()) for curve in means))

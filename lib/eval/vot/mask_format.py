@@ -7,10 +7,8 @@ import numpy as np
 def encode_mask(mask: np.ndarray) -> str:
     """Write a mask as `m<x>,<y>,<width>,<height>,<run>,<run>...`.
 
-    The runs count pixels of the box row by row, in turn outside and on the target; the first may be 0.
-
-    Args:
-        mask: (H, W) bool; an empty one has a box without area.
+    The runs count pixels of the box row by row, in turn outside and on the target; the first may be 0. The mask is
+    (H, W) bool; an empty one has a box without area.
     """
     left, top, width, height = (int(value) for value in box_of_mask(mask))
     pixels = mask[top : top + height, left : left + width].ravel()
@@ -20,18 +18,7 @@ def encode_mask(mask: np.ndarray) -> str:
 
 
 def decode_mask(text: str, height: int, width: int) -> np.ndarray:
-    """Read what `encode_mask` wrote.
-
-    Args:
-        text: one line of a ground truth.
-        height, width: of the picture; parts of the mask beyond it are dropped.
-
-    Returns:
-        (height, width) bool.
-
-    Raises:
-        ValueError: the text is no mask.
-    """
+    """Read what `encode_mask` wrote, (height, width) bool, without parts beyond the picture; ValueError for others."""
     words = text.strip()[1:].split(",")
     if not text.startswith("m") or len(words) < 4 or not all(word.lstrip("-").isdecimal() for word in words):
         raise ValueError(f"{text.strip()[:40]!r} is no mask of the VOT toolkit: m<x>,<y>,<width>,<height>,<runs>")
@@ -46,15 +33,9 @@ def decode_mask(text: str, height: int, width: int) -> np.ndarray:
 
 
 def place_mask(mask: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
-    """Put a part of a mask where it belongs in a picture.
+    """Put a part of a mask, (h, w) bool, where it belongs in a picture, (height, width) bool.
 
-    Args:
-        mask: (h, w) bool, may reach beyond the picture.
-        left, top: where its corner is, in pixels of the picture; may be negative.
-        height, width: of the picture.
-
-    Returns:
-        (height, width) bool.
+    Its corner left, top is in pixels of the picture; it may be negative, and the mask may reach beyond the picture.
     """
     whole = np.zeros((height, width), dtype=bool)
     near = max(top, 0), max(left, 0)

@@ -22,13 +22,7 @@ _TIMEOUT = 300  # seconds for one answer, the loading of the weights included; t
 
 @dataclass(frozen=True)
 class VotEntry:
-    """A tracker as the toolkit knows it.
-
-    Attributes:
-        name: letters, digits, - and _.
-        command: starts it, from any folder.
-        weights: files that it will read.
-    """
+    """A tracker as the toolkit knows it: how it is started from any folder, and the files with weights it will read."""
 
     name: str
     command: tuple[str, ...]
@@ -44,12 +38,9 @@ class VotEntry:
 
 
 def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | None = None) -> VotEntry:
-    """Return the entry of the tracker that answers the ground truth.
+    """Return the entry of the tracker that answers the ground truth, or with a backend masks of its boxes.
 
-    Args:
-        program: `tracking/vot.py`.
-        masks: what makes masks of the true boxes; None for the true masks themselves.
-        name: by default `oracle`, with the backend's.
+    `program` is `tracking/vot.py`; the name is by default `oracle`, with the backend's.
     """
     own = ORACLE if masks is None else f"{ORACLE}_{masks.name}"
     words = [sys.executable, str(program.resolve()), ORACLE]
@@ -59,15 +50,9 @@ def describe_oracle(program: Path, masks: MaskSpec | None = None, name: str | No
 def describe_tracker(program: Path, tracker: TrackerSpec, masks: MaskSpec, name: str | None = None) -> VotEntry:
     """Return the entry of a tracker.
 
-    Args:
-        program: `tracking/vot.py`.
-        tracker: any; where it names no checkpoint, the newest of `runs/<config>` below the current folder, and without
-            a config what `default_weights` chooses.
-        masks: the backend.
-        name: by default that of the config or else of the tracker, with the backend's unless that is `box`.
-
-    Raises:
-        ValueError, FileNotFoundError: no such config, or the name is not one.
+    Where it names no checkpoint, it gets the newest of `runs/<config>` below the current folder, and without a config
+    what `default_weights` chooses. The name is by default that of the config or else of the tracker, with the backend's
+    unless that is `box`.
     """
     tracker = tracker.with_weights()
     words = [sys.executable, str(program.resolve()), tracker.name]
@@ -110,13 +95,8 @@ def weights_digest(paths: Iterable[Path]) -> str:
 def add_tracker(folder: Path, entry: VotEntry) -> bool:
     """Add a tracker to a workspace's `trackers.ini`, or replace one of the same name that has no results yet.
 
-    What else is written in the file stays as it is.
-
-    Returns:
-        False when the same tracker was there already.
-
-    Raises:
-        ValueError: another tracker has the name, and results.
+    What else is written in the file stays as it is. Returns False when the same tracker was there already, and raises
+    ValueError when another one has the name, and results.
     """
     path = folder / "trackers.ini"
     settings = {

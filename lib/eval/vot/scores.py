@@ -27,7 +27,6 @@ class VotScores:
     """One tracker in one multi-start experiment; all in [0, 1].
 
     Attributes:
-        tracker: its name in the workspace.
         eao: expected average overlap, the mean of the curve over the experiment's interval.
         accuracy: mean overlap until the failures.
         robustness: share of frames before the failures.
@@ -43,12 +42,9 @@ class VotScores:
 
 @dataclass(frozen=True)
 class VotExperiment:
-    """The scores of one experiment.
+    """The scores of one experiment: baseline, realtime ...
 
-    Attributes:
-        name: baseline, realtime ...
-        interval: shortest and longest run, in frames, that the EAO is the mean over.
-        scores: of each tracker.
+    `interval` are the shortest and longest run, in frames, that the EAO is the mean over.
     """
 
     name: str
@@ -58,13 +54,9 @@ class VotExperiment:
 
 @dataclass(frozen=True)
 class VotAnalysis:
-    """What one file of `vot analysis` says.
+    """What one file of `vot analysis` says of the experiments that start several times in a video.
 
-    Attributes:
-        file: it.
-        title: of the videos and rules.
-        genuine: True for VOT2020's own videos, so that published numbers can be compared.
-        experiments: those that start several times in a video.
+    `genuine` is True for VOT2020's own videos, so that published numbers can be compared.
     """
 
     file: Path
@@ -76,16 +68,12 @@ class VotAnalysis:
 def read_vot_analysis(workspace: Path) -> VotAnalysis:
     """Read the newest analysis of a workspace.
 
-    Raises:
-        FileNotFoundError: it is no workspace, or was not analysed.
-        ValueError: the file has another layout, or no multi-start experiment.
+    Raises FileNotFoundError when it was not analysed, and ValueError for another layout.
     """
-    config_file = workspace / "config.yaml"
-    if not config_file.is_file():
-        raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config_file}")
+    config = workspace / "config.yaml"
+    if not config.is_file():
+        raise FileNotFoundError(f"{workspace} is no workspace of the VOT toolkit: there is no {config}")
     stack = read_workspace_stack(workspace)
-    if stack is None:
-        raise ValueError(f"{config_file} is no config of a workspace of the VOT toolkit")
     files = sorted((workspace / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
     if not files:
         quoted = shlex.quote(str(workspace))

@@ -38,19 +38,16 @@ def serve(build: Callable[[], VotTracker]) -> int:
     Any error ends the session with its message as the reason, which the toolkit prints; what was written to the
     standard error stands in its log file.
 
-    Args:
-        build: makes the tracker; called when the connection stands.
-
-    Returns:
-        The exit code: 1 after an error.
-
-    Raises:
-        ValueError: TraX is not installed, or nobody speaks it to this process.
+    Returns the exit code: 1 after an error. Raises ValueError when TraX is not installed, or nobody speaks it to this
+    process.
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError("this command is started by the VOT toolkit; write a workspace by `python tracking/prepare.py "
                          "vot-workspace DIR --tracker NAME`, then run `vot evaluate` there")  # fmt: skip
-    trax = _import_trax()
+    try:
+        import trax  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError(f"the VOT toolkit's packages are not installed ({error}): pip install -e '.[vot]'") from error
     faulthandler.enable()  # also a crash of compiled code leaves its place in the log
     # Standard output belongs to the protocol.
     with redirect_stdout(sys.stderr):
@@ -63,13 +60,15 @@ def serve(build: Callable[[], VotTracker]) -> int:
                 session.status([(trax.Mask.create(_answer(tracker, request, trax)), {})])
                 request = session.wait()
         except Exception as error:  # reported to the toolkit, which alone is listening
-            trace = traceback.format_exc()
+            trace, reason = traceback.format_exc(), " ".join(str(error).split())
+            if not isinstance(error, (ValueError, OSError)):
+                reason = f"{type(error).__name__}: {reason}"
+            elif tracker is None:  # what the user asked for cannot be had
+                trace = f"error: {error}"
             if tracker is None:
-                if isinstance(error, (ValueError, OSError)):  # what the user asked for cannot be had
-                    trace = f"error: {error}"
                 session.wait()  # a reason is heard only as the answer to a request
             print(_in_ascii(trace), file=sys.stderr, flush=True)
-            session.quit(_in_ascii(_one_line(error)))
+            session.quit(_in_ascii(reason))
             return 1
         session.quit()
     return 0
@@ -88,19 +87,6 @@ def _answer(tracker: VotTracker, request: Any, trax: Any) -> np.ndarray:
     return np.ascontiguousarray(mask, dtype=np.uint8)
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
-
-
 def _in_ascii(text: str) -> str:
     """Return the text with other letters spelt as escapes: the toolkit loses the connection over them."""
     return text.encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _import_trax() -> Any:
-    try:
-        import trax  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ValueError(f"the VOT toolkit's packages are not installed ({error}): pip install -e '.[vot]'") from error
-    return trax

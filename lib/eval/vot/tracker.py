@@ -24,10 +24,7 @@ def build_vot_tracker(
         tracker: None for one that knows the ground truth.
         masks: what makes masks of boxes; None for the true masks, of a tracker that knows them.
         num_threads: of PyTorch and OpenCV.
-        digest: `weights_digest` of the weights that the results in the workspace are of; None for any.
-
-    Raises:
-        ValueError, FileNotFoundError: one of them cannot be built, or the weights are others.
+        digest: `weights_digest` that the results in the workspace are of, ValueError for others; None for any.
     """
     if masks is None:
         assert tracker is None
@@ -81,12 +78,7 @@ class VotOracle(VotTracker):
     """Reads each answer from the video's ground truth; for checking a workspace, not for results."""
 
     def start(self, frame: Path, mask: np.ndarray) -> None:
-        """Read the ground truth of the frame's video.
-
-        Raises:
-            FileNotFoundError: there is none beside the frame's folder.
-            ValueError: it does not begin with the mask given.
-        """
+        """Read the ground truth of the frame's video; ValueError where it does not begin with the mask given."""
         self._lines = (frame.parents[1] / "groundtruth.txt").read_text(encoding="utf-8").splitlines()
         truth = self.truth(frame)
         if not np.array_equal(truth, place_mask(mask, 0, 0, *truth.shape)):

@@ -1,6 +1,7 @@
 """Workspaces of the VOT toolkit: which experiments, on which videos, stored as it reads them."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -40,12 +41,9 @@ _RATE = 30  # frames per second, for experiments in real time
 
 @dataclass(frozen=True)
 class LocalData:
-    """Drawn videos, few and short enough for a check in minutes.
+    """Drawn videos, few and short enough for a check in minutes, with `spacing` frames between anchors.
 
-    Attributes:
-        sequences: how many; those of the test split whose target is never hidden altogether, from the first on.
-        frames: length of each.
-        spacing: frames between anchors.
+    They are those of the test split whose target is never hidden altogether, from the first on.
     """
 
     sequences: int = 5
@@ -64,28 +62,25 @@ def is_workspace(folder: Path) -> bool:
     config = folder / "config.yaml"
     if not config.is_file():
         return False
-    if read_workspace_stack(folder) is None:
-        raise ValueError(f"{config} is no config of a workspace of the VOT toolkit, with stack and registry: "
-                         "choose another folder")  # fmt: skip
+    read_workspace_stack(folder)
     return config.read_text(encoding="utf-8") != _config(_STACK) or (folder / "sequences" / "list.txt").is_file()
 
 
-def read_workspace_stack(folder: Path) -> str | None:
-    """Return the stack that the `config.yaml` of a folder names; None when it is not a workspace's."""
-    try:
-        config = read_yaml_mapping(folder / "config.yaml")
-    except ValueError:
-        return None
-    if not {"stack", "registry"} <= config.keys():
-        return None
-    return str(config["stack"])
+def read_workspace_stack(folder: Path) -> str:
+    """Return the stack that the `config.yaml` of a folder names, or raise ValueError when it is not a workspace's."""
+    file = folder / "config.yaml"
+    with suppress(ValueError):
+        config = read_yaml_mapping(file)
+        if {"stack", "registry"} <= config.keys():
+            return str(config["stack"])
+    raise ValueError(f"{file} is no config of a workspace of the VOT toolkit, with stack and registry: choose another "
+                     "folder")  # fmt: skip
 
 
 def write_local_workspace(folder: Path, data: LocalData) -> None:
     """Write config, stack and videos; what is there already is kept, so the same call resumes.
 
-    Raises:
-        ValueError: the folder is a workspace of another kind, or the toolkit cannot use its path.
+    Raises ValueError when the folder is a workspace of another kind, or the toolkit cannot use its path.
     """
     _check_path(folder)
     high = data.frames
@@ -106,15 +101,10 @@ def write_local_workspace(folder: Path, data: LocalData) -> None:
 
 
 def write_genuine_workspace(folder: Path, sequences: Path | None = None) -> None:
-    """Write the config of VOT2020's short-term challenge.
+    """Write the config of VOT2020's short-term challenge; errors as in `write_local_workspace`.
 
-    Args:
-        folder: of the workspace.
-        sequences: folder of the challenge's videos, which the toolkit fills when it has no `list.txt`; by default
-            `sequences` in the workspace.
-
-    Raises:
-        ValueError: as `write_local_workspace`.
+    The challenge's videos lie in the folder `sequences`, by default of that name in the workspace, which the toolkit
+    fills when it has no `list.txt`.
     """
     _check_path(folder)
     if sequences is not None:
@@ -153,13 +143,7 @@ def _check_same(path: Path, text: str) -> None:
 def write_vot_sequence(sequence: Sequence, folder: Path, spacing: int) -> None:
     """Write `folder/{sequence, color/%08d.jpg, groundtruth.txt, anchor.value}`; the folder appears when complete.
 
-    Args:
-        sequence: with masks; a frame without target gets an empty one.
-        folder: must not be there yet.
-        spacing: see `choose_anchors`.
-
-    Raises:
-        ValueError: it has no masks, or nowhere a visible target.
+    A frame without target gets an empty mask. Raises ValueError for a sequence without masks, or any visible target.
     """
     if sequence.masks is None:
         raise ValueError(f"the video {sequence.name} has no masks, which VOT's short-term challenge scores")
@@ -188,14 +172,11 @@ def choose_anchors(visible: np.ndarray, spacing: int) -> np.ndarray:
     nearest frame where it can.
 
     Args:
-        visible: (N,) bool, where a tracker can be started.
+        visible: (N,) bool, where a tracker can be started; ValueError when nowhere.
         spacing: frames between anchors; VOT2020: 50.
 
     Returns:
         (N,) int: 1 where a run forward starts, -1 where one backward does, else 0.
-
-    Raises:
-        ValueError: no frame is visible.
 
     Source: The Eighth Visual Object Tracking VOT2020 Challenge Results, 2020.
     """
