@@ -17,7 +17,7 @@ export PYTHONPATH=$here OMP_NUM_THREADS=1
 # differ from release to release, and it prints those that it does not know into what the tests read.
 export ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
-old_torch="torch==2.6.0 torchvision==0.21.0" new_torch="torch torchvision"
+old_torch="torch==2.8.0 torchvision==0.23.0" new_torch="torch torchvision"
 old_timm="timm==1.0.22" new_timm="timm"
 old_opencv="opencv-python==4.10.0.84" new_opencv="opencv-python"
 old_numpy="numpy==1.26.4" new_numpy="numpy"

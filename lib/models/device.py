@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -26,11 +26,16 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def cpu_capabilities() -> dict[str, Any]:
+    """Return what PyTorch knows of the CPU's units; nothing where it is too old to tell, before 2.10 or so."""
+    return getattr(torch.cpu, "get_capabilities", dict)()
+
+
 def has_bfloat16_units(device: torch.device) -> bool:
     """Return True where matrix units multiply bfloat16: CUDA devices from Ampere on, CPUs with AMX."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return bool(cpu_capabilities().get("amx_bf16", False))
 
 
 def available_cores() -> int:
@@ -71,5 +76,5 @@ def tracking_dtype(precision: Precision, device: torch.device, dim: int) -> torc
 
 def _multiplies_bfloat16() -> bool:
     """Return True where the CPU multiplies it at all; processors of other makers are not asked."""
-    has = torch.cpu.get_capabilities()
+    has = cpu_capabilities()
     return has.get("architecture") != "x86_64" or any(has.get(unit) for unit in ("amx_bf16", "avx512_bf16"))

@@ -247,7 +247,7 @@ class Candidates:
         """Return the (B, L - num_templates) attention that the target pays to the candidates, mean over the heads."""
         attention = block.attn
         assert isinstance(attention, Attention), "a plain ViT's attention"
-        width, weights, biases = attention.attn_dim, attention.qkv.weight, attention.qkv.bias
+        width, weights, biases = attention.num_heads * attention.head_dim, attention.qkv.weight, attention.qkv.bias
         heads = (attention.num_heads, attention.head_dim)
         normalized = block.norm1(tokens).to(weights.dtype)
         asking = normalized[:, self._center : self._center + 1]

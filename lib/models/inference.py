@@ -142,8 +142,8 @@ def run_block(block: Block, tokens: Tensor, read: Tensor | None = None) -> Tenso
         read: (B, R, D) those among them that somebody reads; None for all.
     """
     attention = block.attn
-    assert isinstance(attention, Attention) and attention.gate is None, "a plain ViT's attention"
-    width, dtype = attention.attn_dim, attention.qkv.weight.dtype
+    assert isinstance(attention, Attention), "a plain ViT's attention"
+    width, dtype = attention.num_heads * attention.head_dim, attention.qkv.weight.dtype
     weights, biases = attention.qkv.weight, attention.qkv.bias
     normalized = block.norm1(tokens).to(dtype)
     heads = (attention.num_heads, attention.head_dim)

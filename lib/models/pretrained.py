@@ -329,4 +329,5 @@ def _gist(error: BaseException) -> str:
 
 def _objection(error: pickle.UnpicklingError) -> str:
     """Return what torch's restricted reader objected to, without its advice to read the file unrestricted."""
-    return next((line.strip() for line in str(error).splitlines() if "nsupported" in line), "")
+    said = next((line for line in str(error).splitlines() if "nsupported" in line), "")
+    return said.rpartition("error: ")[2].strip()  # the oldest PyTorch gives the advice in the same line

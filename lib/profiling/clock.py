@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib.models.device import cpu_capabilities
+
 SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
 _LEAST_SECONDS = 0.02  # of a timed group of products, far above what a clock and a kernel launch take
 _MOST_SECONDS = 0.2  # of one product, beyond which larger ones are not tried
@@ -71,7 +73,7 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"CPU ({torch.cpu.get_capabilities().get('cpu_name', 'unknown')}), {threads} thread{'s'[: threads > 1]}"
+    return f"CPU ({cpu_capabilities().get('cpu_name', 'unknown')}), {threads} thread{'s'[: threads > 1]}"
 
 
 class Stopwatch:

@@ -155,11 +155,12 @@ def _open(path: Path, device: torch.device) -> Any:
     states = runtime.capi.onnxruntime_pybind11_state
     try:
         session = runtime.InferenceSession(str(path), options, providers=providers)
-    except (states.InvalidProtobuf, states.InvalidArgument, states.NoModel) as error:
-        raise ValueError(f"{path} is truncated or no ONNX file; copy it or export it again. {_gist(error)}") from error
-    except (states.Fail, states.InvalidGraph, states.NotImplemented, states.RuntimeException) as error:
-        raise ValueError(f"onnxruntime {runtime.__version__} cannot run {path}; is it of a newer opset? Upgrade "
-                         f"onnxruntime, or export the tracker again here. {_gist(error)}") from error  # fmt: skip
+    # Which of them a damaged file and a newer opset raise differs from release to release.
+    except (states.InvalidProtobuf, states.InvalidArgument, states.NoModel, states.Fail, states.InvalidGraph,
+            states.NotImplemented, states.RuntimeException) as error:  # fmt: skip
+        raise ValueError(f"onnxruntime {runtime.__version__} cannot run {path}: it is truncated, no ONNX file, or of a "
+                         "newer opset. Copy it again, export the tracker again here, or upgrade onnxruntime. "
+                         f"{_gist(error)}") from error  # fmt: skip
     if device.type == "cuda" and session.get_providers()[0] != _CUDA:
         raise ValueError(f"onnxruntime {runtime.__version__} cannot start CUDA on {device}; its libraries of CUDA or "
                          "cuDNN are missing or of another version: install them, or use --device cpu")  # fmt: skip

@@ -52,7 +52,8 @@ def test_crops_are_those_of_the_whole_frame(dataset: SceneDataset) -> None:
                 differences.append(np.abs(crop.astype(int) - window.cut(image)).ravel())
                 outside += window.covers_frame_share(height, width) < 1
     every = np.concatenate(differences)
-    assert every.max() <= 2 and (every > 1).mean() < 1e-5 and (every > 0).mean() < 1e-3
+    # OpenCV 4 rounds positions to 1/32 px, in 3 of 1,000 pixels the other way; OpenCV 5 in fewer than 1.
+    assert every.max() <= 3 and (every > 1).mean() < 1e-4 and (every > 0).mean() < 5e-3
     assert outside > 50
 
 

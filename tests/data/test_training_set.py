@@ -244,5 +244,5 @@ def test_a_source_keeps_its_share_though_half_of_its_videos_are_too_short():
     sources = [MixedSource(whole, 1.0), MixedSource(HalfShort(), 1.0)]
     data = dataclasses.replace(EXPERIMENT.data, brightness=0.0)
     samples = TrainingSet(sources, data, EXPERIMENT.crop, 0)
-    share = np.mean([(samples[sample_id(0, index)].search == 128).any() for index in range(400)])
+    share = np.mean([(samples[sample_id(0, index)].search == 128).mean() > 0.2 for index in range(400)])
     assert abs(share - 0.5) < 0.08  # three standard deviations; drawn anew over all sources, it was 0.67
