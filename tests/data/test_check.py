@@ -3,13 +3,13 @@
 import json
 import os
 import re
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from conftest import command
 
 from lib.config import paths
 from lib.config.schema import Experiment
@@ -23,8 +23,6 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.images.frames import ArrayFrames
 from lib.data.inspection import find_problems
 from lib.data.sequence import Sequence
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_sequence(folder: Path, num_frames: int = 5, boxes: str = "1,2,3,4\n") -> None:
@@ -339,7 +337,7 @@ def test_selections_are_checked_by_name() -> None:
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_sequence(tmp_path / "walk")
-    main = runpy.run_path(str(ROOT / "tracking" / "prepare.py"))["main"]
+    main = command("prepare")
     arguments = ["check", "folder", "--root", str(tmp_path), "--workers", "1"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("folder:train")
@@ -351,7 +349,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "drawn, nothing of it is stored" in capsys.readouterr().out
     with pytest.raises(ValueError, match="one data set"):
         main(["check", "--root", str(tmp_path)])
-    for command in (["check"], ["crops", "--out", str(tmp_path / "out")]):
+    for words in (["check"], ["crops", "--out", str(tmp_path / "out")]):
         with pytest.raises(SystemExit):
-            main([*command, "folder", "--root", str(tmp_path), "--workers", "0"])
+            main([*words, "folder", "--root", str(tmp_path), "--workers", "0"])
         assert "--workers: must be at least 1, got 0" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from toys import COMMANDS, command
+from conftest import COMMANDS, command
 
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes

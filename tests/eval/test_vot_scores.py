@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import command
+from conftest import command
 
 from lib.eval.score.published import PAPER, read_published
 from lib.eval.vot.scores import format_vot_analysis, plot_vot_analysis, read_vot_analysis

@@ -2,11 +2,9 @@
 
 import ast
 import json
-import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import EXPORTED, Export, save_model_that_moves
+from conftest import EXPORTED, Export, command, save_model_that_moves
 
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
@@ -246,10 +244,6 @@ def test_threads_are_those_of_pytorch(exported: Export) -> None:
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
-
-
-def command(name: str) -> Callable[[list[str]], int]:
-    return runpy.run_path(str(ROOT / "tracking" / f"{name}.py"))["main"]
 
 
 def test_results_go_to_a_folder_of_their_own_and_state_the_file(

@@ -2,13 +2,13 @@
 
 import os
 import random
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import files_no_longer_than
 
 from lib.models.pretrained import read_checkpoint
 from lib.train.checkpoint import (
@@ -40,13 +40,8 @@ def test_a_full_disk_leaves_the_old_checkpoint_intact(tmp_path):
     """The process may write no file beyond 64 KiB, so the larger save fails in its middle."""
     save_checkpoint(tmp_path, 1, state(1), keep=3)
     before = (tmp_path / "latest.pth").read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        with pytest.raises(OSError):
-            save_checkpoint(tmp_path, 2, state(2, size=200_000), keep=3)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_no_longer_than(65536), pytest.raises(OSError):
+        save_checkpoint(tmp_path, 2, state(2, size=200_000), keep=3)
     assert (tmp_path / "latest.pth").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_00000001.pth"]
     newest = load_newest(tmp_path)

@@ -1,12 +1,13 @@
 """Training: learns, resumes bit for bit, refuses another run's folder, records what it does."""
 
 import json
-import resource
 import signal
 
 import pytest
 import torch
+from conftest import SMALL, files_no_longer_than
 
+from lib.config.load import load
 from lib.data.samples.mixture import sample_id
 from lib.data.samples.training_set import collate
 from lib.train.distributed import Interrupted
@@ -42,13 +43,19 @@ class StopAt:
         return result
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a trainer after eight steps without an interruption, with drop-path."""
+    experiment = load("mmg_tiny", (*SMALL, "model.encoder.drop_path=0.2"))
+    trainer = open_trainer(experiment, tmp_path_factory.mktemp("whole"), device="cpu")
+    trainer.fit()
+    return trainer
+
+
 @pytest.mark.parametrize(("stop", "workers"), [(1, 0), (4, 1), (6, 0)])
-def test_resume_equals_uninterrupted_bit_for_bit(small_experiment, tmp_path, monkeypatch, stop, workers):
+def test_resume_equals_uninterrupted_bit_for_bit(whole, small_experiment, tmp_path, monkeypatch, stop, workers):
     """Stopped in an epoch's middle or at its end, with drop-path, masks, augmentation and optimiser state."""
     settings = ("model.encoder.drop_path=0.2", f"data.workers={workers}")
-    whole = open_trainer(small_experiment(*settings), tmp_path / "whole", device="cpu")
-    whole.fit()
-
     first = open_trainer(small_experiment(*settings), tmp_path / "parts", device="cpu")
     monkeypatch.setattr(first, "train_step", StopAt(first, stop))
     with pytest.raises(Interrupted, match="SIGTERM"):
@@ -60,7 +67,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(small_experiment, tmp_path, mon
     second.fit()
     assert second.progress.step == whole.progress.step == 8
     assert_same_bits(weights(whole), weights(second))
-    stored = [torch.load(tmp_path / run / "latest.pth", weights_only=True) for run in ("whole", "parts")]
+    stored = [torch.load(run / "latest.pth", weights_only=True) for run in (whole.run, tmp_path / "parts")]
     for one, other in zip(*(list(state["optimizer"]["state"].values()) for state in stored), strict=True):
         assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(other[key])) for key in one)
 
@@ -126,13 +133,8 @@ def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experim
     before = (tmp_path / "latest.pth").read_bytes()
     assert len(before) > 65536
     trainer = open_trainer(experiment, tmp_path, device="cpu")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        with pytest.raises(OSError, match="could not write"):
-            trainer.fit()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_no_longer_than(65536), pytest.raises(OSError, match="could not write"):
+        trainer.fit()
     assert trainer.progress.step == 8
     assert "the checkpoint of epoch 1 could not be written, training goes on" in capsys.readouterr().err
     assert (tmp_path / "latest.pth").read_bytes() == before
