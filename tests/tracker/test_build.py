@@ -76,15 +76,6 @@ def test_the_tracker_answers_what_the_trained_model_answers(tmp_path: Path) -> N
     assert np.isnan(answer.score)
 
 
-def test_a_two_image_model_tracks(tmp_path: Path) -> None:
-    overrides = ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
-    save_random_weights(tmp_path / "weights.pth", small_experiment(*overrides))
-    tracker = TrackerSpec("mmg", checkpoint=tmp_path / "weights.pth", device="cpu").build()
-    first, second = frames(2)
-    tracker.initialize(first, FIRST_BOX)
-    assert tracker.track(second).finite
-
-
 def test_the_scored_update_wants_trained_scores(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     spec = TrackerSpec("mmg", checkpoint=path, device="cpu")

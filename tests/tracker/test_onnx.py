@@ -76,17 +76,10 @@ def follow(tracker: Tracker, video: tuple[Path, np.ndarray]) -> list[Prediction]
 
 def pytorch_tracker(exported: Export, mode: str = "score") -> MMGTracker:
     """Return the tracker around the model itself, without anything that makes it faster."""
-    crop, track = exported.experiment.crop, exported.experiment.track
+    track = exported.experiment.track
     assert mode in ("score", "fixed", "none")
-    return MMGTracker(
-        exported.model,
-        template_size=crop.template_size,
-        template_factor=crop.template_factor,
-        search_size=crop.search_size,
-        search_factor=crop.search_factor,
-        update=TemplateUpdate(mode, track.update_interval, track.score_threshold),
-        clip_margin=track.clip_margin,
-    )
+    update = TemplateUpdate(mode, track.update_interval, track.score_threshold)
+    return MMGTracker(exported.model, **vars(exported.experiment.crop), update=update, clip_margin=track.clip_margin)
 
 
 def with_entry(exported: Export, path: Path, **changes: object) -> Path:

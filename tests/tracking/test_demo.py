@@ -45,7 +45,7 @@ def video(tmp_path: Path) -> Path:
 def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(source)
     out = tmp_path / "out"
-    code = demo(str(path), "--box", "40,30,20.5,16", "--tracker", "static", "--out", str(out))
+    code = demo(str(path), "--box", "40", "30", "20.5", "16", "--tracker", "static", "--out", str(out))
     assert code == 0
     name = f"{path.stem}_static"
     assert sorted(file.name for file in out.iterdir()) == [f"{name}.mp4", f"{name}.txt"]
@@ -63,7 +63,6 @@ def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: p
     [
         (["--box", "1,2,3"], "four numbers"),
         (["--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
-        (["--box", "10,10,0,20", "--tracker", "static"], "no area"),
         (["--box", "40,30,20,16", "--box", "40,30,20,16.0", "--tracker", "static"], "two --box are the same"),
         (["--box", "40,30,20,16", "--box", "500,10,20,20", "--tracker", "static"], "outside the frame"),
         (["--box", "10,10,20,20", "--tracker", "sttic"], r"did you mean 'static'"),
@@ -85,10 +84,7 @@ def test_a_damaged_frame_is_named_and_leaves_no_files(folder: Path, tmp_path: Pa
 
 
 def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(
-    folder: Path,
-    tmp_path: Path,
-    small_experiment: Callable[..., Experiment],
-    capsys: pytest.CaptureFixture[str],
+    folder: Path, tmp_path: Path, small_experiment: Callable[..., Experiment], capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = small_experiment("track.update=none")
     weights = tmp_path / "nan.pth"
@@ -151,12 +147,6 @@ def test_the_first_frame_is_saved_to_choose_a_box_on(folder: Path, tmp_path: Pat
     saved, shown = cv2.imread(str(tmp_path / "first.png")), cv2.imread(str(folder / "0.png"))
     assert saved is not None and shown is not None
     np.testing.assert_array_equal(saved, shown)
-
-
-def test_a_box_of_four_words_is_understood(folder: Path, tmp_path: Path) -> None:
-    words = ("--box", "40", "30", "20", "16", "--tracker", "static", "--out", str(tmp_path / "out"))
-    assert demo(*words, str(folder)) == 0
-    assert (tmp_path / "out" / "pictures_static.txt").read_text().startswith("40.0000,30.0000,20.0000,16.0000\n")
 
 
 def test_the_command_ends_with_a_line_and_a_code(
