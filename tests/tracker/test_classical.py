@@ -64,22 +64,14 @@ def test_the_static_box_stays_and_is_the_callers_to_keep(video: list[np.ndarray]
 
 
 @pytest.mark.parametrize("algorithm", INSTALLED)
-def test_opencv_follows_a_patch(algorithm: str, video: list[np.ndarray]) -> None:
+def test_opencv_follows_a_patch_by_the_video_alone(algorithm: str, video: list[np.ndarray]) -> None:
     tracker = OpenCVTracker(algorithm)
     tracker.initialize(video[0], FIRST_BOX)
-    last = [tracker.track(frame) for frame in video[1:]][-1]
+    boxes = [tracker.track(frame).box_xywh for frame in video[1:]]
     # The patch is 18 px further right; MIL draws its samples and wobbles.
-    assert (np.abs(last.box_xywh - (118, 100, 40, 30)) <= (8, 12, 8, 8)).all()
-
-
-@pytest.mark.parametrize("algorithm", INSTALLED)
-def test_opencv_depends_on_the_video_alone(algorithm: str, video: list[np.ndarray]) -> None:
-    tracker = OpenCVTracker(algorithm)
-    runs = []
-    for _ in range(2):
-        tracker.initialize(video[0], FIRST_BOX)
-        runs.append([tracker.track(frame).box_xywh for frame in video[1:5]])
-    np.testing.assert_array_equal(runs[0], runs[1])
+    assert (np.abs(boxes[-1] - (118, 100, 40, 30)) <= (8, 12, 8, 8)).all()
+    tracker.initialize(video[0], FIRST_BOX)
+    np.testing.assert_array_equal([tracker.track(frame).box_xywh for frame in video[1:5]], boxes[:4])
 
 
 @pytest.mark.parametrize("algorithm", INSTALLED)
