@@ -1,7 +1,11 @@
 """What all tests share: one thread, experiments small enough to train in a second, and the device of `gpu` tests."""
 
+import fcntl
 import os
-from collections.abc import Callable, Iterable
+import resource
+import runpy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +21,7 @@ from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
 from lib.tracker.export import export_tracker
 
+COMMANDS = Path(__file__).resolve().parents[1] / "tracking"
 SMALL = (
     "crop.template_size=32", "crop.template_factor=2", "crop.search_size=64", "crop.search_factor=4",
     "model.encoder.patch_size=16", "model.encoder.dim=32", "model.encoder.depth=2", "model.encoder.num_heads=2",
@@ -32,6 +37,30 @@ EXPORTED = (
     "model.score.depth=1", "track.update_interval=4", "track.update_intervals={folder: 3}", "track.score_threshold=0",
     "track.precision=fp32",
 )  # fmt: skip
+
+
+def command(name: str) -> Callable[[Sequence[str]], int]:
+    """Load the `main` of a command."""
+    return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]
+
+
+@contextmanager
+def files_no_longer_than(number: int) -> Iterator[None]:
+    """Let the system refuse what goes beyond, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def save_random_weights(path: Path, experiment: Experiment, seed: int = 0, **entries: object) -> MMG:
+    """Write a checkpoint of weights as they are drawn, with further entries, and return the network."""
+    torch.manual_seed(seed)
+    model = build_model(experiment, pretrained=False).eval()
+    torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict(), **entries}, path)
+    return model
 
 
 def load_refine(name: str, overrides: Iterable[str] = ()) -> RefineExperiment:
@@ -118,10 +147,17 @@ def save_model_that_moves(path: Path, experiment: Experiment, seed: int = 3) -> 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """Return the export of a model of three images with scores; made once for all tests, for it takes seconds."""
+    """Return the export of a model of three images with scores; made once for all processes, for it takes seconds."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("exported")
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "exported"
+    folder.mkdir(exist_ok=True)
     experiment = load("mmg_tiny_score", EXPORTED)
-    model = save_model_that_moves(folder / "w.pth", experiment)
-    export_tracker(None, folder / "w.pth", folder / "w.onnx")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "w.onnx").is_file():
+            save_model_that_moves(folder / "w.pth", experiment)
+            export_tracker(None, folder / "w.pth", folder / "w.onnx")
+    model = build_model(experiment, pretrained=False).eval()
+    model.load_state_dict(torch.load(folder / "w.pth")["model"])
     return Export(folder / "w.pth", folder / "w.onnx", experiment, model)

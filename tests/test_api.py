@@ -3,18 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import Export
+from conftest import SMALL, Export, save_random_weights
 
-from lib.config.load import experiment_to_dict
-from lib.config.schema import Experiment
-from lib.models.build import build_model
+from lib.config.load import load
 from lib.tracker import TrackerSpec
 from lib.tracker.base import LOST_AFTER
 from mmg_tracker import load_tracker
@@ -29,14 +26,12 @@ def frames(number: int = 4) -> list[np.ndarray]:
     return [cv2.resize(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8), (128, 96)) for _ in range(number)]
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small network with weights for scores, whose template is never updated."""
-    experiment = small_experiment("track.update=none", "track.precision=fp32")
-    torch.manual_seed(0)
-    state = build_model(experiment, pretrained=False).state_dict()
-    path = tmp_path / "weights.pth"
-    torch.save({"config": experiment_to_dict(experiment), "model": state, "score_trained": True}, path)
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    experiment = load("mmg_tiny", (*SMALL, "track.update=none", "track.precision=fp32"))
+    save_random_weights(path, experiment, score_trained=True)
     return path
 
 
@@ -73,11 +68,11 @@ def test_every_form_of_weights_tracks_alike(exported: Export, tmp_path: Path) ->
     assert checkpoint.name not in (tmp_path / "hub" / "README.md").read_text()
 
 
-def test_a_target_is_lost_after_frames_of_low_scores(checkpoint: Path) -> None:
+def test_a_target_is_lost_after_frames_of_low_scores(checkpoint: Path, tmp_path: Path) -> None:
     content = torch.load(checkpoint)
     content["config"]["track"]["score_threshold"] = 1.0
-    torch.save(content, checkpoint)
-    tracker = load_tracker(checkpoint, "cpu")
+    torch.save(content, tmp_path / "strict.pth")
+    tracker = load_tracker(tmp_path / "strict.pth", "cpu")
     first, *rest = frames(LOST_AFTER + 2)
     for _ in range(2):  # a new video starts anew
         tracker.initialize(first, BOX)

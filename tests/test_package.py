@@ -10,16 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
+from conftest import save_random_weights
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import lib
-from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.models.build import build_model
 from lib.mp4 import Mp4Writer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,9 +56,7 @@ def test_a_wheel_tracks_a_video_from_another_folder(
     (own,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     (own / "others.pth").write_text(sysconfig.get_path("purelib") + os.linesep)
 
-    experiment = small_experiment("track.update=none")
-    state = build_model(experiment, pretrained=False).state_dict()
-    torch.save({"config": experiment_to_dict(experiment), "model": state}, tmp_path / "weights.pth")
+    save_random_weights(tmp_path / "weights.pth", small_experiment("track.update=none"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     drawn = SyntheticDataset("test", num_frames=5)[0]

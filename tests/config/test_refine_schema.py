@@ -3,14 +3,7 @@
 import pytest
 from conftest import load_refine
 
-from lib.config.load import (
-    describe,
-    experiment_from_dict,
-    experiment_to_dict,
-    load,
-    load_any,
-    refine_from_dict,
-)
+from lib.config.load import describe, experiment_from_dict, experiment_to_dict, load, load_any, refine_from_dict
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
 

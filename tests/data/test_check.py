@@ -3,13 +3,13 @@
 import json
 import os
 import re
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from conftest import command
 
 from lib.config import paths
 from lib.config.schema import Experiment
@@ -23,8 +23,6 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.images.frames import ArrayFrames
 from lib.data.inspection import find_problems
 from lib.data.sequence import Sequence
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_sequence(folder: Path, num_frames: int = 5, boxes: str = "1,2,3,4\n") -> None:
@@ -112,15 +110,6 @@ def test_boxes_that_are_strange_but_allowed() -> None:
     assert find_problems(sequence_of(boxes), range(4)) == ([], [], 4)
     problems, oddities, _ = find_problems(sequence_of(boxes[2:]), ())
     assert (problems, oddities) == ([], ["the target is never visible"])
-
-
-def test_own_data_must_start_with_a_box(tmp_path: Path) -> None:
-    make_sequence(tmp_path / "walk")
-    (tmp_path / "walk" / "groundtruth.txt").write_text("nan,nan,nan,nan\n" + "1,2,3,4\n" * 4)
-    report = check_folder(tmp_path)
-    assert report.broken
-    (problem,) = report.problems
-    assert problem.startswith("walk: cannot be tested, only trained on: row 1 must be a box")
 
 
 def test_missing_frames_are_counted_without_reading_them(tmp_path: Path) -> None:
@@ -275,16 +264,9 @@ def test_photographs_that_an_annotation_speaks_of_are_looked_for(
 ) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
     make_photographs(tmp_path / "val2017", 3)
+    outline = [1, 2, 4, 2, 4, 6, 1, 6]
     objects = [
-        {
-            "id": key,
-            "image_id": key % 2,
-            "bbox": [1, 2, 3, 4],
-            "iscrowd": 0,
-            "category_id": 1,
-            "area": 12,
-            "segmentation": [[1, 2, 4, 2, 4, 6, 1, 6]],
-        }
+        {"id": key, "image_id": key % 2, "bbox": [1, 2, 3, 4], "iscrowd": 0, "segmentation": [outline]}
         for key in range(1, 5)
     ]
     images = [{"id": key, "file_name": f"{key:04d}.jpg", "height": 220, "width": 300} for key in range(4)]
@@ -302,13 +284,8 @@ def test_photographs_that_an_annotation_speaks_of_are_looked_for(
 def test_a_crop_cache_is_checked_by_what_it_holds(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> None:
     make_sequence(tmp_path / "own" / "walk", num_frames=6, boxes="8,6,10,8\n")
     experiment = small_experiment()
-    cut_crops(
-        FolderDataset(tmp_path / "own"),
-        "train",
-        tmp_path / "crops",
-        Reach.of(experiment.data, experiment.crop),
-        "folder",
-    )
+    reach = Reach.of(experiment.data, experiment.crop)
+    cut_crops(FolderDataset(tmp_path / "own"), "train", tmp_path / "crops", reach, "folder")
     (report,) = check([Selection("folder", root=tmp_path / "crops")])
     assert not report.broken, describe(report)
     assert (report.num_sequences, report.num_frames, report.num_read) == (1, 6, 3)
@@ -339,7 +316,7 @@ def test_selections_are_checked_by_name() -> None:
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_sequence(tmp_path / "walk")
-    main = runpy.run_path(str(ROOT / "tracking" / "prepare.py"))["main"]
+    main = command("prepare")
     arguments = ["check", "folder", "--root", str(tmp_path), "--workers", "1"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("folder:train")
@@ -351,7 +328,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "drawn, nothing of it is stored" in capsys.readouterr().out
     with pytest.raises(ValueError, match="one data set"):
         main(["check", "--root", str(tmp_path)])
-    for command in (["check"], ["crops", "--out", str(tmp_path / "out")]):
+    for words in (["check"], ["crops", "--out", str(tmp_path / "out")]):
         with pytest.raises(SystemExit):
-            main([*command, "folder", "--root", str(tmp_path), "--workers", "0"])
+            main([*words, "folder", "--root", str(tmp_path), "--workers", "0"])
         assert "--workers: must be at least 1, got 0" in capsys.readouterr().err

@@ -335,14 +335,8 @@ def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:
         cache[0].frames[0]
     with pytest.raises(FileNotFoundError, match="crops of train, not of 'test'; crops are for training only"):
         open_dataset("folder", "test", regions)
+    other = Reach(Extent(1.0, 32.0), Extent(1.0, 32.0))
     with pytest.raises(ValueError, match="choose another folder"):
-        cut_crops(
-            FolderDataset(videos),
-            "train",
-            regions,
-            Reach(Extent(1.0, 32.0), Extent(1.0, 32.0)),
-            "videos",
-            progress=False,
-        )
+        cut_crops(FolderDataset(videos), "train", regions, other, "videos", progress=False)
     with pytest.raises(ValueError, match="draws its frames"):
         cut_crops(open_dataset("synthetic", "test"), "test", tmp_path, REACH, "synthetic", progress=False)

@@ -14,6 +14,8 @@ from lib.data.images.frames import ArrayFrames, ImageFiles, MaskFiles, read_imag
 from lib.data.images.video import VideoFile
 
 RED_GREEN = np.array([[[200, 10, 30], [10, 220, 40]]], dtype=np.uint8)  # (1, 2, 3) RGB
+GREY = np.array([[0, 77, 255]], dtype=np.uint8)
+DEEP = np.array([[0, 257 * 100, 257 * 100 + 128, 257 * 100 + 129, 65535]], dtype=np.uint16)
 
 
 def _write(path: Path, picture: np.ndarray) -> Path:
@@ -21,31 +23,19 @@ def _write(path: Path, picture: np.ndarray) -> Path:
     return path
 
 
-def test_colour_is_rgb(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.png", RED_GREEN[..., ::-1])
-    np.testing.assert_array_equal(read_image(path), RED_GREEN)
-
-
-def test_grey_fills_three_channels(tmp_path: Path) -> None:
-    grey = np.array([[0, 77, 255]], dtype=np.uint8)
-    np.testing.assert_array_equal(read_image(_write(tmp_path / "a.png", grey)), np.stack([grey] * 3, axis=-1))
-
-
-def test_sixteen_bits_are_scaled_to_the_full_range(tmp_path: Path) -> None:
-    deep = np.array([[0, 257 * 100, 257 * 100 + 128, 257 * 100 + 129, 65535]], dtype=np.uint16)
-    path = _write(tmp_path / "a.png", deep)
-    np.testing.assert_array_equal(read_image(path)[0, :, 0], [0, 100, 100, 101, 255])
-
-
-def test_sixteen_bit_colour_keeps_its_channels(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.png", RED_GREEN[..., ::-1].astype(np.uint16) * 257)
-    np.testing.assert_array_equal(read_image(path), RED_GREEN)
-
-
-def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
-    alpha = np.array([[[0], [128]]], dtype=np.uint8)
-    path = _write(tmp_path / "a.png", np.concatenate((RED_GREEN[..., ::-1], alpha), axis=-1))
-    np.testing.assert_array_equal(read_image(path), RED_GREEN)
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        (RED_GREEN[..., ::-1], RED_GREEN),
+        (GREY, np.stack([GREY] * 3, axis=-1)),
+        (DEEP, np.stack([[[0, 100, 100, 101, 255]]] * 3, axis=-1)),  # scaled to the full range
+        (RED_GREEN[..., ::-1].astype(np.uint16) * 257, RED_GREEN),
+        (np.concatenate((RED_GREEN[..., ::-1], [[[0], [128]]]), axis=-1).astype(np.uint8), RED_GREEN),  # not blended
+    ],
+    ids=["colour", "grey", "16 bits", "16 bits of colour", "alpha"],
+)
+def test_whatever_is_stored_comes_out_as_rgb(tmp_path: Path, stored: np.ndarray, read: np.ndarray) -> None:
+    np.testing.assert_array_equal(read_image(_write(tmp_path / "a.png", stored)), read)
 
 
 def test_exif_rotation_is_ignored(tmp_path: Path) -> None:

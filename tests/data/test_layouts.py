@@ -1,4 +1,4 @@
-"""Every data set in its true layout, small: names, numbering, labels, and what is said when something is missing."""
+"""Every data set in its true layout and in those that users meet besides: names, numbering, labels, what is missing."""
 
 import json
 import warnings
@@ -11,6 +11,7 @@ import pytest
 
 from lib.config.schema import Experiment
 from lib.data.datasets import DATASETS, open_dataset
+from lib.data.images.frames import ImageFiles
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet
 from lib.data.sequence import Sequence
@@ -34,7 +35,7 @@ def write_frame(path: Path, shade: int) -> None:
     cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), shade, np.uint8))
 
 
-def write_text(path: Path, text: str) -> None:
+def write(path: Path, text: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
@@ -54,13 +55,25 @@ def by_name(name: str, split: str, root: Path) -> dict[str, Sequence]:
     return {sequence.name: sequence for sequence in sequences}
 
 
+def first(name: str, split: str, root: Path) -> Sequence:
+    return open_dataset(name, split, root)[0]
+
+
+def picture(sequence: Sequence, index: int) -> Path:
+    """Return the file of frame `index`."""
+    assert isinstance(sequence.frames, ImageFiles)
+    path = sequence.frames.paths[index]
+    assert isinstance(path, Path)
+    return path
+
+
 def make_lasot_sequence(folder: Path) -> None:
     for number in range(1, 4):
         write_frame(folder / "img" / f"{number:08d}.jpg", number)
-    write_text(folder / "groundtruth.txt", "1,2,3,4\n5,6,7,8\n0,0,0,0\n")
-    write_text(folder / "full_occlusion.txt", "0,1,0")
-    write_text(folder / "out_of_view.txt", "0,0,1")
-    write_text(folder / "nlp.txt", "an airplane\n")
+    write(folder / "groundtruth.txt", "1,2,3,4\n5,6,7,8\n0,0,0,0\n")
+    write(folder / "full_occlusion.txt", "0,1,0")
+    write(folder / "out_of_view.txt", "0,0,1")
+    write(folder / "nlp.txt", "an airplane\n")
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -94,9 +107,9 @@ def test_missing_sequences_are_counted_and_named(tmp_path: Path) -> None:
 
 
 def test_annotation_without_frames_can_be_analysed(tmp_path: Path) -> None:
-    write_text(tmp_path / "airplane-1" / "groundtruth.txt", "1,2,3,4\n" * 5)
+    write(tmp_path / "airplane-1" / "groundtruth.txt", "1,2,3,4\n" * 5)
     for flags in ("full_occlusion", "out_of_view"):
-        write_text(tmp_path / "airplane-1" / f"{flags}.txt", "0,0,0,0,0\n")
+        write(tmp_path / "airplane-1" / f"{flags}.txt", "0,0,0,0,0\n")
     sequence = by_name("lasot", "test", tmp_path)["airplane-1"]
     assert len(sequence) == 5
     assert sequence.visible.all()
@@ -106,10 +119,10 @@ def test_annotation_without_frames_can_be_analysed(tmp_path: Path) -> None:
 
 def test_flags_of_another_length_name_the_file(tmp_path: Path) -> None:
     make_lasot_sequence(tmp_path / "airplane-1")
-    write_text(tmp_path / "airplane-1" / "full_occlusion.txt", "0,1")
+    write(tmp_path / "airplane-1" / "full_occlusion.txt", "0,1")
     with pytest.raises(ValueError, match=r"full_occlusion\.txt has 2 numbers.* 3 rows"):
         open_dataset("lasot", "test", tmp_path)[0]
-    write_text(tmp_path / "airplane-1" / "full_occlusion.txt", "0,x,0")
+    write(tmp_path / "airplane-1" / "full_occlusion.txt", "0,x,0")
     with pytest.raises(ValueError, match=r"full_occlusion\.txt: expected numbers"):
         open_dataset("lasot", "test", tmp_path)[0]
 
@@ -117,12 +130,12 @@ def test_flags_of_another_length_name_the_file(tmp_path: Path) -> None:
 def make_got10k_sequence(folder: Path, num_rows: int = 3) -> None:
     for number in range(1, 4):
         write_frame(folder / f"{number:08d}.jpg", number)
-    write_text(folder / "groundtruth.txt", "1.0000,2.0000,3.0000,4.0000\n" * num_rows)
+    write(folder / "groundtruth.txt", "1.0000,2.0000,3.0000,4.0000\n" * num_rows)
     if num_rows > 1:
-        write_text(folder / "absence.label", "0\n1\n0\n")
-        write_text(folder / "cover.label", "8\n5\n0\n")
-        write_text(folder / "cut_by_image.label", "0\n0\n0\n")
-        write_text(folder / "meta_info.ini", "[METAINFO]\nanno_fps: 10Hz\nresolution: (1920, 1080)\n")
+        write(folder / "absence.label", "0\n1\n0\n")
+        write(folder / "cover.label", "8\n5\n0\n")
+        write(folder / "cut_by_image.label", "0\n0\n0\n")
+        write(folder / "meta_info.ini", "[METAINFO]\nanno_fps: 10Hz\nresolution: (1920, 1080)\n")
 
 
 def test_got10k(tmp_path: Path) -> None:
@@ -131,7 +144,7 @@ def test_got10k(tmp_path: Path) -> None:
     make_got10k_sequence(tmp_path / "train" / "GOT-10k_Train_000029")
     make_got10k_sequence(tmp_path / "val" / "GOT-10k_Val_000180")
     make_got10k_sequence(tmp_path / "test" / "GOT-10k_Test_000001", num_rows=1)
-    write_text(tmp_path / "train" / "list.txt", "GOT-10k_Train_000003\n")
+    write(tmp_path / "train" / "list.txt", "GOT-10k_Train_000003\n")
 
     train = by_name("got10k", "train", tmp_path)
     assert list(train) == ["GOT-10k_Train_000003", "GOT-10k_Train_000004", "GOT-10k_Train_000029"]
@@ -158,7 +171,7 @@ def make_trackingnet_video(shard: Path, name: str, num_frames: int, num_rows: in
     (shard / "frames" / name).mkdir(parents=True)
     for number in range(num_frames):
         write_frame(shard / "frames" / name / f"{number}.jpg", number)
-    write_text(shard / "anno" / f"{name}.txt", "1.00,2.00,3.00,4.00\n" * (num_rows or num_frames))
+    write(shard / "anno" / f"{name}.txt", "1.00,2.00,3.00,4.00\n" * (num_rows or num_frames))
 
 
 def test_trackingnet(tmp_path: Path) -> None:
@@ -203,7 +216,7 @@ def test_coco(tmp_path: Path) -> None:
         "categories": [{"id": 1, "name": "person"}],
     }
     file = tmp_path / "annotations" / "instances_val2017.json"
-    write_text(file, json.dumps(annotation))
+    write(file, json.dumps(annotation))
     sequences = by_name("coco", "val", tmp_path)
     assert set(sequences) == {"000000000025_7", "000000000009_5"}  # no crowd
     sequence = sequences["000000000025_7"]
@@ -234,7 +247,7 @@ def test_uav123(tmp_path: Path) -> None:
         write_frame(tmp_path / "data_seq" / "UAV123" / "car16" / f"{number:06d}.jpg", number % 250)
     rows = ["1,2,3,4"] * 1579
     rows[1] = "NaN,NaN,NaN,NaN"
-    write_text(tmp_path / "anno" / "UAV123" / "car16_2.txt", "\n".join(rows) + "\n")
+    write(tmp_path / "anno" / "UAV123" / "car16_2.txt", "\n".join(rows) + "\n")
     (sequence,) = by_name("uav123", "test", tmp_path).values()
     assert len(sequence) == 1579
     assert [shade(sequence, index) for index in (0, 1, -1)] == [165, 166, 243]
@@ -242,19 +255,19 @@ def test_uav123(tmp_path: Path) -> None:
     assert sequence.absent[1]
     assert not sequence.visible[1]
     assert sequence.attributes[-1] == "Camera Motion"
-    write_text(tmp_path / "anno" / "UAV123" / "car16_2.txt", "1,2,3,4\n")
+    write(tmp_path / "anno" / "UAV123" / "car16_2.txt", "1,2,3,4\n")
     with pytest.raises(ValueError, match=r"car16_2\.txt has 1 rows.* 1579 frames"):
         open_dataset("uav123", "test", tmp_path)[0]
 
 
 def test_otb100(tmp_path: Path) -> None:
     write_frame(tmp_path / "Board" / "img" / "00001.jpg", 1)
-    write_text(tmp_path / "Board" / "groundtruth_rect.txt", "1\t2\t3\t4\n" * 698)
+    write(tmp_path / "Board" / "groundtruth_rect.txt", "1\t2\t3\t4\n" * 698)
     write_frame(tmp_path / "Jogging" / "img" / "0307.jpg", 7)
-    write_text(tmp_path / "Jogging" / "groundtruth_rect.1.txt", "1,2,3,4\n" * 307)
-    write_text(tmp_path / "Jogging" / "groundtruth_rect.2.txt", "5,6,7,8\n" * 307)
+    write(tmp_path / "Jogging" / "groundtruth_rect.1.txt", "1,2,3,4\n" * 307)
+    write(tmp_path / "Jogging" / "groundtruth_rect.2.txt", "5,6,7,8\n" * 307)
     write_frame(tmp_path / "Tiger1" / "img" / "0006.jpg", 6)
-    write_text(tmp_path / "Tiger1" / "groundtruth_rect.txt", "".join(f"{row} 2 3 4\n" for row in range(1, 355)))
+    write(tmp_path / "Tiger1" / "groundtruth_rect.txt", "".join(f"{row} 2 3 4\n" for row in range(1, 355)))
     sequences = by_name("otb100", "test", tmp_path)
     assert list(sequences) == ["Board", "Jogging_1", "Jogging_2", "Tiger1"]
     assert shade(sequences["Board"], 0) == 1
@@ -263,14 +276,14 @@ def test_otb100(tmp_path: Path) -> None:
     tiger = sequences["Tiger1"]
     assert len(tiger) == len(tiger.boxes_xywh) == 349
     assert tiger.boxes_xywh[0, 0] == shade(tiger, 0) == 6  # the first five frames are left out
-    write_text(tmp_path / "Board" / "groundtruth_rect.txt", "1 2 3 4\n" * 9)
+    write(tmp_path / "Board" / "groundtruth_rect.txt", "1 2 3 4\n" * 9)
     with pytest.raises(ValueError, match="has 9 rows, but the sequence has 698 frames"):
         open_dataset("otb100", "test", tmp_path)[0]
 
 
 def test_nfs(tmp_path: Path) -> None:
     write_frame(tmp_path / "sequences" / "bee" / "00045.jpg", 45)
-    write_text(tmp_path / "anno" / "nfs_bee.txt", "1\t2\t3\t4\n" * 45)
+    write(tmp_path / "anno" / "nfs_bee.txt", "1\t2\t3\t4\n" * 45)
     (sequence,) = by_name("nfs", "test", tmp_path).values()
     assert (sequence.name, len(sequence), shade(sequence, 44)) == ("nfs_bee", 45, 45)
 
@@ -280,8 +293,8 @@ def test_tnl2k(tmp_path: Path, part: str) -> None:
     folder = tmp_path / part / "Bee_video_01"
     for number, name in enumerate(("9.jpg", "10.jpg", "11.png")):
         write_frame(folder / "imgs" / name, number)
-    write_text(folder / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n5,6,7,8\n")
-    write_text(folder / "language.txt", "a bee\n")
+    write(folder / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n5,6,7,8\n")
+    write(folder / "language.txt", "a bee\n")
     (sequence,) = by_name("tnl2k", "test", tmp_path).values()
     assert sequence.name == "Bee_video_01"
     assert [shade(sequence, index) for index in range(3)] == [0, 1, 2]
@@ -296,15 +309,15 @@ def test_tnl2k(tmp_path: Path, part: str) -> None:
 def make_tnl2k_sequence(folder: Path) -> None:
     for number in range(3):
         write_frame(folder / "imgs" / f"{number}.png", number)
-    write_text(folder / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n5,6,7,8\n")
+    write(folder / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n5,6,7,8\n")
 
 
 def make_own_sequence(folder: Path) -> None:
     for number in range(3):
         write_frame(folder / "img" / f"{number}.png", number)
         write_frame(folder / "mask" / f"{number}.png", 255 * (number % 2))
-    write_text(folder / "groundtruth.txt", "1,2,3,4\n" * 3)
-    write_text(folder / "absent.txt", "0\n1\n0\n")
+    write(folder / "groundtruth.txt", "1,2,3,4\n" * 3)
+    write(folder / "absent.txt", "0\n1\n0\n")
 
 
 @pytest.mark.parametrize(
@@ -342,7 +355,7 @@ def test_packed_data_read_the_same(
 def test_opening_reads_no_annotation(tmp_path: Path) -> None:
     make_lasot_sequence(tmp_path / "airplane-1")
     make_lasot_sequence(tmp_path / "airplane-9")
-    write_text(tmp_path / "airplane-1" / "groundtruth.txt", "1,2,3,4\nfour\n")
+    write(tmp_path / "airplane-1" / "groundtruth.txt", "1,2,3,4\nfour\n")
     dataset = open_dataset("lasot", "test", tmp_path)
     assert dataset[1].name == "airplane-9"
     with pytest.raises(ValueError, match=r"airplane-1.groundtruth\.txt, row 2: .*'four'"):
@@ -355,14 +368,14 @@ def test_training_samples_come_from_videos_and_photographs_alike(
     video = tmp_path / "train" / "GOT-10k_Train_000001"
     for number in range(1, 26):
         write_frame(video / f"{number:08d}.jpg", 100)
-    write_text(video / "groundtruth.txt", "8,6,10,8\n" * 25)
-    write_text(video / "absence.label", "0\n" * 25)
-    write_text(video / "cover.label", "8\n" * 25)
+    write(video / "groundtruth.txt", "8,6,10,8\n" * 25)
+    write(video / "absence.label", "0\n" * 25)
+    write(video / "cover.label", "8\n" * 25)
     write_frame(tmp_path / "train2017" / "000000000001.jpg", 200)
     objects = [{"id": 1, "image_id": 1, "bbox": [8, 6, 10, 8], "iscrowd": 0, "category_id": 1, "area": 80}]
     images = [{"id": 1, "file_name": "000000000001.jpg"}]
     annotation = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "person"}]}
-    write_text(tmp_path / "annotations" / "instances_train2017.json", json.dumps(annotation))
+    write(tmp_path / "annotations" / "instances_train2017.json", json.dumps(annotation))
 
     experiment = small_experiment("data.brightness=0")
     sources = [MixedSource(open_dataset(name, "train", tmp_path), 1.0) for name in ("got10k", "coco")]
@@ -380,8 +393,198 @@ def test_every_benchmark_opens_a_split_that_exists() -> None:
 
 
 def test_every_data_set_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
-    write_text(tmp_path / "notes" / "readme.txt", "nothing here")
+    write(tmp_path / "notes" / "readme.txt", "nothing here")
     for name, entry in DATASETS.items():
         for split in entry.splits if entry.stored else ():
             with pytest.raises(FileNotFoundError, match=str(tmp_path)):
                 open_dataset(name, split, tmp_path)
+
+
+# other folders, other tools' copies, archives
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "airplane-1",
+        "airplane/airplane-1",
+        "airplane/airplane/airplane-1",  # airplane.zip unpacked into a folder airplane
+        "LaSOTBenchmark/airplane/airplane-1",
+        "LaSOTBenchmark/airplane/airplane/airplane-1",
+        "LaSOTTesting/airplane-1",
+    ],
+)
+def test_lasot_is_found_wherever_its_archives_were_unpacked(tmp_path: Path, place: str) -> None:
+    make_lasot_sequence(tmp_path / place)
+    write(tmp_path / "airplane.zip")
+    write(tmp_path / "training_set.txt")
+    sequence = first("lasot", "test", tmp_path)
+    assert sequence.name == "airplane-1"
+    assert picture(sequence, 0) == tmp_path / place / "img" / "00000001.jpg"
+    assert sequence.visible.tolist() == [True, False, False]
+
+
+def test_classes_with_and_without_a_folder_of_their_own_mix(tmp_path: Path) -> None:
+    for place in ("airplane-1", "bird/bird-17", "airplane/airplane-9"):
+        make_lasot_sequence(tmp_path / place)
+    assert list(by_name("lasot", "test", tmp_path)) == ["airplane-1", "airplane-9", "bird-17"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "train/GOT-10k_Train_000003",
+        "train/GOT-10k_Train_split_01/GOT-10k_Train_000003",
+        "train_data/GOT-10k_Train_split_01/GOT-10k_Train_000003",
+    ],
+)
+def test_got10k_is_read_from_the_parts_of_its_download(tmp_path: Path, place: str) -> None:
+    write(tmp_path / place / "groundtruth.txt", "1,2,3,4\n5,6,7,8\n")
+    write(tmp_path / place / "absence.label", "0\n0\n")
+    write(tmp_path / place / "cover.label", "8\n0\n")
+    write(tmp_path / "train" / "list.txt", "GOT-10k_Train_000003\n")
+    sequence = first("got10k", "train", tmp_path)
+    assert picture(sequence, 1) == tmp_path / place / "00000002.jpg"
+    assert sequence.visible.tolist() == [True, False]
+
+
+def test_trackingnet_shards_may_be_spelled_as_its_download_script_does(tmp_path: Path) -> None:
+    for shard in ("Train_2", "TRAIN_10", "Test"):
+        write(tmp_path / shard / "anno" / "a_0.txt", "1,2,3,4\n")
+        write(tmp_path / shard / "frames" / "a_0" / "0.jpg")
+    assert len(open_dataset("trackingnet", "train", tmp_path)) == 2
+    sequence = first("trackingnet", "train_2", tmp_path)
+    assert picture(sequence, 0) == tmp_path / "Train_2" / "frames" / "a_0" / "0.jpg"
+    assert len(open_dataset("trackingnet", "test", tmp_path)) == 1
+
+
+def test_archives_that_were_not_unpacked_are_spoken_of(tmp_path: Path) -> None:
+    write(tmp_path / "lasot" / "airplane.zip")
+    write(tmp_path / "lasot" / "bear.tar.xz")
+    with pytest.raises(FileNotFoundError, match=r"holds archives \(airplane\.zip, 2 in all\): unpack them"):
+        open_dataset("lasot", "test", tmp_path / "lasot")
+    shard = tmp_path / "trackingnet" / "TRAIN_0"
+    write(shard / "anno" / "a_0.txt", "1,2,3,4\n")
+    write(shard / "zips" / "a_0.zip")
+    with pytest.warns(UserWarning, match=r"1 of 1 videos .* have no frames; .*zips holds archives \(a_0\.zip"):
+        open_dataset("trackingnet", "train", tmp_path / "trackingnet")
+
+
+@pytest.mark.parametrize("around", ["", "UAV123"])
+def test_uav123_with_the_folder_of_its_archive(tmp_path: Path, around: str) -> None:
+    root = tmp_path / around
+    write(root / "anno" / "UAV123" / "bird1_2.txt", "1,2,3,4\n" * 703)
+    write(root / "data_seq" / "UAV123" / "bird1" / "000775.jpg")
+    sequence = first("uav123", "test", tmp_path)
+    # The second of three parts of one folder of frames.
+    assert (sequence.name, len(sequence)) == ("bird1_2", 703)
+    assert picture(sequence, 0) == root / "data_seq" / "UAV123" / "bird1" / "000775.jpg"
+    assert picture(sequence, 702).name == "001477.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "boxes", "num_frames"),
+    [
+        ("Jogging_1", "Jogging", "groundtruth_rect.1.txt", 307),
+        ("Jogging_2", "Jogging-2", "groundtruth_rect.2.txt", 307),
+        ("Jogging_2", "Jogging.2", "groundtruth_rect.txt", 307),
+        ("Skating2_1", "Skating2-1", "groundtruth_rect.txt", 473),
+        ("Human4_2", "Human4", "groundtruth_rect.2.txt", 667),
+        ("Human4_2", "Human4-2", "groundtruth_rect.2.txt", 667),
+    ],
+)
+def test_otb100_targets_that_share_a_video(tmp_path: Path, name: str, folder: str, boxes: str, num_frames: int) -> None:
+    write(tmp_path / folder / boxes, "1\t2\t3\t4\n" * num_frames)
+    dataset = open_dataset("otb100", "test", tmp_path)
+    sequence = dataset[list(dataset.names).index(name)]
+    assert len(sequence.boxes_xywh) == len(sequence) == num_frames
+    assert picture(sequence, 0) == tmp_path / folder / "img" / "0001.jpg"
+    others = {"Jogging": ["Jogging_1", "Jogging_2"]}.get(folder, [name])
+    assert list(dataset.names) == others
+
+
+def test_otb100_rows_with_another_separator_than_the_rest(tmp_path: Path) -> None:
+    # As BlurCar1 is published; its frames begin at 247.
+    rows = ["1\t2\t3\t4"] * 742
+    rows[495] = "5 6 7 8"
+    write(tmp_path / "BlurCar1" / "groundtruth_rect.txt", "\r\n".join(rows))
+    sequence = first("otb100", "test", tmp_path)
+    assert sequence.boxes_xywh[495].tolist() == [5, 6, 7, 8]
+    assert picture(sequence, 0).name == "0247.jpg"
+
+
+def vatic_row(frame: int, left: float, lost: int = 0) -> str:
+    return f'0 {left} 20 {left + 30} 60 {frame} {lost} 0 1 "a person"'
+
+
+def test_nfs_as_published_takes_every_eighth_row(tmp_path: Path) -> None:
+    # The annotation in the folder of 30 frames per second is the one of 240.
+    file = tmp_path / "bee" / "30" / "bee.txt"
+    write(file, "\n".join(vatic_row(row + 1, left=row, lost=int(row == 16)) for row in range(8 * 45)))
+    sequence = first("nfs", "test", tmp_path)
+    assert (sequence.name, len(sequence)) == ("nfs_bee", 45)  # as the toolkits name and count it
+    assert sequence.boxes_xywh[:3].tolist() == [[0, 20, 30, 40], [8, 20, 30, 40], [16, 20, 30, 40]]
+    assert sequence.visible[:4].tolist() == [True, True, False, True]
+    assert not sequence.absent.any()
+    assert picture(sequence, 44) == tmp_path / "bee" / "30" / "bee" / "00045.jpg"
+
+    write(file, "\n".join(vatic_row(row + 1, left=row) for row in range(44)))  # thinned out, and a frame short
+    sequence = first("nfs", "test", tmp_path)
+    assert sequence.boxes_xywh[:, 0].tolist() == list(range(44))
+    assert len(sequence) == 44
+    write(file, "\n".join(vatic_row(row + 1, left=row) for row in range(43)))
+    with pytest.raises(ValueError, match=r"bee\.txt has 43 rows, but the sequence has 45 frames"):
+        first("nfs", "test", tmp_path)
+    write(file, f"{vatic_row(1, 0)}\n1,2,3,4\n")
+    with pytest.raises(ValueError, match=r"bee\.txt, row 2: expected track left .*'1,2,3,4'"):
+        first("nfs", "test", tmp_path)
+
+
+def test_nfs_without_boxes_names_both_layouts(tmp_path: Path) -> None:
+    (tmp_path / "bee" / "240").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"as published, or sequences/"):
+        open_dataset("nfs", "test", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "TNL2K_train_subset/walk",
+        "train/walk",
+        "TNL2K_train_subset/train_data/walk",
+        "TNL2k_train_subset_p9/walk",
+        "train/TNL2K_train_subset_p3/walk",
+    ],
+)
+def test_tnl2k_parts_may_lie_in_a_folder_of_their_own(tmp_path: Path, place: str) -> None:
+    write(tmp_path / place / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n")
+    for name in ("00001.png", "00002.jpg"):
+        write(tmp_path / place / "imgs" / name)
+    write(tmp_path / "revised_annotations" / "walk" / "groundtruth.txt", "1,2,3,4\n")
+    sequence = first("tnl2k", "train", tmp_path)
+    assert list(by_name("tnl2k", "train", tmp_path)) == ["walk"]
+    assert picture(sequence, 1) == tmp_path / place / "imgs" / "00002.jpg"
+    np.testing.assert_array_equal(sequence.absent, [False, True])
+
+
+def test_tnl2k_boxes_before_their_revision_name_the_cure(tmp_path: Path) -> None:
+    folder = tmp_path / "train" / "Boat_video1-Done"
+    write(folder / "groundtruth.txt", "1,2,3,4\n" * 3)
+    write(folder / "imgs" / "1.png")
+    with pytest.raises(ValueError, match=r"has 3 rows, but there are 1 frames .* revised_annotations"):
+        first("tnl2k", "train", tmp_path)
+
+
+def test_packed_variants_read_the_same(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    make_lasot_sequence(plain / "lasot" / "LaSOTBenchmark" / "airplane" / "airplane-1")
+    write(plain / "nfs" / "bee" / "30" / "bee.txt", "\n".join(vatic_row(row + 1, left=row) for row in range(8 * 45)))
+    write(plain / "tnl2k" / "train" / "TNL2K_train_subset_p3" / "walk" / "groundtruth.txt", "1,2,3,4\n0,0,0,0\n")
+    write(plain / "otb100" / "Jogging-2" / "groundtruth_rect.txt", "1\t2\t3\t4\n" * 307)
+    write(plain / "uav123" / "UAV123" / "anno" / "UAV123" / "bird1_2.txt", "1,2,3,4\n" * 703)
+    for name, split in (("lasot", "test"), ("nfs", "test"), ("tnl2k", "train"), ("otb100", "test"), ("uav123", "test")):
+        write_lmdb(plain / name, tmp_path / "packed" / name, progress=False)
+        expected, found = first(name, split, plain / name), first(name, split, tmp_path / "packed" / name)
+        assert found.name == expected.name
+        np.testing.assert_array_equal(found.boxes_xywh, expected.boxes_xywh)
+        np.testing.assert_array_equal(found.visible, expected.visible)

@@ -12,7 +12,7 @@ from toys import Videos, video
 from lib.data.images.frames import ArrayFrames
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, choose_sequences, find_benchmark
 from lib.eval.record import RunRecord, claim_folder
-from lib.eval.report.plots import draw_curve, plot_analysis
+from lib.eval.report.plots import draw_curve
 from lib.eval.report.tables import format_table, to_json
 from lib.eval.results import ResultFiles
 from lib.eval.score.analysis import Analysis, Result, analyze, find_results
@@ -194,16 +194,6 @@ def test_sequences_are_chosen_by_name_index_and_range() -> None:
     for choice, message in (("5", "run from 0 to 4"), ("3-5", "run from 0 to 4"), ("3-1", "ends before it begins")):
         with pytest.raises(ValueError, match=message):
             choose_sequences(dataset, [choice])
-
-
-def test_plots_are_written_as_png_and_pdf(tmp_path: Path) -> None:
-    analysis = run(Result("off", write(tmp_path / "off", offset=16)))
-    paths = plot_analysis(analysis, (), None, tmp_path / "new" / "plots")
-    plots = ("success", "precision", "norm_precision", "speed")
-    names = {f"{name}{suffix}" for name in plots for suffix in (".png", ".pdf")}
-    assert {path.name for path in paths} == names
-    for path in paths:
-        assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
 
 
 def flat(name: str, share: float) -> BenchmarkScores:

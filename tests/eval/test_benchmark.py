@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import save_random_weights
 
-from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
@@ -28,7 +28,6 @@ from lib.eval.record import (
 from lib.eval.results import REPLACED, read_boxes
 from lib.eval.run.benchmark import CODE, PinnedTracker, RunOptions, run_test, worker_devices
 from lib.eval.run.masks import CODE as MASK_CODE
-from lib.models.build import build_model
 from lib.models.trained import file_sha256
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.classical import StaticBox
@@ -67,14 +66,6 @@ def folder_of(tmp_path: Path, tracker: str = "static", config: str = "default") 
     return tmp_path / "results" / tracker / config / "folder"
 
 
-def save_random_model(path: Path, experiment: Experiment, seed: int = 0) -> Path:
-    """Write a checkpoint of a model that was never trained."""
-    torch.manual_seed(seed)
-    model = build_model(experiment, pretrained=False)
-    torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict()}, path)
-    return path
-
-
 def test_what_cannot_track_leaves_no_folder_behind(
     run: Callable[..., int],
     tmp_path: Path,
@@ -82,7 +73,8 @@ def test_what_cannot_track_leaves_no_folder_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(cv2, "TrackerCSRT", raising=False)
-    untrained = save_random_model(tmp_path / "weights.pth", small_experiment(config="mmg_tiny_score"))
+    untrained = tmp_path / "weights.pth"
+    save_random_weights(untrained, small_experiment(config="mmg_tiny_score"))
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     for spec, reason in (
         (TrackerSpec("csrt", benchmark="folder"), "no CSRT"),
@@ -218,12 +210,13 @@ def test_another_checkpoint_under_the_same_name_is_refused(
     tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
 ) -> None:
     experiment = dataclasses.replace(small_experiment("track.update=none"), name="small")
-    weights = save_random_model(tmp_path / "latest.pth", experiment)
+    weights = tmp_path / "latest.pth"
+    save_random_weights(weights, experiment)
     spec = TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
     assert run(spec) == 0
     boxes = (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text()
     assert run(spec) == 0
-    save_random_model(weights, experiment, seed=1)
+    save_random_weights(weights, experiment, seed=1)
     with pytest.raises(ValueError, match=r"another run \(checkpoint_sha256 .*--overwrite"):
         run(spec)
     assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() == boxes
@@ -235,10 +228,11 @@ def test_weights_that_change_under_the_test_are_noticed(
     tmp_path: Path, small_experiment: Callable[..., Experiment]
 ) -> None:
     experiment = small_experiment("track.update=none")
-    weights = save_random_model(tmp_path / "latest.pth", experiment)
+    weights = tmp_path / "latest.pth"
+    save_random_weights(weights, experiment)
     pinned = PinnedTracker("mmg", checkpoint=weights, device="cpu", stated=file_sha256(weights))
     pinned.build()
-    save_random_model(weights, experiment, seed=1)
+    save_random_weights(weights, experiment, seed=1)
     with pytest.raises(ValueError, match=r"latest\.pth has changed since the test began"):
         pinned.build()
 
@@ -248,7 +242,8 @@ def test_an_interval_for_an_unknown_benchmark_is_refused(
 ) -> None:
     def spec(intervals: str) -> TrackerSpec:
         experiment = small_experiment("track.update=fixed", f"track.update_intervals={intervals}")
-        weights = save_random_model(tmp_path / "weights.pth", experiment)
+        weights = tmp_path / "weights.pth"
+        save_random_weights(weights, experiment)
         return TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
 
     with pytest.raises(ValueError, match=r"unknown benchmark 'lasto' \(did you mean 'lasot'\?\); known: synthetic"):
@@ -335,7 +330,8 @@ def test_the_network_gives_the_same_boxes_with_any_number_of_workers(
             coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
             cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC))
     experiment = dataclasses.replace(small_experiment("track.update=fixed", "track.update_interval=2"), name="small")
-    weights = save_random_model(tmp_path / "weights.pth", experiment)
+    weights = tmp_path / "weights.pth"
+    save_random_weights(weights, experiment)
     spec = TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
     texts = []
     for num_workers in (1, 2, 3):

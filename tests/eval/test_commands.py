@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from toys import COMMANDS, command
+from conftest import COMMANDS, command
 
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
@@ -60,8 +60,10 @@ def test_from_videos_to_numbers(videos: Path, capsys: pytest.CaptureFixture[str]
     assert scores["ao"] == pytest.approx((2 * 1 + 2 / 3) / 4)
     assert scores["sr50"] == scores["sr75"] == pytest.approx(2 / 4)
     assert scores["fps"] > 0
-    plots = {path.stem for path in Path("plots").glob("*.png")}
-    assert plots == {"norm_precision", "precision", "speed", "success"}
+    plots = ("norm_precision", "precision", "speed", "success")
+    assert {path.name for path in Path("plots").iterdir()} == {f"{n}.{kind}" for n in plots for kind in ("png", "pdf")}
+    for path in Path("plots").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
     assert "static/default" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import command
+from conftest import command
 
 from lib.eval.report.learning import curves_to_csv, draw_learning_curves, format_curves
 from lib.eval.score.learning_curves import read_learning_curves

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from toys import command
+from conftest import command
 
 from lib.eval.mask_files import MaskRecord, SequenceMasks, claim_masks, mask_names
 from lib.eval.report.tables import format_masks

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import files_no_longer_than
+from conftest import files_no_longer_than
 
 from lib.eval.results import ResultFiles, check_names, read_boxes, read_seconds, result_names, write_whole
 

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from toys import files_no_longer_than, video
+from conftest import files_no_longer_than
+from toys import video
 
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Frames, Sequence
@@ -340,7 +341,7 @@ def test_a_disk_that_fills_up_among_200_sequences(tmp_path: Path) -> None:
     for folder in (out, tmp_path / "disk"):
         folder.mkdir()
     code = (
-        "import shutil, subprocess, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "import shutil, subprocess, sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/..']; from pathlib import Path\n"
         "if __name__ == '__main__':\n"
         "    from test_runner import *\n"
         "    disk, out = Path(sys.argv[2]), Path(sys.argv[3])\n"
@@ -372,7 +373,7 @@ def test_a_run_stopped_in_the_middle_is_finished_by_the_next(tmp_path: Path, num
     stopped.mkdir()
     # Two workers finish 100 sequences and are stopped in the middle of the next two.
     code = (
-        "import signal, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "import signal, sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/..']; from pathlib import Path\n"
         "if __name__ == '__main__':\n"
         "    from test_runner import *\n"
         # A shell that runs the tests in the background has them, and so this process, ignore Ctrl-C.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import Videos, command, files_no_longer_than, video
+from conftest import command, files_no_longer_than
+from toys import Videos, video
 
 from lib.data.images.frames import ArrayFrames
 from lib.eval.record import RunRecord, claim_folder

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from conftest import save_random_weights
 
-from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.eval.vot.scores import read_vot_analysis
-from lib.models.build import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,8 +66,7 @@ def test_evaluation_analysis_report_and_pack_run_as_they_are(
 ) -> None:
     small = small_experiment("model.decoder.self_decoder=false")
     weights = workspace / "weights.pth"
-    model = build_model(small, pretrained=False)
-    torch.save({"config": experiment_to_dict(small), "model": model.state_dict()}, weights)
+    save_random_weights(weights, small)
     add(workspace, "static")
     add(workspace, "mmg", "--checkpoint", str(weights), "--name", "untrained")
     trackers = ("oracle", "static", "untrained")
@@ -103,9 +100,7 @@ def test_evaluation_analysis_report_and_pack_run_as_they_are(
     assert sum(name.endswith(".bin") for name in packed) == 4  # two videos, two starts each
 
     # Other weights in the same file must not be mixed with these results.
-    with torch.no_grad():
-        next(model.parameters()).add_(1)
-    torch.save({"config": experiment_to_dict(small), "model": model.state_dict()}, weights)
+    save_random_weights(weights, small, seed=1)
     shown = toolkit(workspace, "evaluate", "--force", "untrained")
     assert "Server terminated the session: the weights in" in shown
     assert "are not those that the workspace was written for" in shown

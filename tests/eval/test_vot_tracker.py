@@ -110,11 +110,7 @@ def test_the_toolkit_is_greeted_before_the_tracker_is_built_and_answered_when_th
     code, events = talk(build, request("initialize", "1", FIRST))
     assert code == 1
     # A reason is the answer to a request: one sent earlier is lost.
-    assert events == [
-        ("open", ["mask"], ["path"], ["color"]),
-        "wait",
-        ("quit", "there is no checkpoint latest.pth"),
-    ]
+    assert events == [("open", ["mask"], ["path"], ["color"]), "wait", ("quit", "there is no checkpoint latest.pth")]
     assert capsys.readouterr().err == "error: there is no checkpoint latest.pth\n"
 
 

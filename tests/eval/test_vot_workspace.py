@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from toys import COMMANDS, command
+from conftest import COMMANDS, command
 
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from toys import Videos, command, video
+from conftest import command
+from toys import Videos, video
 
 from lib.data.sequence import Frames
 from lib.eval.benchmarks import find_benchmark

@@ -1,19 +1,12 @@
-"""What tests of an evaluation share: data sets of toy videos, and the commands."""
+"""What tests of an evaluation share: data sets of toy videos."""
 
-import resource
-import runpy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Frames, Sequence
-
-COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,3 @@ def video(
     absent = np.zeros(len(boxes_xywh), bool) if absent is None else absent
     black = ArrayFrames(np.zeros((len(boxes_xywh), 2, 2, 3), np.uint8))
     return Sequence(name, frames or black, boxes_xywh, ~absent, absent, **more)
-
-
-def command(name: str) -> Callable[[list[str]], int]:
-    """Load the `main` of a command."""
-    return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]
-
-
-@contextmanager
-def files_no_longer_than(number: int) -> Iterator[None]:
-    """Let the system refuse what goes beyond, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

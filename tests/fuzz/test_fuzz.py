@@ -1,7 +1,8 @@
 """Damaged and hostile files: each is read as a plain decoder reads it, or refused by an error that names the file.
 
-The fast suite tries a few of every kind; `make fuzz` tries 50,000, and `python tests/fuzz/test_fuzz.py COUNT SEED` as
-many as wanted. All are read in a child process, with limits on memory and time: to be killed is a failure, too.
+The fast suite tries a few of every kind, the slow one more; `make fuzz` tries 50,000, and
+`python tests/fuzz/test_fuzz.py COUNT SEED` as many as wanted. All are read in a child process, with limits on memory
+and time: to be killed is a failure, too.
 """
 
 import json
@@ -151,11 +152,14 @@ def run(root: Path, count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
-def test_damaged_files_are_read_right_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
+def test_damaged_files_are_read_right_or_refused_by_name(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "environ", {**os.environ})
-    counts, failures = run(tmp_path, 2000, seed=1)
+    counts, failures = run(tmp_path, count, seed=1)
     assert not failures, "\n".join(failures[:20])
-    assert counts.total() == 2000
+    assert counts.total() == count
 
 
 if __name__ == "__main__":

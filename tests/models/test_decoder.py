@@ -6,25 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lib.models.decoder import (
-    GuidedBlock,
-    MaskedMutualGuidance,
-    MMGReconstruction,
-    patchify,
-    random_mask,
-    unpatchify,
-)
+from lib.models.decoder import GuidedBlock, MaskedMutualGuidance, MMGReconstruction, patchify, random_mask, unpatchify
 from lib.models.encoder import EncoderOutput
 
 BATCH, TEMPLATE_GRID, SEARCH_GRID, PATCH, DIM = 3, 4, 8, 4, 16
 # Table IV: self-decoder, online to search, search to online.
-TABLE_IV = [
-    (True, False, False),
-    (True, True, False),
-    (True, False, True),
-    (False, True, True),
-    (True, True, True),
-]
+TABLE_IV = [(True, False, False), (True, True, False), (True, False, True), (False, True, True), (True, True, True)]
 
 
 def tiny(

@@ -265,7 +265,7 @@ def test_hub_weights_fill_the_encoder(monkeypatch, pool):
 def test_a_hub_out_of_reach_is_an_error_that_names_the_file_to_use_instead(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    for name in ("vit_base_patch16_224.mae", "vit_base_patch16_224.no_such_tag", "no_such_vit"):
+    for name in ("vit_tiny_patch16_224.augreg_in21k", "vit_tiny_patch16_224.no_such_tag", "no_such_vit"):
         with pytest.raises(ValueError, match="facebookresearch/mae") as caught:
             load_from_hub(tiny(), name)
         assert repr(name) in str(caught.value)

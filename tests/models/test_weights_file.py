@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import save_random_weights
 from safetensors.torch import save_file
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.models.build import build_model
 from lib.models.trained import read_trained_model, read_weights, write_weights
 from lib.tracker import TrackerSpec
 
@@ -38,10 +38,8 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
 def checkpoint(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> tuple[Path, Path]:
     """Return a checkpoint with random weights and a trained score, and its export."""
     experiment = small_experiment("track.update=score", "track.precision=fp32")
-    torch.manual_seed(0)
-    state = build_model(experiment, pretrained=False).state_dict()
+    state = save_random_weights(tmp_path / "w.pth", experiment, score_trained=True).state_dict()
     about = {"config": experiment_to_dict(experiment), "score_trained": True}
-    torch.save({**about, "model": state}, tmp_path / "w.pth")
     write_weights(tmp_path / "w.safetensors", state, about)
     return tmp_path / "w.pth", tmp_path / "w.safetensors"
 

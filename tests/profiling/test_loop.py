@@ -7,11 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-from conftest import SMALL
+from conftest import SMALL, save_random_weights
 
-from lib.config.load import experiment_to_dict, load
-from lib.models.build import build_model
+from lib.config.load import load
 from lib.profiling.loop import loop_cost, profile_track
 
 
@@ -27,10 +25,8 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    experiment = load("mmg_tiny", (*SMALL, "track.update=none"))
-    state = build_model(experiment, pretrained=False).state_dict()
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
-    torch.save({"config": experiment_to_dict(experiment), "model": state}, path)
+    save_random_weights(path, load("mmg_tiny", (*SMALL, "track.update=none")))
     return path
 
 

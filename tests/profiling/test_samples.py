@@ -1,6 +1,5 @@
 """The benchmark counts what was read; the commands that pack and cut write what the readers then read."""
 
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import command
 
 from lib.config.load import load
 from lib.data.crop_cache.cache import CropDataset
@@ -29,7 +29,6 @@ from lib.profiling.samples import (
 )
 from lib.profiling.videos import make_videos
 
-COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 EXPERIMENT = load("mmg_tiny")
 NUM_FRAMES = 20
 
@@ -48,11 +47,7 @@ def videos(tmp_path: Path) -> Path:
 
 
 def prepare(*arguments: str | Path) -> int:
-    spec = importlib.util.spec_from_file_location("prepare_command", COMMANDS / "prepare.py")
-    assert spec is not None and spec.loader is not None
-    command = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(command)
-    return command.main([str(argument) for argument in arguments])
+    return command("prepare")([str(argument) for argument in arguments])
 
 
 def test_a_triplet_costs_the_same_in_two_forms_of_the_same_files(videos: Path) -> None:

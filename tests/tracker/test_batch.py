@@ -35,7 +35,9 @@ class Brightness:
         return TrackOutput(corners.float(), (0.2 + middle).float())
 
 
-def make_tracker(model: TrackingModel, update: TemplateUpdate | None = None) -> MMGTracker:
+def make_tracker(
+    model: TrackingModel, update: TemplateUpdate | None = None, online_template: bool = True
+) -> MMGTracker:
     return MMGTracker(
         model,
         template_size=32,
@@ -43,6 +45,7 @@ def make_tracker(model: TrackingModel, update: TemplateUpdate | None = None) -> 
         search_size=64,
         search_factor=4.0,
         update=update or TemplateUpdate("score", interval=3, threshold=0.3),
+        online_template=online_template,
     )
 
 
@@ -103,15 +106,7 @@ def test_the_network_gives_each_of_a_batch_what_it_gives_one(
     network = TrackingNetwork(build_model(experiment, pretrained=False).eval())
 
     def make() -> MMGTracker:
-        return MMGTracker(
-            network,
-            template_size=32,
-            template_factor=2.0,
-            search_size=64,
-            search_factor=4.0,
-            update=TemplateUpdate("none"),
-            online_template=experiment.model.online_template,
-        )
+        return make_tracker(network, TemplateUpdate("none"), experiment.model.online_template)
 
     together, seeds = LockstepTracker(make(), 4), (0, 1, 2)
     targets = [together.start(video(seed, 2)[0], first_box(seed)) for seed in seeds]

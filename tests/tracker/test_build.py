@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import save_random_weights
 
-from lib.config.load import experiment_to_dict, load
+from lib.config.load import load
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
-from lib.models.build import build_model
-from lib.models.mmg import MMG
 from lib.models.trained import RUNS
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.build import choose_device
@@ -34,14 +33,6 @@ FIRST_BOX = np.array((60.0, 40.0, 30.0, 24.0))
 
 def small_experiment(*overrides: str) -> Experiment:
     return load("mmg_tiny", (*SMALL, *overrides))
-
-
-def save_model(path: Path, experiment: Experiment, **entries: object) -> MMG:
-    """Write a checkpoint with random weights, and return the model with its decoders."""
-    torch.manual_seed(0)
-    model = build_model(experiment, pretrained=False).eval()
-    torch.save({"config": experiment_to_dict(experiment), "model": model.state_dict(), **entries}, path)
-    return model
 
 
 def config_file(folder: Path, *overrides: str) -> str:
@@ -66,7 +57,7 @@ def frames(number: int) -> list[np.ndarray]:
 
 def test_the_tracker_answers_what_the_trained_model_answers(tmp_path: Path) -> None:
     experiment = small_experiment("track.update=none", "track.precision=fp32")
-    model = save_model(tmp_path / "weights.pth", experiment)
+    model = save_random_weights(tmp_path / "weights.pth", experiment)
     tracker = TrackerSpec("mmg", checkpoint=tmp_path / "weights.pth", device="cpu").build()
     first, second = frames(2)
     tracker.initialize(first, FIRST_BOX)
@@ -85,22 +76,13 @@ def test_the_tracker_answers_what_the_trained_model_answers(tmp_path: Path) -> N
     assert np.isnan(answer.score)
 
 
-def test_a_two_image_model_tracks(tmp_path: Path) -> None:
-    overrides = ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
-    save_model(tmp_path / "weights.pth", small_experiment(*overrides))
-    tracker = TrackerSpec("mmg", checkpoint=tmp_path / "weights.pth", device="cpu").build()
-    first, second = frames(2)
-    tracker.initialize(first, FIRST_BOX)
-    assert tracker.track(second).finite
-
-
 def test_the_scored_update_wants_trained_scores(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     spec = TrackerSpec("mmg", checkpoint=path, device="cpu")
-    save_model(path, small_experiment("track.update=score"))
+    save_random_weights(path, small_experiment("track.update=score"))
     with pytest.raises(ValueError, match="not trained: train the second stage"):
         spec.build()
-    save_model(path, small_experiment("track.update=score"), score_trained=True)
+    save_random_weights(path, small_experiment("track.update=score"), score_trained=True)
     tracker = spec.build()
     first, second = frames(2)
     tracker.initialize(first, FIRST_BOX)
@@ -108,7 +90,7 @@ def test_the_scored_update_wants_trained_scores(tmp_path: Path) -> None:
 
 
 def test_a_config_sets_how_its_own_model_tracks(tmp_path: Path) -> None:
-    save_model(tmp_path / "weights.pth", small_experiment("track.update=score"))
+    save_random_weights(tmp_path / "weights.pth", small_experiment("track.update=score"))
     config = config_file(tmp_path, "track.update=fixed", "track.update_interval=7", "track.update_intervals={slow: 50}")
     for benchmark, interval in (("", 7), ("quick", 7), ("slow", 50)):
         tracker = TrackerSpec("mmg", config, tmp_path / "weights.pth", "cpu", benchmark).build()
@@ -117,7 +99,7 @@ def test_a_config_sets_how_its_own_model_tracks(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_config_are_refused_and_the_keys_named(tmp_path: Path) -> None:
-    save_model(tmp_path / "weights.pth", small_experiment("crop.search_size=64", "model.head.channels=16"))
+    save_random_weights(tmp_path / "weights.pth", small_experiment("crop.search_size=64", "model.head.channels=16"))
     spec = TrackerSpec("mmg", config_file(tmp_path), tmp_path / "weights.pth", "cpu")
     with pytest.raises(ValueError, match=r"another model than config .*: crop\.search_size, model\.head\.channels$"):
         spec.build()
@@ -140,7 +122,7 @@ def test_the_newest_weights_of_a_config_are_found(tmp_path: Path, monkeypatch: p
     folder = RUNS / "small"
     folder.mkdir(parents=True)
     config = config_file(tmp_path)
-    save_model(folder / "latest.pth", load(config))
+    save_random_weights(folder / "latest.pth", load(config))
     spec = TrackerSpec("mmg", config, device="cpu")
     assert spec.checkpoint_file == Path("runs/small/latest.pth")
     assert spec.config_name == TrackerSpec("mmg", checkpoint=folder / "latest.pth").config_name == "small"
@@ -152,7 +134,7 @@ def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None
     torch.save({"model": {}}, path)
     with pytest.raises(ValueError, match="lacks its config or its weights"):
         TrackerSpec("mmg", checkpoint=path).build()
-    save_model(path, small_experiment())
+    save_random_weights(path, small_experiment())
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=r"weights\.pth is truncated"):
         TrackerSpec("mmg", checkpoint=path).build()

@@ -2,18 +2,16 @@
 
 import http.server
 import os
-import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from conftest import files_no_longer_than
 
 from lib.data.images.frames import ArrayFrames
 from lib.data.images.video import VideoFile
@@ -109,17 +107,6 @@ def test_two_targets_have_a_file_and_a_colour_each(tmp_path: Path) -> None:
     shapes[0][35:40, 30:35] = shapes[1][65:70, 70:75] = True
     picture = annotate(np.full((96, 128, 3), 90, np.uint8), predictions, ["a", "b"], 0, shapes)
     assert tuple(picture[35, 30]) == PALETTE[0] and tuple(picture[65, 70]) == PALETTE[1], "outlines"
-
-
-@contextmanager
-def files_no_longer_than(number: int) -> Iterator[None]:
-    """Let the system refuse what goes beyond, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(("room", "num_frames"), [(1000, 2), (100_000, 30)])

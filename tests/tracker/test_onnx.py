@@ -2,11 +2,9 @@
 
 import ast
 import json
-import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import EXPORTED, Export, save_model_that_moves
+from conftest import EXPORTED, Export, command, save_model_that_moves
 
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
@@ -78,17 +76,10 @@ def follow(tracker: Tracker, video: tuple[Path, np.ndarray]) -> list[Prediction]
 
 def pytorch_tracker(exported: Export, mode: str = "score") -> MMGTracker:
     """Return the tracker around the model itself, without anything that makes it faster."""
-    crop, track = exported.experiment.crop, exported.experiment.track
+    track = exported.experiment.track
     assert mode in ("score", "fixed", "none")
-    return MMGTracker(
-        exported.model,
-        template_size=crop.template_size,
-        template_factor=crop.template_factor,
-        search_size=crop.search_size,
-        search_factor=crop.search_factor,
-        update=TemplateUpdate(mode, track.update_interval, track.score_threshold),
-        clip_margin=track.clip_margin,
-    )
+    update = TemplateUpdate(mode, track.update_interval, track.score_threshold)
+    return MMGTracker(exported.model, **vars(exported.experiment.crop), update=update, clip_margin=track.clip_margin)
 
 
 def with_entry(exported: Export, path: Path, **changes: object) -> Path:
@@ -246,10 +237,6 @@ def test_threads_are_those_of_pytorch(exported: Export) -> None:
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
-
-
-def command(name: str) -> Callable[[list[str]], int]:
-    return runpy.run_path(str(ROOT / "tracking" / f"{name}.py"))["main"]
 
 
 def test_results_go_to_a_folder_of_their_own_and_state_the_file(

@@ -1,6 +1,5 @@
 """The weights that come with the project go through every door: API, ONNX, batches, compilation, masks, VOT."""
 
-import runpy
 import shutil
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import load_refine
+from conftest import command, load_refine
 
 from lib.config.load import experiment_to_dict
 from lib.config.refine_schema import RefineExperiment
@@ -24,13 +23,12 @@ from mmg_tracker import load_tracker
 
 pytestmark = pytest.mark.slow
 
-COMMANDS = Path(__file__).resolve().parents[2] / "tracking"
 WEIGHTS = SHIPPED / "mmg_small.safetensors"
 SEQUENCES = ("0", "2")
 
 
-def command(name: str, *arguments: str | Path) -> int:
-    return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]([str(argument) for argument in arguments])
+def run(name: str, *arguments: str | Path) -> int:
+    return command(name)([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +72,7 @@ def test_an_onnx_file_of_it_tracks(frames: list[np.ndarray], box_xywh: np.ndarra
                                    tmp_path: Path) -> None:  # fmt: skip
     for package in ("onnxruntime", "onnxscript"):
         pytest.importorskip(package)
-    assert command("export", "--config", "mmg_small", "--out", tmp_path / "small.onnx") == 0
+    assert run("export", "--config", "mmg_small", "--out", tmp_path / "small.onnx") == 0
     tracker = load_tracker(tmp_path / "small.onnx")
     tracker.initialize(frames[0], box_xywh)
     np.testing.assert_allclose(tracker.track(frames[1]).box_xywh, second_box, atol=0.05)
@@ -96,8 +94,8 @@ def test_commands_take_it_by_default_alone_in_batches_and_with_masks(refine_weig
                                                                      tmp_path: Path) -> None:  # fmt: skip
     masks = ("--masks", "alpha_refine", "--refine-checkpoint", refine_weights)
     common = ("mmg", "synthetic", "--config", "mmg_small", "--device", "cpu", "--sequences", *SEQUENCES)
-    assert command("test", *common, "--results-dir", tmp_path / "alone", *masks) == 0
-    assert command("test", *common, "--results-dir", tmp_path / "batch", "--batch", "2") == 0
+    assert run("test", *common, "--results-dir", tmp_path / "alone", *masks) == 0
+    assert run("test", *common, "--results-dir", tmp_path / "batch", "--batch", "2") == 0
     alone, batch = results(tmp_path / "alone"), results(tmp_path / "batch")
     assert len(alone) == 2 and alone.keys() == batch.keys()
     for name, boxes in alone.items():

@@ -24,40 +24,25 @@ def replacements(update: TemplateUpdate, scores: Sequence[float | None]) -> dict
     return found
 
 
-def test_the_best_score_of_each_interval_replaces_at_its_end() -> None:
-    scores = [0.6, 0.9, 0.7, 0.8, 0.5, 0.6, 0.7, 0.95]
-    assert replacements(TemplateUpdate("score", 4, 0.5), scores) == {4: 2, 8: 8}
-
-
-def test_an_interval_without_a_passing_score_keeps_the_template() -> None:
-    scores = [0.4, 0.5, 0.2, 0.1, 0.9, 0.3]
-    # 0.5 is not above the threshold. The second interval starts afresh and ends at frame 6.
-    assert replacements(TemplateUpdate("score", 3, 0.5), scores) == {6: 5}
-
-
-def test_a_good_score_does_not_outlive_its_interval() -> None:
-    assert replacements(TemplateUpdate("score", 2, 0.5), [0.99, 0.6, 0.55, 0.1, 0.2, 0.3]) == {2: 1, 4: 3}
-
-
-def test_of_equal_scores_the_earliest_is_kept() -> None:
-    assert replacements(TemplateUpdate("score", 3, 0.5), [0.8, 0.9, 0.9]) == {3: 2}
-
-
-def test_scores_that_are_not_numbers_never_pass() -> None:
-    assert replacements(TemplateUpdate("score", 2, 0.5), [NAN, NAN, 0.7, NAN]) == {4: 3}
-
-
-def test_fixed_takes_the_last_frame_whatever_its_score() -> None:
-    assert replacements(TemplateUpdate("fixed", 3, 0.5), [0.9, 0.9, 0.0, 0.9, 0.9, NAN]) == {3: 3, 6: 6}
-
-
-def test_none_never_replaces() -> None:
-    assert replacements(TemplateUpdate("none", 1, 0.0), [1.0] * 5) == {}
-
-
-def test_a_frame_without_prediction_counts_but_gives_no_crop() -> None:
-    assert replacements(TemplateUpdate("fixed", 2), [0.9, None, 0.9, 0.9]) == {4: 4}
-    assert replacements(TemplateUpdate("score", 2), [0.9, None, None, None]) == {2: 1}
+@pytest.mark.parametrize(
+    ("update", "scores", "expected"),
+    [
+        (("score", 4, 0.5), [0.6, 0.9, 0.7, 0.8, 0.5, 0.6, 0.7, 0.95], {4: 2, 8: 8}),
+        # 0.5 is not above the threshold. The second interval starts afresh and ends at frame 6.
+        (("score", 3, 0.5), [0.4, 0.5, 0.2, 0.1, 0.9, 0.3], {6: 5}),
+        (("score", 2, 0.5), [0.99, 0.6, 0.55, 0.1, 0.2, 0.3], {2: 1, 4: 3}),  # a good one does not outlive its interval
+        (("score", 3, 0.5), [0.8, 0.9, 0.9], {3: 2}),
+        (("score", 2, 0.5), [NAN, NAN, 0.7, NAN], {4: 3}),
+        (("fixed", 3, 0.5), [0.9, 0.9, 0.0, 0.9, 0.9, NAN], {3: 3, 6: 6}),
+        (("none", 1, 0.0), [1.0] * 5, {}),
+        (("fixed", 2), [0.9, None, 0.9, 0.9], {4: 4}),
+        (("score", 2), [0.9, None, None, None], {2: 1}),
+    ],
+    ids=["the best of an interval", "none passes", "a new interval", "the earliest of equals", "no numbers",
+         "fixed takes the last", "none", "fixed without prediction", "score without prediction"],
+)  # fmt: skip
+def test_replacements_by_hand(update: tuple, scores: list[float | None], expected: dict[int, int]) -> None:
+    assert replacements(TemplateUpdate(*update), scores) == expected
 
 
 def test_reset_starts_a_new_video() -> None:

@@ -1,41 +1,37 @@
 """The export command: what it says, the weights it writes, and what it refuses before any work is done."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from conftest import command, save_random_weights
 
 from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
-from lib.models.build import build_model
 from lib.models.trained import file_sha256, read_trained_model, read_weights
 from lib.tracker import TrackerSpec, export
 
-COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "export.py"
 
-
-def command(*arguments: str) -> int:
-    return runpy.run_path(str(COMMAND))["main"](arguments)
+def run(*arguments: str) -> int:
+    return command("export")(arguments)
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> Path:
     """Return a checkpoint that holds weights and, as after training with `train.ema_decay`, their average."""
     experiment = small_experiment("track.update=none")
-    torch.manual_seed(0)
-    state = build_model(experiment, pretrained=False).state_dict()
-    average = {name: value + 1 for name, value in state.items()}
     path = tmp_path / "w.pth"
+    state = save_random_weights(path, experiment).state_dict()
+    average = {name: value + 1 for name, value in state.items()}
     torch.save({"config": experiment_to_dict(experiment), "model": state, "average": average, "optimizer": {}}, path)
     return path
 
 
 def test_weights_are_the_checkpoints_own(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "w.safetensors"
-    assert command("--checkpoint", str(checkpoint), "--out", str(out)) == 0
+    assert run("--checkpoint", str(checkpoint), "--out", str(out)) == 0
     before, after = read_trained_model(checkpoint), read_trained_model(out)
     assert after.experiment == before.experiment and after.score_trained is before.score_trained is False
     assert after.state.keys() == before.state.keys()
@@ -54,7 +50,7 @@ def test_a_config_gives_the_file_its_name_and_how_it_tracks(checkpoint: Path, tm
     plain["track"] |= {"update": "fixed", "update_interval": 7}
     config, out = tmp_path / "often.yaml", tmp_path / "w.safetensors"
     config.write_text(yaml.safe_dump(plain))
-    assert command("--config", str(config), "--checkpoint", str(checkpoint), "--out", str(out)) == 0
+    assert run("--config", str(config), "--checkpoint", str(checkpoint), "--out", str(out)) == 0
     assert read_trained_model(out).experiment.track == load(str(config)).track
     assert TrackerSpec("mmg", checkpoint=out).config_name == "often"
 
@@ -72,23 +68,22 @@ def test_what_is_wrong_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
-        command("--checkpoint", str(checkpoint), *arguments)
+        run("--checkpoint", str(checkpoint), *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
 
 
 def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
-        command("--checkpoint", "nowhere.pth", "--out", str(tmp_path / "w.onnx"))
+        run("--checkpoint", "nowhere.pth", "--out", str(tmp_path / "w.onnx"))
 
 
 def test_a_score_that_was_not_trained_is_not_exported(
     tmp_path: Path, small_experiment: Callable[..., Experiment]
 ) -> None:
     experiment = small_experiment("track.update=score")
-    state = build_model(experiment, pretrained=False).state_dict()
-    torch.save({"config": experiment_to_dict(experiment), "model": state}, tmp_path / "w.pth")
+    save_random_weights(tmp_path / "w.pth", experiment)
     with pytest.raises(ValueError, match="not trained: train the second stage"):
-        command("--checkpoint", str(tmp_path / "w.pth"), "--out", str(tmp_path / "w.onnx"))
+        run("--checkpoint", str(tmp_path / "w.pth"), "--out", str(tmp_path / "w.onnx"))
 
 
 def test_a_checkpoint_that_changes_meanwhile_is_refused(

@@ -1,18 +1,17 @@
 """The measuring command: options that would do nothing are refused before anything is measured."""
 
 import re
-import runpy
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
+from conftest import command
 
 TINY = ("--config", "mmg_tiny")
 
 
 @pytest.fixture(scope="module")
-def measure() -> Callable[[list[str]], int]:
-    return runpy.run_path(str(Path(__file__).resolve().parents[2] / "tracking" / "measure.py"))["main"]
+def measure() -> Callable[[Sequence[str]], int]:
+    return command("measure")
 
 
 @pytest.mark.parametrize(
@@ -30,14 +29,14 @@ def measure() -> Callable[[list[str]], int]:
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(
-    measure: Callable[[list[str]], int], arguments: tuple[str, ...], option: str, purpose: str
+    measure: Callable[[Sequence[str]], int], arguments: tuple[str, ...], option: str, purpose: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(f'{option} means nothing for {purpose}: leave it out')}$"):
-        measure(list(arguments))
+        measure(arguments)
 
 
 def test_sizes_alone_are_asked_for_by_an_option_that_is_taken(
-    measure: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+    measure: Callable[[Sequence[str]], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert measure(["model", *TINY, "--no-speed"]) == 0
     said = capsys.readouterr().out

@@ -1,7 +1,6 @@
 """The training command from end to end: a run, its files, its exit codes."""
 
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, command
 
 from lib.models.trained import is_finished
 
@@ -33,11 +32,10 @@ def finish(*arguments: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_a_run_leaves_checkpoint_log_config_and_board(tmp_path):
-    pictures = ("--set", "train.picture_every=1")
-    code, out, err = finish("--config", "mmg_tiny", "--run", str(tmp_path), *SETTINGS, *pictures)
-    assert code == 0, err
-    assert str(tmp_path / "latest.pth") in out
+def test_a_run_leaves_checkpoint_log_config_and_board(tmp_path, capsys):
+    words = ("--device", "cpu", "--run", str(tmp_path), *SETTINGS, "--set", "train.picture_every=1")
+    assert command("train")(["--config", "mmg_tiny", *words]) == 0
+    assert str(tmp_path / "latest.pth") in capsys.readouterr().out
     state = torch.load(tmp_path / "latest.pth", weights_only=True)
     assert state["step"] == 8 and state["config"]["name"] == "mmg_tiny"
     assert (tmp_path / "config.yaml").is_file()
@@ -88,9 +86,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     "useless", [["--config", "mmg_tiny"], ["--set", "train.lr=1"], ["--gpus", "2"], ["--run", "runs/other"]]
 )
 def test_a_replay_refuses_what_its_file_settles(useless):
-    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
     with pytest.raises(ValueError, match=f"^{useless[0]} means nothing for --replay"):
-        main(["--replay", "nonfinite_step_00000001.pth", *useless])
+        command("train")(["--replay", "nonfinite_step_00000001.pth", *useless])
 
 
 def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
@@ -106,16 +103,16 @@ def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
     [("--script", "--config"), ("--nproc_per_node=4", "--gpus N"), ("--batch_size", "train.batch_size")],
 )
 def test_options_of_other_trackers_are_answered(habit, answer):
-    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
     with pytest.raises(ValueError, match=f"^{habit.partition('=')[0]} is an option of other programs: .*{answer}"):
-        main([habit, "4"])
+        command("train")([habit, "4"])
 
 
 def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    main = runpy.run_path(str(ROOT / "tracking" / "train.py"))["main"]
-    both = ["--config", "mmg_tiny_score", "--with-first-stage", "--device", "cpu", *SETTINGS]
-    stopped = [*SETTINGS, "--set", "train.on_nonfinite=skip", "--set", "train.epochs=1"]
+    main = command("train")
+    settings = [*SETTINGS, "--set", "data.samples_per_epoch=8", "--set", "data.validation_samples=4"]
+    both = ["--config", "mmg_tiny_score", "--with-first-stage", "--device", "cpu", *settings]
+    stopped = [*settings, "--set", "train.on_nonfinite=skip", "--set", "train.epochs=1"]
     with monkeypatch.context() as launched:
         launched.setenv("LOCAL_RANK", "0")  # as under torchrun, where the second stage alone would be trained
         with pytest.raises(ValueError, match="without torchrun; or run torchrun twice, with --config mmg_tiny before"):
@@ -126,13 +123,13 @@ def test_both_stages_by_one_command_go_on_from_where_they_were_stopped(tmp_path,
     with pytest.raises(ValueError, match=r"these keys differ: .*model"):
         main([*both, "--set", "train.start_from=mmg_vitb", "--set", "train.schedule=cosine"])
     assert main(both) == 0  # finished as it is: another number of epochs is no reason to refuse
-    assert torch.load(first / "latest.pth", weights_only=True)["step"] == 4
+    assert torch.load(first / "latest.pth", weights_only=True)["step"] == 2
     assert torch.load(second / "latest.pth", weights_only=True)["score_trained"]
     state = torch.load(first / "latest.pth", weights_only=True)
     shutil.rmtree(second)
     state["config"]["train"]["epochs"] = 2  # as if it had been stopped half-way
     torch.save(state, first / "latest.pth")
-    (first / "step_00000004.pth").unlink()
+    (first / "step_00000002.pth").unlink()
     assert main(both) == 0
-    assert f"continuing {Path('runs/mmg_tiny')} at step 4 of 8" in capsys.readouterr().out
+    assert f"continuing {Path('runs/mmg_tiny')} at step 2 of 4" in capsys.readouterr().out
     assert is_finished(second / "latest.pth", "mmg_tiny_score")

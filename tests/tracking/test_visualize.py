@@ -1,15 +1,13 @@
 """The visualize command: film strips from result files, reconstructions from a checkpoint."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
+from conftest import command, save_random_weights
 
-from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image
@@ -17,13 +15,10 @@ from lib.data.images.video import VideoFile
 from lib.draw import PALETTE, TRUTH
 from lib.eval.record import RunRecord, claim_folder
 from lib.eval.report.film import open_film
-from lib.models.build import build_model
-
-COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "visualize.py"
 
 
 def visualize(*arguments: str) -> int:
-    return runpy.run_path(str(COMMAND))["main"](arguments)
+    return command("visualize")(arguments)
 
 
 @pytest.fixture
@@ -123,7 +118,7 @@ def test_pictures_that_cannot_be_written_are_refused_first(videos: Path, tmp_pat
     (tmp_path / "file").write_text("mine")
     film = ["folder", "walk", "nobody", "--root", str(videos)]
     network = ["--checkpoint", "nobody.pth"]
-    for name, command, out, message in (
+    for name, words, out, message in (
         ("track", film, "file/a.png", "is a file, so nothing can be written below it"),
         ("track", film, "a.bmp", r"a picture is written as \.png or \.jpg"),
         ("compare", film, "file/a", "is a file, so nothing can be written below it"),
@@ -133,7 +128,7 @@ def test_pictures_that_cannot_be_written_are_refused_first(videos: Path, tmp_pat
         ("samples", ["--config", "nobody"], "a.bmp", r"a picture is written as \.png or \.jpg"),
     ):
         with pytest.raises(ValueError, match=message):
-            visualize(name, *command, "--out", str(tmp_path / out))
+            visualize(name, *words, "--out", str(tmp_path / out))
 
 
 def test_a_strip_of_what_is_not_there_is_refused(videos: Path, tmp_path: Path) -> None:
@@ -157,11 +152,9 @@ def test_an_unknown_sequence_of_a_drawn_data_set_is_named_with_a_suggestion() ->
 
 
 def test_reconstructions_of_a_checkpoint(small_experiment: Callable[..., Experiment], tmp_path: Path) -> None:
-    experiment = small_experiment()
     checkpoint, out = tmp_path / "weights.pth", tmp_path / "rebuilt.png"
-    torch.save({"config": experiment_to_dict(experiment), "model": build_model(experiment).state_dict()}, checkpoint)
-    command = ["reconstruction", "--checkpoint", str(checkpoint), "--samples", "2", "--out", str(out)]
-    assert visualize(*command) == 0
+    save_random_weights(checkpoint, small_experiment())
+    assert visualize("reconstruction", "--checkpoint", str(checkpoint), "--samples", "2", "--out", str(out)) == 0
     picture = read_image(out)
     # Two samples of two rows of 160 px under a heading.
     assert picture.shape[0] == 26 + 4 * 166
@@ -172,11 +165,11 @@ def test_reconstructions_without_weights_are_of_the_default_ones_on_a_data_set_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = ["reconstruction", "--samples", "1", "--out", "rebuilt.png"]
-    assert visualize(*command, "--dataset", "synthetic") == 0
+    words = ["reconstruction", "--samples", "1", "--out", "rebuilt.png"]
+    assert visualize(*words, "--dataset", "synthetic") == 0
     assert "mmg_small.safetensors, which come with the project" in capsys.readouterr().err
     assert read_image(tmp_path / "rebuilt.png").shape[0] == 26 + 2 * 166
     monkeypatch.delenv("MMG_FOLDER", raising=False)
     (tmp_path / "paths.yaml").write_text("lasot: lasot\n")
     with pytest.raises(FileNotFoundError, match="where is folder"):
-        visualize(*command, "--paths", "paths.yaml")
+        visualize(*words, "--paths", "paths.yaml")

@@ -2,13 +2,12 @@
 
 import os
 import random
-import resource
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import files_no_longer_than
 
 from lib.models.pretrained import read_checkpoint
 from lib.train.checkpoint import (
@@ -20,8 +19,6 @@ from lib.train.checkpoint import (
     save_checkpoint,
     write_checkpoint,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def state(step: int, size: int = 10) -> dict:
@@ -40,13 +37,8 @@ def test_a_full_disk_leaves_the_old_checkpoint_intact(tmp_path):
     """The process may write no file beyond 64 KiB, so the larger save fails in its middle."""
     save_checkpoint(tmp_path, 1, state(1), keep=3)
     before = (tmp_path / "latest.pth").read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        with pytest.raises(OSError):
-            save_checkpoint(tmp_path, 2, state(2, size=200_000), keep=3)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_no_longer_than(65536), pytest.raises(OSError):
+        save_checkpoint(tmp_path, 2, state(2, size=200_000), keep=3)
     assert (tmp_path / "latest.pth").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_00000001.pth"]
     newest = load_newest(tmp_path)
@@ -170,26 +162,23 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
     assert refused > 100
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from lib.train.checkpoint import lock_run
-held = lock_run(Path(sys.argv[1]))
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
 def test_a_run_folder_has_one_training_at_a_time(tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match=f"in use: process {holder.pid} on .* trains there"):
+    reading, writing = os.pipe()
+    if (holder := os.fork()) == 0:
+        try:
+            held = lock_run(tmp_path)  # noqa: F841 - until this process is killed
+            os.write(writing, b"held")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writing)
+    assert os.read(reading, 4) == b"held"
+    with pytest.raises(ValueError, match=f"in use: process {holder} on .* trains there"):
         lock_run(tmp_path)
-    holder.kill()  # which leaves its name in the file
-    holder.wait()
-    assert str(holder.pid) in (tmp_path / ".lock").read_text(encoding="utf-8")
+    os.kill(holder, signal.SIGKILL)  # which leaves its name in the file
+    os.waitpid(holder, 0)
+    os.close(reading)
+    assert str(holder) in (tmp_path / ".lock").read_text(encoding="utf-8")
     lock_run(tmp_path).close()
 
 

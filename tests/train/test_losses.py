@@ -9,13 +9,7 @@ from lib.config.schema import Loss
 from lib.models.decoder import MMGReconstruction
 from lib.models.head import CornerOutput
 from lib.models.mmg import MMGOutput
-from lib.train.losses import (
-    center_map,
-    focal_loss,
-    masked_mean_squared_error,
-    reconstruction_losses,
-    tracking_loss,
-)
+from lib.train.losses import center_map, focal_loss, masked_mean_squared_error, reconstruction_losses, tracking_loss
 
 
 def constant(value: float, tokens: int = 4) -> torch.Tensor:

@@ -1,12 +1,12 @@
 """Montages of training samples: every source under its name, boxes on the targets, and the command that draws them."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from conftest import command
 
 from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
@@ -16,11 +16,9 @@ from lib.data.samples.training_set import TrainingSet
 from lib.draw import TRUTH
 from lib.train.pictures import picture_training_samples
 
-COMMAND = Path(__file__).resolve().parents[2] / "tracking" / "visualize.py"
-
 
 def visualize(*arguments: str) -> int:
-    return runpy.run_path(str(COMMAND))["main"](arguments)
+    return command("visualize")(arguments)
 
 
 def test_a_montage_shows_the_very_samples_and_their_boxes(small_experiment: Callable[..., Experiment]) -> None:
@@ -56,8 +54,8 @@ def test_the_command_draws_any_data_set(tmp_path: Path) -> None:
         blotches = cv2.resize(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8), (120, 90))
         cv2.imwrite(str(tmp_path / "photographs" / f"{number}.png"), blotches)
     out = tmp_path / "samples.png"
-    command = ["samples", "--dataset", "stills", "--root", str(tmp_path / "photographs"), "--samples", "2"]
-    assert visualize(*command, "--out", str(out)) == 0
+    words = ["samples", "--dataset", "stills", "--root", str(tmp_path / "photographs"), "--samples", "2"]
+    assert visualize(*words, "--out", str(out)) == 0
     picture = read_image(out)
     assert picture.shape == (26 + 270, 2 * 400, 3)
     assert picture[26:284, 136:394].std() > 20

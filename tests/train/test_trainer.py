@@ -1,12 +1,13 @@
 """Training: learns, resumes bit for bit, refuses another run's folder, records what it does."""
 
 import json
-import resource
 import signal
 
 import pytest
 import torch
+from conftest import SMALL, files_no_longer_than
 
+from lib.config.load import load
 from lib.data.samples.mixture import sample_id
 from lib.data.samples.training_set import collate
 from lib.train.distributed import Interrupted
@@ -42,13 +43,19 @@ class StopAt:
         return result
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a trainer after eight steps without an interruption, with drop-path."""
+    experiment = load("mmg_tiny", (*SMALL, "model.encoder.drop_path=0.2"))
+    trainer = open_trainer(experiment, tmp_path_factory.mktemp("whole"), device="cpu")
+    trainer.fit()
+    return trainer
+
+
 @pytest.mark.parametrize(("stop", "workers"), [(1, 0), (4, 1), (6, 0)])
-def test_resume_equals_uninterrupted_bit_for_bit(small_experiment, tmp_path, monkeypatch, stop, workers):
+def test_resume_equals_uninterrupted_bit_for_bit(whole, small_experiment, tmp_path, monkeypatch, stop, workers):
     """Stopped in an epoch's middle or at its end, with drop-path, masks, augmentation and optimiser state."""
     settings = ("model.encoder.drop_path=0.2", f"data.workers={workers}")
-    whole = open_trainer(small_experiment(*settings), tmp_path / "whole", device="cpu")
-    whole.fit()
-
     first = open_trainer(small_experiment(*settings), tmp_path / "parts", device="cpu")
     monkeypatch.setattr(first, "train_step", StopAt(first, stop))
     with pytest.raises(Interrupted, match="SIGTERM"):
@@ -60,7 +67,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(small_experiment, tmp_path, mon
     second.fit()
     assert second.progress.step == whole.progress.step == 8
     assert_same_bits(weights(whole), weights(second))
-    stored = [torch.load(tmp_path / run / "latest.pth", weights_only=True) for run in ("whole", "parts")]
+    stored = [torch.load(run / "latest.pth", weights_only=True) for run in (whole.run, tmp_path / "parts")]
     for one, other in zip(*(list(state["optimizer"]["state"].values()) for state in stored), strict=True):
         assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(other[key])) for key in one)
 
@@ -83,19 +90,21 @@ def test_the_log_of_a_resumed_run_has_every_step_once(small_experiment, tmp_path
     assert [record["epoch"] for record in records if record["kind"] == "validation"] == [1, 2]
 
 
-@pytest.mark.parametrize(("head", "channels"), [("corner", 16), pytest.param("center", 64, marks=pytest.mark.slow)])
-def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, channels):
+@pytest.mark.parametrize(
+    ("head", "channels", "steps"), [("corner", 16, 60), pytest.param("center", 64, 200, marks=pytest.mark.slow)]
+)
+def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, channels, steps):
     experiment = small_experiment(
         f"model.head.kind={head}",
         f"model.head.channels={channels}",
-        "model.encoder.dim=64", "train.lr=3e-3", "train.encoder_lr=3e-3", "train.epochs=200", "train.schedule=step",
-        "train.drop_epoch=120", "train.clip_norm=1", "train.weight_decay=0", "model.encoder.drop_path=0",
-        "train.batch_size=8", "data.samples_per_epoch=8", "train.loss.reconstruction=0.1",
+        "model.encoder.dim=64", "train.lr=3e-3", "train.encoder_lr=3e-3", f"train.epochs={steps}",
+        "train.schedule=step", f"train.drop_epoch={2 * steps // 3}", "train.clip_norm=1", "train.weight_decay=0",
+        "model.encoder.drop_path=0", "data.samples_per_epoch=4", "train.loss.reconstruction=0.1",
     )  # fmt: skip
     trainer = open_trainer(experiment, tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(8)])  # pyright: ignore[reportArgumentType]
+    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
     trainer.model.train()
-    overlaps = [trainer.train_step(batch)[0].measures["mean_iou"].item() for _ in range(200)]
+    overlaps = [trainer.train_step(batch)[0].measures["mean_iou"].item() for _ in range(steps)]
     assert overlaps[-1] > 0.9
 
 
@@ -112,13 +121,6 @@ def test_a_batch_that_the_learning_rates_were_not_set_for_is_said(small_experime
         open_trainer(small_experiment("train.batch_size=2"), tmp_path, device="cpu")
 
 
-def test_a_two_image_tracker_trains(small_experiment, tmp_path):
-    settings = ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
-    trainer = open_trainer(small_experiment(*settings), tmp_path, device="cpu")
-    trainer.fit()
-    assert trainer.progress.step == 8
-
-
 def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experiment, tmp_path, capsys):
     """Files may not grow beyond 64 KiB: the checkpoints cannot be written, and the one of before stays."""
     experiment = small_experiment()
@@ -126,13 +128,8 @@ def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experim
     before = (tmp_path / "latest.pth").read_bytes()
     assert len(before) > 65536
     trainer = open_trainer(experiment, tmp_path, device="cpu")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        with pytest.raises(OSError, match="could not write"):
-            trainer.fit()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_no_longer_than(65536), pytest.raises(OSError, match="could not write"):
+        trainer.fit()
     assert trainer.progress.step == 8
     assert "the checkpoint of epoch 1 could not be written, training goes on" in capsys.readouterr().err
     assert (tmp_path / "latest.pth").read_bytes() == before
