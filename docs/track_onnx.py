@@ -16,7 +16,12 @@ if recipe.get("whole_pixels"):
 def cut(frame, box, kind):  # -> crop (1, 3, S, S) uint8 RGB, its corner and side in the frame
     size, side = recipe[f"{kind}_size"], recipe[f"{kind}_factor"] * np.sqrt(box[2] * box[3])
     corner, scale = box[:2] + (box[2:] - side) / 2, side / size
-    sample = np.array([[scale, 0, corner[0] + scale / 2 - 0.5], [0, scale, corner[1] + scale / 2 - 0.5]])
+    step = next((step for step in (8, 4, 2) if scale >= step and recipe.get("averaged_pixels")), 1)
+    if step > 1:  # of each step x step pixels their mean
+        height, width = frame.shape[0] // step, frame.shape[1] // step
+        frame = cv2.resize(frame[: height * step, : width * step], (width, height), interpolation=cv2.INTER_AREA)
+    scale, (x, y) = scale / step, corner / step
+    sample = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
     crop = cv2.warpAffine(frame, sample, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.ascontiguousarray(crop[:, :, ::-1].transpose(2, 0, 1)[None]), corner, side
 

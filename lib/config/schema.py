@@ -236,6 +236,9 @@ class Track:
                                  "it. Not in the paper", low=0, high=1, default=1.0, free=True)  # fmt: skip
     whole_pixels: bool = knob("cut crops of whole pixels, as OSTrack does, whose published weights expect them; else "
                               "crops are exact", default=False, free=True)  # fmt: skip
+    averaged_pixels: bool = knob("average the frame's pixels where a crop has less than half of them, as training does "
+                                 "that reads JPEG files, instead of skipping some. Not in the paper",
+                                 default=False, free=True)  # fmt: skip
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("number format of matrix products; auto: bf16 where the "
                                                               "device has matrix units for it, else fp32, and fp32 "
                                                               "for networks narrower than 192",

@@ -144,6 +144,27 @@ class WholePixelWindow(CropWindow):
         return cv2.resize(pixels, (self.size, self.size))
 
 
+@dataclass(frozen=True)
+class AveragedWindow(CropWindow):
+    """A window that averages the pixels of a large target, as training does that reads JPEG files, and skips none.
+
+    Where the crop has less than half, a quarter or an eighth of the window's pixels in a row, the frame is reduced by
+    that first, each pixel the mean of its own, and interpolated then.
+    """
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Sample the window from an (H, W[, 3]) image into (size, size[, 3]); black outside."""
+        step = self.reduction()
+        window = self.in_reduced(step)
+        part = window.needed().inside(image.shape[0] // step, image.shape[1] // step)
+        height, width = part.bottom - part.top, part.right - part.left
+        if step == 1 or min(height, width) < 1:
+            return super().cut(image)
+        pixels = image[part.top * step : part.bottom * step, part.left * step : part.right * step]
+        reduced = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        return window.relative_to(part.left, part.top).cut(reduced)
+
+
 def sample_rectangle(image: np.ndarray, left: float, top: float, width: float, height: float, size: int) -> np.ndarray:
     """Sample a rectangle of an (H, W[, 3]) image by bilinear interpolation into (size, size[, 3]); black outside.
 

@@ -52,6 +52,7 @@ def build_tracker_of(
         clip_margin=track.clip_margin,
         size_smoothing=track.size_smoothing,
         whole_pixels=track.whole_pixels,
+        averaged_pixels=track.averaged_pixels,
         device=device,
     )
 

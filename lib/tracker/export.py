@@ -115,6 +115,7 @@ def make_recipe(experiment: Experiment, model: MMG, checkpoint_sha256: str) -> T
         clip_margin=track.clip_margin,
         size_smoothing=track.size_smoothing,
         whole_pixels=track.whole_pixels,
+        averaged_pixels=track.averaged_pixels,
         update=track.update,
         update_interval=track.update_interval,
         update_intervals=track.update_intervals,

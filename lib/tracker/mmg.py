@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.crop import CropWindow, WholePixelWindow
+from lib.data.crop import AveragedWindow, CropWindow, WholePixelWindow
 from lib.models.mmg import TrackOutput
 from lib.tracker.base import LOST_AFTER, Prediction, checked_box
 from lib.tracker.template_update import TemplateUpdate
@@ -116,6 +116,7 @@ class MMGTracker:
         clip_margin: pixels of a box that stay inside the frame, which makes it the smallest side of a box, too.
         size_smoothing: share of a predicted change of size that is followed; see `smooth_size`.
         whole_pixels: cut crops as `WholePixelWindow` does.
+        averaged_pixels: cut crops as `AveragedWindow` does.
         device: where the crops are sent.
 
     Raises:
@@ -135,6 +136,7 @@ class MMGTracker:
         clip_margin: float = 10.0,
         size_smoothing: float = 1.0,
         whole_pixels: bool = False,
+        averaged_pixels: bool = False,
         device: torch.device | None = None,
     ) -> None:
         if update.mode == "score" and model.score is None:
@@ -144,7 +146,7 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
-        window = WholePixelWindow if whole_pixels else CropWindow
+        window = WholePixelWindow if whole_pixels else AveragedWindow if averaged_pixels else CropWindow
         self._crops = TargetCrops(
             template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing, window
         )

@@ -111,6 +111,7 @@ def build_onnx_tracker(path: Path, device: str, benchmark: str) -> MMGTracker:
         clip_margin=recipe.clip_margin,
         size_smoothing=recipe.size_smoothing,
         whole_pixels=recipe.whole_pixels,
+        averaged_pixels=recipe.averaged_pixels,
     )
 
 
@@ -189,7 +190,8 @@ class TrackingRecipe:
         pixel_mean, pixel_std: of R, G and B in 0 to 255; the network itself normalises by them.
         clip_margin: pixels of a box that stay inside the frame.
         size_smoothing: share of a predicted change of size that is followed; files of old do not have it.
-        whole_pixels: crops are cut as `WholePixelWindow` does; files of old do not have it.
+        whole_pixels, averaged_pixels: crops are cut as `WholePixelWindow` or `AveragedWindow` does; files of old do not
+            have them.
         update, update_interval, score_threshold: see `TemplateUpdate`.
         update_intervals: intervals of particular benchmarks, by name.
         format: of this description.
@@ -210,13 +212,14 @@ class TrackingRecipe:
     score_threshold: float
     size_smoothing: float = 1.0
     whole_pixels: bool = False
+    averaged_pixels: bool = False
     format: int = FORMAT
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides boxes besides network and crops, by the names of the config's `track` section."""
         names = ("update", "update_interval", "update_intervals", "score_threshold", "clip_margin", "size_smoothing",
-                 "whole_pixels")  # fmt: skip
+                 "whole_pixels", "averaged_pixels")  # fmt: skip
         return {name: value for name, value in dataclasses.asdict(self).items() if name in names}
 
     def to_json(self) -> str:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.crop import CropWindow, WholePixelWindow
+from lib.data.crop import AveragedWindow, CropWindow, WholePixelWindow
 
 WIDTH, HEIGHT = 200, 120
 
@@ -104,6 +104,21 @@ def test_a_window_of_whole_pixels_copies_them(place):
         inside = 0 <= y < bottom and 0 <= x < right
         assert (crop[row, column] == (image[y, x] if inside else 0)).all()
     assert window.side == side and window.left + side / 2 == pytest.approx(box[0] + box[2] / 2)
+
+
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (-21, 10), (100.5, 81.25), (-300, -300)])
+def test_an_averaged_window_skips_no_pixel(left, top):
+    """Stripes of one pixel come out grey, and a ramp stays where it is; a crop that is not coarser is the same."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    ramp = (rows + columns * 0.5).astype(np.float32)
+    window = AveragedWindow(left, top, 100, 24)
+    inside = CropWindow(left, top, 100, 24).cut(np.ones((HEIGHT, WIDTH), np.float32)) == 1
+    inside &= AveragedWindow(left, top, 100, 24).cut(np.ones((HEIGHT, WIDTH), np.float32)) == 1
+    stripes = window.cut((columns % 2 * 255).astype(np.float32))
+    np.testing.assert_allclose(stripes[inside], 127.5, atol=0.01)
+    np.testing.assert_allclose(window.cut(ramp)[inside], CropWindow(left, top, 100, 24).cut(ramp)[inside], atol=0.05)
+    finer = (left, top, 100, 64)
+    np.testing.assert_array_equal(AveragedWindow(*finer).cut(ramp), CropWindow(*finer).cut(ramp))
 
 
 def test_a_window_of_whole_pixels_far_outside_is_black():

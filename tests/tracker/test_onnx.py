@@ -148,6 +148,7 @@ def test_the_metadata_say_all_that_a_tracker_needs(exported: Export) -> None:
         "clip_margin": track.clip_margin,
         "size_smoothing": track.size_smoothing,
         "whole_pixels": track.whole_pixels,
+        "averaged_pixels": track.averaged_pixels,
         "update": "score",
         "update_interval": 4,
         "update_intervals": {"folder": 3},
@@ -197,13 +198,19 @@ def test_the_tracker_follows_as_pytorch_does(exported: Export, video: tuple[Path
 def test_the_example_follows_as_the_tracker_does(
     exported: Export, video: tuple[Path, np.ndarray], mode: str, share: float, tmp_path: Path
 ) -> None:
-    file = with_entry(exported, tmp_path / "w.onnx", update=mode, size_smoothing=share)
+    file = with_entry(exported, tmp_path / "w.onnx", update=mode, size_smoothing=share, averaged_pixels=share < 1)
+    if share < 1:  # a target so large that means of pixels count
+        video = video[0], np.array([20.0, 20.0, 200.0, 150.0])
     box = ",".join(map(str, video[1]))
     command = [sys.executable, str(EXAMPLE), str(file), str(video[0]), box]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     boxes = np.loadtxt(finished.stdout.splitlines(), delimiter=",")
     expected = follow(TrackerSpec("mmg", device="cpu", onnx=file).build(), video)
     np.testing.assert_allclose(boxes, [prediction.box_xywh for prediction in expected], atol=1e-3)
+    if share < 1:
+        skipping = with_entry(exported, tmp_path / "w.onnx", update=mode, size_smoothing=share)
+        other = follow(TrackerSpec("mmg", device="cpu", onnx=skipping).build(), video)
+        assert np.abs(boxes - [prediction.box_xywh for prediction in other]).max() > 0.01
 
 
 def test_the_example_refuses_crops_that_it_does_not_cut(exported: Export, tmp_path: Path) -> None:
@@ -214,7 +221,7 @@ def test_the_example_refuses_crops_that_it_does_not_cut(exported: Export, tmp_pa
 
 def test_the_example_is_short_and_needs_three_packages() -> None:
     text = EXAMPLE.read_text()
-    assert len(text.splitlines()) <= 45
+    assert len(text.splitlines()) <= 50
     names = [alias.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for alias in node.names]
     assert sorted(names) == ["cv2", "json", "numpy", "onnxruntime", "sys"] and "from " not in text.split('"""')[2]
 
