@@ -84,7 +84,8 @@ def test_a_pack_is_read_by_the_data_sets_and_one_that_is_too_large_is_not_writte
     pack, data = load_script("pack"), load_script("report").draw_data(tmp_path / "data")
     monkeypatch.setattr(pack, "repository", lambda: iter([("README.md", b"read me")]))
     options = ["--stills", str(data / "stills"), "--videos", str(data / "videos"), "--excerpts", str(data / "excerpts"),
-               "--config", "mmg_tiny"]  # fmt: skip
+               "--config", "mmg_tiny", "--start", str(tmp_path / "w.safetensors")]  # fmt: skip
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
     out = tmp_path / "pack.zip"
     with pytest.raises(ValueError, match=r"more than --limit 0\.01 MiB"):
         pack.main([str(out), *options, "--limit", "0.01"])
@@ -96,6 +97,7 @@ def test_a_pack_is_read_by_the_data_sets_and_one_that_is_too_large_is_not_writte
     with zipfile.ZipFile(out) as archive:
         archive.extractall(tmp_path)
     packed = tmp_path / "mmg" / "gpu_data"
+    assert (packed / "start.safetensors").read_bytes() == b"weights"
     album = StillsDataset(open_tree(packed / "stills"), "train").album
     assert album[0].objects_xywh.shape[0] >= 1, "its outline is there"
     for split in ("train", "val"):
