@@ -6,14 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lib.config.refine_schema import RefineCrop, RefineData
 from lib.data.crop import StretchedWindow
 from lib.data.crop_cache.cache import CropDataset
-from lib.data.samples.augment import flip_crop, flip_crop_box, jitter_box, scale_brightness, to_grayscale
-from lib.data.samples.mixture import MixedSource, Mixture, SkippedFrames, sample_id
-from lib.data.sequence import SequenceDataset, UnreadableFrameError
+from lib.data.samples.augment import flip_crop_box, jitter_box
+from lib.data.samples.mixture import MixedSource, MixtureSet
+from lib.data.sequence import SequenceDataset
 from lib.data.synthetic.record import SceneDataset
 from lib.data.synthetic.scene import DrawnFrame
 
@@ -62,16 +61,14 @@ class MaskedView(NamedTuple):
     mask: np.ndarray
 
 
-class MaskSet(Dataset[MaskSample]):
-    """Random access to samples of a mixture of data sets with masks: drawn scenes, or videos with `masks`.
+class MaskSet(MixtureSet[MaskSample]):
+    """Samples with masks, of drawn scenes and videos with `masks`; videos without are passed over."""
 
-    Index with `training_set.sample_id(epoch, index)`; two calls with the same id return the same sample, in any
-    process. Videos without masks are passed over, so a folder in which some have them will do.
-    """
+    keeps_source = False
 
     def __init__(self, sources: Iterable[MixedSource], data: RefineData, crop: RefineCrop, seed: int) -> None:
-        self._mixture = Mixture(sources)
-        for source in self._mixture.sources:
+        super().__init__(sources, data, seed)
+        for source in self.sources:
             if isinstance(source.dataset, CropDataset):
                 raise ValueError("a data set packed as crops has no masks: name the original in data.sources")
             if not isinstance(source.dataset, SceneDataset) and source.dataset.images_only:
@@ -80,47 +77,20 @@ class MaskSet(Dataset[MaskSample]):
                     first.masks[0]  # An index of masks is made now, once, and not by every loader process.
         self._data = data
         self._crop = crop
-        self._seed = seed
-        self._skipped = SkippedFrames()
-
-    @property
-    def num_skipped(self) -> int:
-        """How many draws met an unreadable frame and were drawn again, in all processes together."""
-        return self._skipped.count
 
     def __getitem__(self, index: int) -> MaskSample:
         """Draw sample `sample_id(epoch, index)`."""
-        epoch, index_in_epoch = divmod(index, sample_id(1, 0))
-        rng = np.random.default_rng((self._seed, epoch, index_in_epoch))
-        source = None
-        for _ in range(self._data.max_redraws):
-            drawn = self._mixture.draw(rng)
-            source = source or drawn  # as in a training set, a source has its share though many draws are not usable
-            try:
-                sample = self._draw(rng, source, epoch + index_in_epoch / self._data.samples_per_epoch)
-            except UnreadableFrameError as error:
-                if self._data.on_bad_frame == "raise":
-                    raise
-                self._skipped.add(str(error))
-                source = None  # of which, perhaps, nothing can be read
-            else:
-                if sample is not None:
-                    return sample
-        raise ValueError(
-            f"no usable sample after {self._data.max_redraws} draws (epoch {epoch}, index {index_in_epoch}): the data "
-            "sets hold too few frames with a visible target and a mask (<sequence>/mask/*.png in own data); see "
-            "data.sources and data.max_redraws"
-        )
+        rng, difficulty = self.begin(index)
+        wanted = "a visible target and a mask (<sequence>/mask/*.png in own data)"
+        return self.redraw(index, rng, lambda source: self._draw(rng, source, difficulty), wanted)
 
     def collate(self, samples: list[MaskSample]) -> MaskBatch:
         """Stack samples; the crops stay uint8 and are viewed with channels first."""
         reference, boxes, search, mask = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True))
         return MaskBatch(reference.permute(0, 3, 1, 2), boxes, search.permute(0, 3, 1, 2), mask)
 
-    def _draw(self, rng: np.random.Generator, source: MixedSource, progress: float) -> MaskSample | None:
-        """Draw once; None when the draw is not usable. `progress` counts epochs, fractions included."""
-        ramp = self._data.curriculum_epochs
-        difficulty = min(1.0, progress / ramp) if ramp > 0 else 1.0
+    def _draw(self, rng: np.random.Generator, source: MixedSource, difficulty: float) -> MaskSample | None:
+        """Draw once; None when the draw is not usable."""
         views = draw_masked_views(source.dataset, rng, self._data.max_gap, difficulty)
         if views is None:
             return None
@@ -132,20 +102,10 @@ class MaskSet(Dataset[MaskSample]):
         if mask.sum() < MIN_MASK_PIXELS:
             return None
         crops = [reference_window.cut(first.image), search_window.cut(second.image)]
-        return self._augment(crops, reference_window.to_crop(first.box_xywh), mask, rng)
-
-    def _augment(
-        self, crops: list[np.ndarray], box: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-    ) -> MaskSample:
-        """Flip and grey jointly, brighten each by itself."""
-        if rng.random() < self._data.flip_probability:
-            crops, box, mask = [flip_crop(crop) for crop in crops], flip_crop_box(box), mask[:, ::-1]
-        if rng.random() < self._data.grayscale_probability:
-            crops = [to_grayscale(crop) for crop in crops]
-        if self._data.brightness > 0:
-            factors = rng.uniform(1 - self._data.brightness, 1 + self._data.brightness, size=len(crops))
-            crops = [scale_brightness(crop, float(factor)) for crop, factor in zip(crops, factors, strict=True)]
-        reference, search = crops
+        (reference, search), flipped = self.augment(crops, rng)
+        box = reference_window.to_crop(first.box_xywh)
+        if flipped:
+            box, mask = flip_crop_box(box), mask[:, ::-1]
         return MaskSample(reference, box.astype(np.float32), search, np.ascontiguousarray(mask))
 
 
