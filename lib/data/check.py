@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from lib.data.datasets import DATASETS, SplitSize, find_entry, open_dataset, published_size, stated_root
 from lib.data.datasets.coco import CocoDataset
 from lib.data.datasets.folder import LeftOutWarning
@@ -16,7 +14,7 @@ from lib.data.datasets.index import IndexNotKeptWarning
 from lib.data.datasets.listing import MissingSequencesWarning
 from lib.data.datasets.stills import StillsDataset
 from lib.data.datasets.trackingnet import NUM_SHARDS, TrackingNetDataset
-from lib.data.inspection import Findings, Share, inspect_parts, split_into_parts, split_photographs
+from lib.data.inspection import inspect, split_into_parts, split_photographs
 from lib.data.sequence import SequenceDataset
 from lib.data.storage.tree import is_lmdb, open_tree, require_intact
 from lib.data.synthetic.album import list_photographs
@@ -89,13 +87,19 @@ def check(
         name = selection.dataset
         entry = DATASETS[name]
         root = selection.root or (stated_root(name, paths_file) if entry.stored else None)
+        damage = ""
+        try:
+            if root is not None and is_lmdb(root):
+                require_intact(root)  # to open a damaged one may kill
+        except ValueError as error:
+            damage = str(error)
         if root is None and entry.stored:
             why = f"no folder stated: set MMG_{name.upper()}, or write `{name}: DIR` into experiments/paths.yaml"
             yield SplitReport(name, selection.split or "", None, absent=why, broken=bool(asked))
         elif root is not None and not root.is_dir():
             why = f"the folder {root} does not exist"
             yield SplitReport(name, selection.split or "", root, absent=why, broken=True)
-        elif root is not None and (damage := _find_lmdb_damage(root)):
+        elif damage:
             yield SplitReport(name, selection.split or "", root, absent=damage, broken=True)
         elif name == "stills" and root is not None:
             yield _check_photographs(selection.split, root, full, workers)
@@ -109,16 +113,6 @@ def check(
                 report = _check_split(name, split, root, full, workers, must_exist=is_last_hope)
                 found = found or not report.absent
                 yield report
-
-
-def _find_lmdb_damage(root: Path) -> str:
-    """Return what is wrong with the LMDB in a folder, nothing where there is none: to open a damaged one may kill."""
-    try:
-        if is_lmdb(root):
-            require_intact(root)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def describe(report: SplitReport, max_problems: int = 20) -> str:
@@ -164,12 +158,13 @@ def _check_split(name: str, split: str, root: Path | None, full: bool, workers: 
     remarks = [str(warning.message) for warning in caught if issubclass(warning.category, no_fault)]
     if not isinstance(dataset, SceneDataset):  # that one numbers its names
         problems += _repeated_names(dataset)
-    found = _inspect_all(split_into_parts(dataset, name, split, root, full, own), workers, f"{name}:{split}")
+    found = inspect(split_into_parts(dataset, name, split, root, full, own), workers, f"{name}:{split}")
     problems += found.problems
     num_frames = found.num_frames
     if isinstance(dataset, CocoDataset):
         num_frames = dataset.num_images
-        problems += _missing_photographs(dataset)
+        if missing := dataset.missing_images():
+            problems.append(f"{len(missing):,} of {num_frames:,} photographs are missing, such as {missing[0]}")
     if size is not None:
         nouns = ("objects", "photographs") if dataset.images_only else ("sequences", "frames")
         # Where there is a list of sequences, the reader has named the missing ones.
@@ -201,27 +196,9 @@ def _check_photographs(split: str | None, root: Path, full: bool, workers: int) 
         StillsDataset(open_tree(root), split or "train")
     except (FileNotFoundError, ValueError) as error:
         return replace(report, absent=str(error), broken=True)
-    found = _inspect_all(split_photographs(len(names), root, full), workers, "stills")
+    found = inspect(split_photographs(len(names), root, full), workers, "stills")
     return replace(report, broken=bool(found.problems), num_frames=len(names), num_read=found.num_read,
-                   problems=found.problems)  # fmt: skip
-
-
-def _inspect_all(parts: list[Share], workers: int, title: str) -> Findings:
-    """Look at all parts, with progress, and add up what was found."""
-    found: list[Findings] = []
-    unit = "photograph" if title == "stills" else "sequence"
-    total = sum(len(part.indices) for part in parts)
-    with tqdm(desc=title, total=total, unit=unit, disable=None, leave=False) as progress:
-        for findings in inspect_parts(parts, workers):
-            found.append(findings)
-            progress.update(findings.num_sequences)
-    return Findings(
-        total,
-        sum(each.num_frames for each in found),
-        sum(each.num_read for each in found),
-        tuple(line for each in found for line in each.problems),
-        tuple(line for each in found for line in each.remarks),
-    )
+                   problems=tuple(found.problems))  # fmt: skip
 
 
 def _shards_at_hand(dataset: SequenceDataset) -> list[str]:
@@ -229,13 +206,6 @@ def _shards_at_hand(dataset: SequenceDataset) -> list[str]:
     if not isinstance(dataset, TrackingNetDataset) or dataset.is_test or len(dataset.shard_names) == NUM_SHARDS:
         return []
     return [f"{len(dataset.shard_names)} of {NUM_SHARDS} shards: {', '.join(dataset.shard_names)}"]
-
-
-def _missing_photographs(dataset: CocoDataset) -> list[str]:
-    missing = dataset.missing_images()
-    return (
-        [f"{len(missing):,} of {dataset.num_images:,} photographs are missing, such as {missing[0]}"] if missing else []
-    )
 
 
 def _repeated_names(dataset: SequenceDataset) -> list[str]:

@@ -3,13 +3,14 @@
 import functools
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from lib.data.crop import CropWindow
 from lib.data.crop_cache.cache import CropDataset
@@ -50,29 +51,21 @@ class Share:
     own: bool
 
 
-class Findings(NamedTuple):
-    """What was found in a part.
+@dataclass
+class Findings:
+    """What was found.
 
     Attributes:
-        num_sequences, num_frames: what it holds; the frames are those that the annotation speaks of.
+        num_frames: those that the annotation speaks of.
         num_read: frames that were read from disk and decoded.
         problems: a line each.
         remarks: what is strange but published so, a line each.
     """
 
-    num_sequences: int
-    num_frames: int
-    num_read: int
-    problems: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
-class SequenceFindings(NamedTuple):
-    """What was found of one sequence: its problems, what is strange about its boxes, and how many frames were read."""
-
-    problems: list[str]
-    oddities: list[str]
-    num_read: int
+    num_frames: int = 0
+    num_read: int = 0
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def split_into_parts(
@@ -92,17 +85,27 @@ def split_photographs(num_photographs: int, root: Path, full: bool) -> list[Shar
     return [Share("stills", "", root, part, frozenset(part), full, own=True) for part in _chunks(indices)]
 
 
-def inspect_parts(parts: list[Share], workers: int) -> Iterator[Findings]:
-    """Look at parts, in this process or in several."""
-    if workers <= 1:
-        yield from map(_inspect, parts)
-        return
-    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as pool:
-        yield from pool.map(_inspect, parts)
+def inspect(parts: list[Share], workers: int, title: str) -> Findings:
+    """Look at parts, in this process or in several, with progress, and add up what was found."""
+    total = Findings()
+    unit, number = ("photograph" if title == "stills" else "sequence"), sum(len(part.indices) for part in parts)
+    processes = ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) if workers > 1 else nullcontext()
+    with processes as pool, tqdm(desc=title, total=number, unit=unit, disable=None, leave=False) as progress:
+        for part, found in zip(parts, (pool.map if pool else map)(_inspect, parts), strict=True):
+            total.num_frames += found.num_frames
+            total.num_read += found.num_read
+            total.problems += found.problems
+            total.remarks += found.remarks
+            progress.update(len(part.indices))
+    return total
 
 
-def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceFindings:
-    """Look at one sequence's annotation and at some of its frames."""
+def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> tuple[list[str], list[str], int]:
+    """Look at one sequence's annotation and at some of its frames.
+
+    Returns:
+        Problems, what is strange about its boxes, a line each, and how many frames were read.
+    """
     boxes_xywh = sequence.boxes_xywh
     problems, oddities = [], []
     broken_rows = np.isnan(boxes_xywh).any(axis=1) & ~np.isnan(boxes_xywh).all(axis=1)
@@ -126,7 +129,8 @@ def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceF
     for index in frame_indices:
         try:
             height, width = sequence.frames[index].shape[:2]
-            damage = _find_damage(sequence, index)
+            path = sequence.frames.paths[index] if isinstance(sequence.frames, ImageFiles) else None
+            damage = None if path is None else find_damage(read_file(path))
             if sequence.masks is not None:
                 sequence.masks[index]
         except (OSError, ValueError, MemoryError) as error:
@@ -134,7 +138,7 @@ def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceF
             continue
         num_read += 1
         if damage is not None:
-            damaged.append(damage)
+            damaged.append(f"{path}: {damage}")
         if index < len(boxes_xywh) and sequence.visible[index]:
             left, top, box_width, box_height = boxes_xywh[index]
             if left >= width or top >= height or left + box_width <= 0 or top + box_height <= 0:
@@ -143,20 +147,11 @@ def find_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceF
         problems.append(f"{len(unreadable)} unreadable frames: {unreadable[0]}")
     if damaged:
         oddities.append(f"{len(damaged)} damaged frames, decoded as far as possible: {damaged[0]}")
-    return SequenceFindings(problems, oddities, num_read)
+    return problems, oddities, num_read
 
 
-def _find_damage(sequence: Sequence, index: int) -> str | None:
-    """Return what a decoder says of a frame that it decodes all the same."""
-    if not isinstance(sequence.frames, ImageFiles):
-        return None
-    path = sequence.frames.paths[index]
-    damage = find_damage(read_file(path))
-    return None if damage is None else f"{path}: {damage}"
-
-
-def find_crop_problems(sequence: Sequence, frame_indices: Iterable[int]) -> SequenceFindings:
-    """Look at some frames of a sequence of which only the surroundings of the target are stored."""
+def find_crop_problems(sequence: Sequence, frame_indices: Iterable[int]) -> tuple[list[str], list[str], int]:
+    """Look as `find_problems` at frames of which only the surroundings of the target are stored."""
     num_read, unreadable = 0, []
     for index in frame_indices:
         window = CropWindow.around(sequence.boxes_xywh[index], 1.0, _CROP_SIZE)
@@ -169,7 +164,7 @@ def find_crop_problems(sequence: Sequence, frame_indices: Iterable[int]) -> Sequ
         if crop is None:
             unreadable.append(f"frame {index} does not hold its target")
     problems = [f"{len(unreadable)} unreadable crops: {unreadable[0]}"] if unreadable else []
-    return SequenceFindings(problems, [], num_read)
+    return problems, [], num_read
 
 
 def find_missing(sequence: Sequence) -> dict[int, TreePath]:
@@ -184,36 +179,34 @@ def find_missing(sequence: Sequence) -> dict[int, TreePath]:
 def _inspect(part: Share) -> Findings:
     dataset = _opened(part.dataset, part.split, part.root)
     crops_only = isinstance(dataset, CropDataset)
-    num_frames = num_read = 0
-    problems: list[str] = []
-    remarks: list[str] = []
+    found = Findings()
     for index in part.indices:
         try:
             sequence = dataset[index]
         except (OSError, ValueError) as error:
-            problems.append(f"{dataset.names[index]}: {error}")
+            found.problems.append(f"{dataset.names[index]}: {error}")
             continue
         if isinstance(sequence, Photograph):  # which is decoded by now
-            num_read += 1
+            found.num_read += 1
             continue
-        num_frames += len(sequence)
+        found.num_frames += len(sequence)
         frames: list[int] = []
         if part.full or index in part.sampled:
             missing = find_missing(sequence)
             if missing:
                 path = missing[min(missing)]
-                problems.append(
+                found.problems.append(
                     f"{sequence.name}: {len(missing)} of {len(sequence)} frames are missing, such as {path}"
                 )
             wanted = np.flatnonzero(sequence.visible).tolist() if crops_only else range(len(sequence))
             if wanted and not part.full:
                 wanted = sorted({wanted[0], wanted[(len(wanted) - 1) // 2], wanted[-1]})
             frames = [frame for frame in wanted if frame not in missing]
-        found = find_crop_problems(sequence, frames) if crops_only else find_problems(sequence, frames)
-        num_read += found.num_read
-        problems += [f"{sequence.name}: {line}" for line in found.problems]
-        (problems if part.own else remarks).extend(f"{sequence.name}: {line}" for line in found.oddities)
-    return Findings(len(part.indices), num_frames, num_read, tuple(problems), tuple(remarks))
+        problems, oddities, num_read = (find_crop_problems if crops_only else find_problems)(sequence, frames)
+        found.num_read += num_read
+        found.problems += [f"{sequence.name}: {line}" for line in problems]
+        (found.problems if part.own else found.remarks).extend(f"{sequence.name}: {line}" for line in oddities)
+    return found
 
 
 @functools.lru_cache(maxsize=1)

@@ -130,7 +130,7 @@ def test_fine_detail_differs_as_between_two_interpolations(side: float) -> None:
         box = np.array((400.0, 200.0, side, side))
         video = Sequence("a", ArrayFrames([whole]), box[None], np.array([True]), np.array([False]))
         cut = cut_frame(video, 0, REACH, QUALITY)
-        region, stored = cut.frame.crops[1], cut.encoded[1]
+        region, stored = cut.crops[1], cut.encoded[1]
         for _ in range(6):
             jittered = jitter_box(box, rng, EXPERIMENT.data.search_center_jitter, EXPERIMENT.data.search_scale_jitter)
             window = CropWindow.around(jittered, 4.0, 256)

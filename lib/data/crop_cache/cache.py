@@ -5,12 +5,8 @@ as jittered crops do and is shrunk until the target is as large as the sharpest 
 is a fraction of the pixels, for small ones a fraction of the frame.
 """
 
-import json
 import math
-from collections import abc
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,10 +20,10 @@ MARK = "regions.json"  # beside the data base, as of every version
 MANIFEST = "crops.json"
 KINDS = ("template", "search")  # of crops, the smaller first
 TABLE = "table.bin"
-_VERSION = 3
+VERSION = 3
 _SIDES = ("half_side", "target_side")
 # A row for each frame. Without crops, all but the first three fields is 0.
-_ROW = np.dtype([
+ROW = np.dtype([
     ("box_xywh", "<f8", 4),
     ("visible", "?"),
     ("absent", "?"),
@@ -37,7 +33,7 @@ _ROW = np.dtype([
 # Standard deviations of the scale jitter. One window in 700 is larger than the first allows; only if it lies far off,
 # too, it is not held. One crop in six is taken closer than the second allows, and enlarged, by a tenth on average.
 _REACH_SIGMAS, _SHARP_SIGMAS = 3.0, 1.0
-_STEPS = 8  # factors are multiples of an eighth, so that a crop of whole pixels shrinks to whole pixels
+STEPS = 8  # factors are multiples of an eighth, so that a crop of whole pixels shrinks to whole pixels
 _LARGEST_FACTOR = 8.0
 
 
@@ -89,23 +85,18 @@ class StoredCrop:
         """Return the crop that crops around a box need."""
         left, top, box_width, box_height = box_xywh.tolist()
         side = math.sqrt(box_width * box_height)
-        steps = int(_STEPS * min(max(side / extent.target_side, 1.0), _LARGEST_FACTOR))
-        factor = steps / _STEPS
+        steps = int(STEPS * min(max(side / extent.target_side, 1.0), _LARGEST_FACTOR))
+        factor = steps / STEPS
         # Interpolation reaches a pixel of the stored picture beyond the window.
         half = extent.half_side * side + 2 * factor
         spans = []
         for center, length in ((left + box_width / 2, frame_width), (top + box_height / 2, frame_height)):
             start = min(max(0, math.floor(center - half)), length - 1)
             stop = max(min(length, math.ceil(center + half)), start + 1)
-            # Only what is shrunk must have a whole number of blocks; _STEPS pixels are stored for `steps` of the frame.
+            # Only what is shrunk must have a whole number of blocks; STEPS pixels are stored for `steps` of the frame.
             spans.append((start, stop - start if factor == 1 else -(-(stop - start) // steps) * steps))
         (x, width), (y, height) = spans
         return cls(x, y, width, height, factor)
-
-    @property
-    def stored_size(self) -> tuple[int, int]:
-        """Height and width of the stored picture in pixels."""
-        return round(self.height / self.factor), round(self.width / self.factor)
 
     def holds(self, window: CropWindow, frame_height: int, frame_width: int) -> bool:
         """Return whether all of a window of the frame that lies in the frame is in the crop."""
@@ -119,14 +110,6 @@ class StoredCrop:
     def place(self, window: CropWindow) -> CropWindow:
         """Return a window of the frame in pixels of the stored picture."""
         return window.relative_to(self.left, self.top).in_reduced(self.factor)
-
-
-class StoredFrame(NamedTuple):
-    """Where the crops of one frame lie, in the order of `KINDS`, and how large the frame is."""
-
-    crops: tuple[StoredCrop, ...]
-    height: int
-    width: int
 
 
 class CropFrames(Frames):
@@ -151,7 +134,7 @@ class CropFrames(Frames):
             return None
         for files, stored in zip(self._files, row["crops"].tolist(), strict=True):
             left, top, width_stored, height_stored, steps = stored
-            crop = StoredCrop(left, top, width_stored, height_stored, steps / _STEPS)
+            crop = StoredCrop(left, top, width_stored, height_stored, steps / STEPS)
             if crop.holds(window, height, width):
                 return files.cut(index, crop.place(window))
         return None
@@ -178,7 +161,7 @@ class CropDataset(NamedSequences):
             self.reach = Reach(*(Extent(*(float(reach[kind][side]) for side in _SIDES)) for kind in KINDS))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path} is damaged, make the crops again: {error!r}") from None
-        if version != _VERSION:
+        if version != VERSION:
             raise ValueError(f"{path} was written by another version of this code; make the crops again")
 
     def __getitem__(self, index: int) -> Sequence:
@@ -213,22 +196,6 @@ def is_crop_cache(root: TreePath) -> bool:
     return (root / MARK).is_file()
 
 
-def crop_name(index: int, kind: str) -> str:
-    """Return the file of a crop of frame `index`, within the folder of its sequence."""
-    return f"{index:08d}-{kind}.jpg"
-
-
-def encode_table(sequence: Sequence, frames: Mapping[int, StoredFrame]) -> bytes:
-    """Return the bytes of the file `TABLE` of a sequence. Frames without crops count as not visible."""
-    table = np.zeros(len(sequence.boxes_xywh), _ROW)
-    table["box_xywh"] = sequence.boxes_xywh
-    table["absent"] = sequence.absent
-    for index, (crops, height, width) in frames.items():
-        stored = [(part.left, part.top, part.width, part.height, round(_STEPS * part.factor)) for part in crops]
-        table[index] = (table[index]["box_xywh"], True, sequence.absent[index], (height, width), stored)
-    return table.tobytes()
-
-
 def _read_table(folder: TreePath) -> np.ndarray:
     try:
         data = read_file(folder / TABLE)
@@ -236,12 +203,12 @@ def _read_table(folder: TreePath) -> np.ndarray:
         raise FileNotFoundError(
             f"{folder / TABLE} is not there, of which {MANIFEST} beside its folder speaks"
         ) from error
-    if len(data) % _ROW.itemsize:
-        raise ValueError(f"{folder / TABLE} is damaged: it has {len(data)} bytes, rows have {_ROW.itemsize}")
-    table = np.frombuffer(data, _ROW)
+    if len(data) % ROW.itemsize:
+        raise ValueError(f"{folder / TABLE} is damaged: it has {len(data)} bytes, rows have {ROW.itemsize}")
+    table = np.frombuffer(data, ROW)
     box_xywh = table["box_xywh"]
     usable = np.isfinite(box_xywh).all(axis=1) & (box_xywh[:, 2:] > 0).all(axis=1)
-    usable &= (table["frame_size"] > 0).all(axis=1) & (table["crops"]["eighths"] >= _STEPS).all(axis=1)
+    usable &= (table["frame_size"] > 0).all(axis=1) & (table["crops"]["eighths"] >= STEPS).all(axis=1)
     if (table["visible"] & ~usable).any():
         raise ValueError(f"{folder / TABLE} is damaged: a visible target has no crops")
     return table
@@ -267,12 +234,6 @@ class Reach:
     def covers(self, other: "Reach") -> bool:
         """Return whether what was stored for this is enough for another."""
         return self.template.covers(other.template) and self.search.covers(other.search)
-
-
-def encode_manifest(names: abc.Sequence[str], images_only: bool, reach: Reach) -> bytes:
-    """Return the bytes of the manifest of a split."""
-    content = {"version": _VERSION, "images_only": images_only, "reach": asdict(reach), "names": list(names)}
-    return json.dumps(content).encode()
 
 
 def _describe(reach: Reach) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,20 +16,18 @@ from lib.data.crop_cache.cache import (
     KINDS,
     MANIFEST,
     MARK,
+    ROW,
+    STEPS,
     TABLE,
+    VERSION,
     CropDataset,
     Reach,
     StoredCrop,
-    StoredFrame,
-    crop_name,
-    encode_manifest,
-    encode_table,
 )
-from lib.data.images.frames import ImageFiles, decode_image
+from lib.data.images.frames import ImageFiles, decode_image, decoded
 from lib.data.images.video import VideoFile
-from lib.data.sequence import Frames, Sequence, SequenceDataset
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.lmdb_writer import LmdbWriter
-from lib.data.storage.tree import read_file
 from lib.data.synthetic.record import SceneDataset
 
 # Less shows: on photographs, crops then differ from those of whole frames by as much as two interpolations do.
@@ -106,7 +105,8 @@ def cut_crops(
     kept = removed = frames = size = source_size = 0
     with LmdbWriter(out, title) as writer, ThreadPoolExecutor(workers) as pool:
         writer.add(MARK, json.dumps({"source": origin}).encode())
-        for name in _names_before(writer, split) - set(names):
+        before = writer.read(f"{split}/{MANIFEST}")
+        for name in set(json.loads(before)["names"] if before else ()) - set(names):
             gone = writer.keys(f"{split}/{name}")
             writer.remove(gone)
             removed += len(gone)
@@ -118,10 +118,9 @@ def cut_crops(
                 kept += 1
                 continue
             visible = [int(frame) for frame in np.flatnonzero(sequence.visible)]
-            before = writer.keys(folder)
-            if before:
-                writer.remove(before)
-                removed += len(before)
+            if gone := writer.keys(folder):
+                writer.remove(gone)
+                removed += len(gone)
             # The decoder of a video file has a position, which threads would move under each other.
             in_order = isinstance(sequence.frames, VideoFile)
             cuts = (map if in_order else pool.map)(
@@ -130,23 +129,18 @@ def cut_crops(
             stored = {}
             for frame, cut in zip(visible, cuts, strict=True):
                 for kind, data in zip(KINDS, cut.encoded, strict=True):
-                    writer.add(f"{folder}/{crop_name(frame, kind)}", data)
+                    writer.add(f"{folder}/{frame:08d}-{kind}.jpg", data)
                     size += len(data)
-                stored[frame] = cut.frame
+                stored[frame] = cut
                 source_size += cut.source_size
                 frames += 1
-            writer.add(f"{folder}/{TABLE}", encode_table(sequence, stored))
+            writer.add(f"{folder}/{TABLE}", _encode_table(sequence, stored))
             # Written last: a sequence with a digest is complete.
             writer.add(f"{folder}/{_DIGEST}", digest)
-        writer.add(f"{split}/{MANIFEST}", encode_manifest(names, dataset.images_only, reach))
+        about = {"version": VERSION, "images_only": dataset.images_only, "reach": asdict(reach), "names": list(names)}
+        writer.add(f"{split}/{MANIFEST}", json.dumps(about).encode())
         writer.finish()
     return CutReport(len(dataset), kept, removed, frames, size, source_size)
-
-
-def _names_before(writer: LmdbWriter, split: str) -> set[str]:
-    """Return the sequences that an earlier call stored."""
-    manifest = writer.read(f"{split}/{MANIFEST}")
-    return set() if manifest is None else set(json.loads(manifest)["names"])
 
 
 def _digest(sequence: Sequence) -> bytes:
@@ -168,49 +162,48 @@ class FrameCut(NamedTuple):
     """The crops of one frame, in the order of `KINDS`.
 
     Attributes:
-        frame: where they lie.
+        crops: where they lie.
         encoded: a JPEG of each.
+        frame_size: height and width of the frame.
         source_size: bytes of the image file, 0 if the picture comes from elsewhere.
     """
 
-    frame: StoredFrame
-    encoded: tuple[bytes, ...]
+    crops: list[StoredCrop]
+    encoded: list[bytes]
+    frame_size: tuple[int, int]
     source_size: int
 
 
 def cut_frame(sequence: Sequence, frame: int, reach: Reach, quality: int) -> FrameCut:
     """Cut the crops around one target. Where cutting and shrinking save nothing, the file is taken as it is."""
-    data, image = _read(sequence.frames, frame)
+    frames, data = sequence.frames, b""
+    if isinstance(frames, ImageFiles):
+        data, image = decoded(frames.paths[frame], lambda data: (data, decode_image(data)))
+    else:
+        image = frames[frame]
     height, width = image.shape[:2]
     crops, encoded = [], []
     for extent, kind_quality in ((reach.template, max(quality, _TEMPLATE_QUALITY)), (reach.search, quality)):
         crop = StoredCrop.around(sequence.boxes_xywh[frame], extent, height, width)
-        jpeg = _encode(_shrink(image, crop), kind_quality)
+        # Huffman tables made for the picture save some percent, and nothing is lost.
+        options = [cv2.IMWRITE_JPEG_QUALITY, kind_quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        jpeg = cv2.imencode(".jpg", cv2.cvtColor(_shrink(image, crop), cv2.COLOR_RGB2BGR), options)[1].tobytes()
         if data and len(data) <= len(jpeg):
             crop, jpeg = StoredCrop(0, 0, width, height, 1.0), data
         crops.append(crop)
         encoded.append(jpeg)
-    return FrameCut(StoredFrame(tuple(crops), height, width), tuple(encoded), len(data))
+    return FrameCut(crops, encoded, (height, width), len(data))
 
 
-def _encode(image: np.ndarray, quality: int) -> bytes:
-    # Huffman tables made for the picture save some percent, and nothing is lost.
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    assert ok
-    return encoded.tobytes()
-
-
-def _read(frames: Frames, index: int) -> tuple[bytes, np.ndarray]:
-    """Return the bytes of an image file, none if it comes from elsewhere, and the picture."""
-    if not isinstance(frames, ImageFiles):
-        return b"", frames[index]
-    path = frames.paths[index]
-    data = read_file(path)
-    try:
-        return data, decode_image(data)
-    except ValueError as error:
-        raise ValueError(f"{path} is not an image that can be read: {error}") from None
+def _encode_table(sequence: Sequence, frames: Mapping[int, FrameCut]) -> bytes:
+    """Return the bytes of the file `TABLE` of a sequence. Frames without crops count as not visible."""
+    table = np.zeros(len(sequence.boxes_xywh), ROW)
+    table["box_xywh"] = sequence.boxes_xywh
+    table["absent"] = sequence.absent
+    for index, cut in frames.items():
+        stored = [(part.left, part.top, part.width, part.height, round(STEPS * part.factor)) for part in cut.crops]
+        table[index] = (table[index]["box_xywh"], True, sequence.absent[index], cut.frame_size, stored)
+    return table.tobytes()
 
 
 def _shrink(image: np.ndarray, crop: StoredCrop) -> np.ndarray:
@@ -220,4 +213,5 @@ def _shrink(image: np.ndarray, crop: StoredCrop) -> np.ndarray:
         return part
     below, right = crop.height - part.shape[0], crop.width - part.shape[1]
     padded = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return cv2.resize(padded, crop.stored_size[::-1], interpolation=cv2.INTER_AREA)
+    size = round(crop.width / crop.factor), round(crop.height / crop.factor)
+    return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)

@@ -69,13 +69,13 @@ class ImageFiles(Frames):
         return read_image(self.paths[index])
 
     def size(self, index: int) -> tuple[int, int]:
-        header = _decoded(self.paths[index], read_header)
+        header = decoded(self.paths[index], read_header)
         return header.height, header.width
 
     def cut(self, index: int, window: CropWindow) -> np.ndarray | None:
         if self._kept is not None and self._kept[0] == index:
             return _cut(self._kept[1], window)
-        picture, crop = _decoded(self.paths[index], lambda data: _open_and_cut(data, self._keep, window))
+        picture, crop = decoded(self.paths[index], lambda data: _open_and_cut(data, self._keep, window))
         if self._keep:
             self._kept = index, picture
         return crop
@@ -93,7 +93,7 @@ class MaskFiles(Frames):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        mask = _decoded(self.paths[index], decode_mask) > 0
+        mask = decoded(self.paths[index], decode_mask) > 0
         if self._frames is not None:
             require_same_size(mask, str(self.paths[index]), self._frames, index)
         return mask
@@ -123,10 +123,11 @@ class ArrayFrames(Frames):
 
 def read_image(path: TreePath) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8 RGB; `decode_image` says what becomes of other kinds."""
-    return _decoded(path, decode_image)
+    return decoded(path, decode_image)
 
 
-def _decoded(path: TreePath, decode: Callable[[bytes], Result]) -> Result:
+def decoded(path: TreePath, decode: Callable[[bytes], Result]) -> Result:
+    """Read an image file and return what `decode` makes of its bytes; its errors name the file."""
     try:
         data = read_file(path)
     except FileNotFoundError:
