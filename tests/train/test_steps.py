@@ -53,7 +53,8 @@ def test_passes_add_up_to_the_step_of_one_large_batch(small_experiment, tmp_path
     (whole, loss), (parts, mean) = gradients
     largest = max(float(gradient.abs().max()) for gradient in whole.values())
     for name, gradient in whole.items():
-        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6 * largest, msg=name)
+        # That of the bias before a softmax is 0, but for the rounding of sums that cancel.
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-5 * largest, msg=name)
     assert mean.total.item() == pytest.approx(loss.total.item(), rel=1e-5)
     for name, term in loss.terms.items():
         assert mean.terms[name].item() == pytest.approx(term.item(), rel=1e-4)
