@@ -8,7 +8,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import answer_habits, refuse_options, run
+from lib.config.cli import add_data_options, answer_habits, command_parser, refuse_options, run
 from lib.eval.benchmarks import BENCHMARKS, Benchmark, find_benchmark
 from lib.eval.record import read_record
 from lib.eval.report.outputs import Outputs, write_ablations, write_outputs
@@ -216,9 +216,7 @@ def _read_published(arguments: argparse.Namespace) -> tuple[PublishedTable, ...]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}; or vot, of a workspace")
     parser.add_argument(
         "results",
@@ -226,10 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RESULT",
         help="tracker/config as found in the results folder, or any folder of result files; default: all there are",
     )
-    parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="where the benchmark lies; default: its configured path"
-    )
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     parser.add_argument(
         "--protocol",

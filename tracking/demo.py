@@ -8,7 +8,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import add_mask_options, command_parser, run
 from lib.draw import save_picture
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.batch import build_for_several
@@ -47,9 +47,7 @@ which share each pass of the network and have a colour each, DIR/<name>_1.txt, D
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument("video", metavar="VIDEO", help="a video, a folder of pictures, a camera's number, a URL")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -74,9 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
-    parser.add_argument("--masks", metavar="BACKEND", help=f"draw masks, too: one of {', '.join(MASK_BACKENDS)}")
-    parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
-    parser.add_argument("--mask-threshold", type=float, metavar="P", help="default: the weights' own")
+    add_mask_options(parser, f"draw masks, too: one of {', '.join(MASK_BACKENDS)}")
     arguments = parser.parse_args(join_boxes(sys.argv[1:] if argv is None else argv))
 
     if arguments.select or arguments.show:

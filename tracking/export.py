@@ -1,12 +1,11 @@
 """Write a trained tracker as an ONNX file, or its weights as a safetensors file."""
 
-import argparse
 from pathlib import Path
 
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import command_parser, run
 from lib.eval.results import check_writable
 from lib.tracker.export import export_tracker
 
@@ -24,9 +23,7 @@ docs/track_onnx.py shows all that a program needs to track with it; tracking/tes
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, export, say what was written."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument("--config", help="experiment, by name or path, whose `track` settings are then written")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="ends in .onnx or .safetensors")

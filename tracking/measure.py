@@ -8,7 +8,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import count, count_or_0, refuse_options, run
+from lib.config.cli import add_data_options, command_parser, count, count_or_0, refuse_options, run
 
 EPILOG = """examples:
   python tracking/measure.py model --config mmg_vitb            parameters, operations, a frame's time stage by stage
@@ -42,9 +42,7 @@ _OPTIONS = {
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     commands = parser.add_subparsers(dest="command", required=True)
     model = commands.add_parser("model", help="parameters, operations and speed of a model")
     model.add_argument("--config", required=True, help="name or path of an experiment")
@@ -68,8 +66,7 @@ def main(argv: list[str]) -> int:
     agreement.add_argument("benchmark", help="whose videos; `folder` for your own")
     agreement.add_argument("--config", help="experiment of the tracker, by name or path")
     agreement.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the newest of runs/<config>")
-    agreement.add_argument("--root", type=Path, metavar="DIR", help="where the benchmark lies")
-    agreement.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(agreement)
     agreement.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     agreement.add_argument(
         "--precision", choices=["fp32", "bf16", "fp16", "auto"], default="auto", help="default: auto"

@@ -7,7 +7,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import count, run
+from lib.config.cli import add_data_options, add_mask_options, command_parser, count, run
 from lib.config.load import load
 from lib.data.check import check, describe, parse_selection
 from lib.data.crop_cache.cache import Reach
@@ -93,9 +93,7 @@ change afterwards are refused, and need another --name.
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and prepare what it names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_check(commands)
     _add_render(commands)
@@ -126,8 +124,7 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="DATASET[:SPLIT]",
         help=f"default: all whose folder is stated; known: {', '.join(DATASETS)}",
     )
-    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the one data set that is named")
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.add_argument("--full", action="store_true", help="read every frame; takes hours on the large sets")
     parser.add_argument("--workers", type=count, default=4, metavar="N", help="processes; default: 4")
     parser.set_defaults(execute=_check)
@@ -159,8 +156,7 @@ def _add_render(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--difficulty", type=float, default=1.0, metavar="X", help="0 (slow, unoccluded, alone) to 1; default: 1"
     )
     parser.add_argument("--format", choices=IMAGE_FORMATS, default="jpg", help="of the frames; default: jpg")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="the photographs of stills, if not the stated folder")
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.set_defaults(execute=_render)
 
 
@@ -181,8 +177,7 @@ def _add_lmdb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     stored = [name for name, entry in DATASETS.items() if entry.stored]
     parser.add_argument("dataset", choices=stored, metavar="DATASET", help=f"one of {', '.join(stored)}")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LMDB")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.add_argument("--only", nargs="+", default=[], metavar="FOLDER", help="folders within it; default: all")
     parser.add_argument("--full", action="store_true", help="compare every file byte by byte at the end, not 1 in 50")
     parser.set_defaults(execute=_lmdb)
@@ -202,8 +197,7 @@ def _add_crops(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = _add_command(commands, "crops", "Cut a training set to the surroundings of its targets.", _CROPS_EXAMPLES)
     parser.add_argument("dataset", metavar="DATASET[:SPLIT]", help="default split: train")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the LMDB that is written")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder, if not the stated one")
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.add_argument("--config", default="mmg_vitb", help="whose crops and jitter; default: mmg_vitb")
     parser.add_argument("--quality", type=count, default=QUALITY, metavar="N",
                         help=f"of the JPEG written; default: {QUALITY}")  # fmt: skip
@@ -236,9 +230,7 @@ def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument("--tracker", required=True, help="a name of tracking/test.py, or oracle")
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
-    parser.add_argument("--masks", help="how boxes become masks: box (default) or alpha_refine")
-    parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
-    parser.add_argument("--mask-threshold", type=float, metavar="P", help="of alpha_refine; default: its config's")
+    add_mask_options(parser, "how boxes become masks: box (default) or alpha_refine")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--name", help="the toolkit's name for the tracker; default: its own or its config's")
     parser.add_argument("--stack", choices=("drawn", VOT2020), help="default: what is there, else drawn: a few videos")

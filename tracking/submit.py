@@ -1,13 +1,12 @@
 """Pack the results of a benchmark whose truth is kept by a server, ready to hand in."""
 
-import argparse
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import add_data_options, command_parser, run
 from lib.eval.benchmarks import BENCHMARKS
 from lib.eval.report.submit import SERVERS, find_submission, pack
 
@@ -22,16 +21,11 @@ hand (--root, MMG_GOT10K, MMG_TRACKINGNET or experiments/paths.yaml). The result
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, pack, say what was packed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument("server", help=f"one of {', '.join(SERVERS)}")
     parser.add_argument("result", metavar="RESULT", help="tracker/config as found in the results folder, or any folder")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the zip archive to write")
-    parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="where the data set lies; default: its configured path"
-    )
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     arguments = parser.parse_args(argv)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import answer_habits, run
+from lib.config.cli import add_data_options, add_mask_options, answer_habits, command_parser, run
 from lib.config.load import find_experiment
 from lib.eval.benchmarks import BENCHMARKS, find_benchmark
 from lib.eval.results import check_writable
@@ -50,9 +50,7 @@ results by `python tracking/analyze.py BENCHMARK TRACKER/CONFIG`.
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run the test."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument("tracker", help=f"one of {', '.join(TRACKERS)}")
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # words that have no place here
@@ -67,10 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--sequences", nargs="+", default=[], metavar="NAME", help="names, indices from 0, or ranges such as 0-9"
     )
-    parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="where the benchmark lies; default: its configured path"
-    )
-    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+    add_data_options(parser)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     parser.add_argument(
         "--device",
@@ -104,21 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="go on with results that were begun with other code or packages; their record then says so",
     )
-    parser.add_argument(
-        "--masks", metavar="BACKEND", help=f"also make masks of the boxes: one of {', '.join(MASK_BACKENDS)}"
-    )
-    parser.add_argument(
-        "--refine-checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="weights of alpha_refine: of a run such as runs/refine_tiny/latest.pth, or the published file",
-    )
-    parser.add_argument(
-        "--mask-threshold",
-        type=float,
-        metavar="P",
-        help="least probability of a mask's pixel; default: the weights' own",
-    )
+    add_mask_options(parser, f"also make masks of the boxes: one of {', '.join(MASK_BACKENDS)}")
     answer_habits(argv, _HABITS)
     arguments = parser.parse_intermixed_args(argv)
     _check_words(arguments)

@@ -1,12 +1,11 @@
 """Train a tracker or a mask network from an experiment file; run the same command to continue an interrupted run."""
 
-import argparse
 from pathlib import Path
 
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import answer_habits, count, refuse_options, run
+from lib.config.cli import answer_habits, command_parser, count, refuse_options, run
 from lib.config.load import describe, load_any
 from lib.config.schema import Experiment
 from lib.models.trained import RUNS, is_finished
@@ -49,9 +48,7 @@ HABITS = {
 @record
 def main(argv: list[str]) -> int:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     parser.add_argument("--config", help="name of a file under experiments/, or a path ending in .yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key; repeatable")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>)")

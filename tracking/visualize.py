@@ -7,7 +7,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import count, run
+from lib.config.cli import add_data_options, command_parser, count, run
 from lib.config.load import load
 from lib.config.schema import Source
 from lib.draw import check_picture_path, save_picture
@@ -43,9 +43,7 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     track = commands.add_parser("track", help="film strip of one sequence with the boxes of one or more trackers")
@@ -96,8 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     samples.add_argument("--dataset", help="this data set instead of the experiment's sources")
     samples.add_argument("--split", default="train", help="of that data set (default: train)")
-    samples.add_argument("--root", type=Path, metavar="DIR", help="folder of that data set, instead of the configured")
-    samples.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
+    add_data_options(samples)
     samples.add_argument("--samples", type=count, default=12, help="how many of each source (default: 12)")
     samples.add_argument("--seed", type=int, default=0, help="of the samples (default: 0)")
     samples.add_argument("--out", type=Path, default=Path("samples.png"), help="default: samples.png")
@@ -118,10 +115,7 @@ def _add_film_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", help=", ".join(BENCHMARKS))
     parser.add_argument("sequence", help="its name")
     parser.add_argument("results", nargs="+", metavar="RESULT", help="tracker/config, or a folder of result files")
-    parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="folder of the benchmark, instead of the configured one"
-    )
-    parser.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
+    add_data_options(parser)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="default: results")
     parser.add_argument("--frames", type=int, default=8, help="pictures in the strip (default: 8)")
 

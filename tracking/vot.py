@@ -6,7 +6,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import run
+from lib.config.cli import add_mask_options, command_parser, run
 from lib.eval.vot.server import VotTracker, serve
 
 _EXAMPLES = """You do not run this by hand. A workspace tells the toolkit how to; write one, then let the toolkit work:
@@ -17,15 +17,11 @@ _EXAMPLES = """You do not run this by hand. A workspace tells the toolkit how to
 
 def main(argv: list[str] | None = None) -> int:
     """Answer the toolkit until it has finished; what goes wrong, in the arguments too, is told to it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument("tracker", help="a name of tracking/test.py, or `oracle`, which answers the ground truth")
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
-    parser.add_argument("--masks", help="how boxes become masks: box (default) or alpha_refine")
-    parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help="weights of alpha_refine")
-    parser.add_argument("--mask-threshold", type=float, metavar="P", help="of alpha_refine; default: its config's")
+    add_mask_options(parser, "how boxes become masks: box (default) or alpha_refine")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads; default: 1")
     parser.add_argument("--weights-digest", metavar="HEX", help="refuse to track with weights other than these")

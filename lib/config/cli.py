@@ -52,6 +52,28 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     sys.exit(code)
 
 
+def command_parser(about: str | None, examples: str) -> argparse.ArgumentParser:
+    """Return the parser of a command whose help ends in examples, as they stand."""
+    return argparse.ArgumentParser(
+        description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_mask_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --masks, of the given meaning, and what it needs; see `MaskSpec`."""
+    parser.add_argument("--masks", metavar="BACKEND", help=what)
+    weights = "weights of alpha_refine, such as runs/refine_tiny/latest.pth, or the published file"
+    parser.add_argument("--refine-checkpoint", type=Path, metavar="FILE", help=weights)
+    threshold = "least probability of a mask's pixel; default: the weights' own"
+    parser.add_argument("--mask-threshold", type=float, metavar="P", help=threshold)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add --root and --paths, which say where data lie."""
+    parser.add_argument("--root", type=Path, metavar="DIR", help="the data's folder, if not the stated one")
+    parser.add_argument("--paths", type=Path, metavar="FILE", help="instead of experiments/paths.yaml")
+
+
 def count(text: str) -> int:
     """Read a whole number from 1 on, for argparse's `type`."""
     if (number := count_or_0(text)) == 0:
