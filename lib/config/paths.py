@@ -28,7 +28,7 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
     variable = f"MMG_{name.upper()}"
     from_environment = os.environ.get(variable)
     if from_environment:
-        return _expand(from_environment, variable)
+        return expand(from_environment, variable)
     if paths_file is None and not PATHS_FILE.is_file():
         return None
     file = paths_file or PATHS_FILE
@@ -41,10 +41,11 @@ def dataset_root(name: str, known: list[str], paths_file: Path | None = None) ->
         if folder.plain is not None and not isinstance(folder.plain, str):
             raise ValueError(f"{folder.place}: {key}: the folder must be text, got {folder.plain!r}")
     folder = paths.get(name)
-    return _expand(folder.plain, f"{folder.place}: {name}") if folder is not None and folder.plain else None
+    return expand(folder.plain, f"{folder.place}: {name}") if folder is not None and folder.plain else None
 
 
-def _expand(folder: str, place: str) -> Path:
+def expand(folder: str, place: str) -> Path:
+    """Fill in `~` and `$NAME`; ValueError, which begins with `place`, where there is no such user or variable."""
     expanded = os.path.expandvars(folder)
     if "$" in expanded:
         raise ValueError(f"{place}: the folder {folder!r} names an environment variable that is not set")

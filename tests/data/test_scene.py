@@ -220,15 +220,9 @@ def test_objects_are_as_elongated_as_stated() -> None:
         assert np.abs(logs).max() >= 0.9 * stretch
 
 
-def test_styles_that_cannot_be_drawn_are_refused() -> None:
+def test_a_difficulty_that_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(ValueError, match=r"difficulty = 1\.5"):
         SceneStyle(difficulty=1.5)
-    with pytest.raises(ValueError, match=r"occlusion_probability = -0\.1"):
-        SceneStyle(occlusion_probability=-0.1)
-    with pytest.raises(ValueError, match="speed"):
-        SceneStyle(speed=(0.3, 0.1))
-    with pytest.raises(ValueError, match="does not fit a frame of 100 x 300"):
-        SceneStyle(frame_size=(100, 300))
 
 
 def test_a_sprite_fills_its_rectangle_and_is_premultiplied() -> None:

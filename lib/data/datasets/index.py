@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.config.paths import expand
 from lib.data.storage.tree import LmdbPath, TreePath
 from lib.files import whole_file
 
@@ -56,13 +57,7 @@ def cached_arrays(
 
 def cache_folder() -> Path:
     """Return where indexes are kept: the environment's MMG_CACHE, else ~/.cache/mmg."""
-    stated = os.environ.get("MMG_CACHE") or "~/.cache/mmg"
-    try:
-        return Path(stated).expanduser()
-    except RuntimeError:  # a user without a home, as in containers
-        raise ValueError(
-            f"indexes cannot be kept in {stated}: this user has no home; set MMG_CACHE to a folder"
-        ) from None
+    return expand(os.environ.get("MMG_CACHE") or "~/.cache/mmg", "set MMG_CACHE to a folder for indexes")
 
 
 def modified_ns(path: TreePath) -> int:

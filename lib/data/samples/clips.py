@@ -1,6 +1,5 @@
 """One video as training sees it: which frames are drawn, with the target in them and without."""
 
-from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -26,23 +25,7 @@ class View(NamedTuple):
     box_xywh: np.ndarray
 
 
-class Clip(ABC):
-    """A video of a training data set. Every method may return None: the draw was not usable."""
-
-    @abstractmethod
-    def draw_views(self, rng: np.random.Generator, data: Data) -> list[View] | None:
-        """Draw initial template, online template and search frame, all with a visible target."""
-
-    @abstractmethod
-    def draw_view(self, rng: np.random.Generator) -> View | None:
-        """Draw one frame with a visible target."""
-
-    @abstractmethod
-    def draw_absent(self, rng: np.random.Generator) -> View | None:
-        """Draw a frame in which the target is not, with a box in its middle, an eighth of the picture wide and high."""
-
-
-def open_clip(dataset: SequenceDataset, index: int, difficulty: float) -> Clip:
+def open_clip(dataset: SequenceDataset, index: int, difficulty: float) -> "Clip":
     """Return video `index` of a data set; `difficulty` concerns drawn ones."""
     if isinstance(dataset, SceneDataset):
         return SceneClip(dataset.scene(index, difficulty=difficulty))
@@ -51,13 +34,14 @@ def open_clip(dataset: SequenceDataset, index: int, difficulty: float) -> Clip:
     return SequenceClip(dataset[index], has_absent_frames=not isinstance(dataset, CropDataset))
 
 
-class SceneClip(Clip):
-    """A drawn video: only the frames asked for are drawn."""
+class SceneClip:
+    """A drawn video: only the frames asked for are drawn. Every method may return None: the draw was not usable."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
 
     def draw_views(self, rng: np.random.Generator, data: Data) -> list[View] | None:
+        """Draw initial template, online template and search frame, all with a visible target."""
         every_frame = np.ones(self._scene.num_frames, dtype=bool)
         triplet = draw_triplet(every_frame, rng, data.sampler, data.max_gap)
         if triplet is None:
@@ -71,21 +55,23 @@ class SceneClip(Clip):
         return views
 
     def draw_view(self, rng: np.random.Generator) -> View | None:
+        """Draw one frame with a visible target."""
         frame = int(rng.integers(self._scene.num_frames))
         label = self._scene.label(frame)
         return View(SceneFrames(self._scene), frame, label.box_xywh) if label.visible else None
 
     def draw_absent(self, rng: np.random.Generator) -> View | None:
+        """Draw a frame in which the target is not, with a box in its middle, an eighth of the picture wide and high."""
         frames = rng.integers(self._scene.num_frames, size=_LABELS_TRIED)
         absent = next((int(frame) for frame in frames if np.isnan(self._scene.label(int(frame)).box_xywh).any()), None)
         if absent is None:
             return None
         image = self._scene.render(absent).image
-        return _view_of_array(image, middle_box(image))
+        return View(ArrayFrames([image]), 0, middle_box(image))
 
 
-class PhotographClip(Clip):
-    """A single photograph, which stands for all three frames; its target is never absent."""
+class PhotographClip:
+    """A single photograph, which stands for all three frames; its target is never absent. Methods as `SceneClip`'s."""
 
     def __init__(self, sequence: Sequence) -> None:
         self._sequence = sequence
@@ -104,8 +90,8 @@ class PhotographClip(Clip):
         return None
 
 
-class SequenceClip(Clip):
-    """A stored video."""
+class SequenceClip:
+    """A stored video. Methods as `SceneClip`'s."""
 
     def __init__(self, sequence: Sequence, *, has_absent_frames: bool) -> None:
         """Refer to a video; `has_absent_frames` is False where frames without a target are not kept."""
@@ -133,17 +119,16 @@ class SequenceClip(Clip):
         if not len(absent) or not self._has_absent_frames:
             return None
         image = self._sequence.frames.read(int(rng.choice(absent)))
-        return _view_of_array(image, middle_box(image))
+        return View(ArrayFrames([image]), 0, middle_box(image))
+
+
+Clip = SceneClip | PhotographClip | SequenceClip
 
 
 def middle_box(image: np.ndarray) -> np.ndarray:
     """Return the box (4,) xywh in the middle of an (H, W, 3) picture, an eighth of it wide and high."""
     height, width = image.shape[:2]
     return np.array((width * (1 - _MIDDLE) / 2, height * (1 - _MIDDLE) / 2, width * _MIDDLE, height * _MIDDLE))
-
-
-def _view_of_array(image: np.ndarray, box_xywh: np.ndarray) -> View:
-    return View(ArrayFrames([image]), 0, box_xywh)
 
 
 class Triplet(NamedTuple):

@@ -59,7 +59,12 @@ class LmdbWriter:
                 )
             open_to_read(database, note).close()  # refuses a damaged one before anything is written
         else:
-            _refuse_other_files(database)
+            # Ours may be there when a first call was interrupted early.
+            others = sorted(path.name for path in database.iterdir()
+                            if path.name not in {NOTE, "lock.mdb"} and not path.name.startswith("."))  # fmt: skip
+            if others:
+                raise ValueError(f"{database} holds other files ({others[0]}, {len(others)} in all) and no LMDB; "
+                                 "choose a new folder for it")  # fmt: skip
         self._database = database
         self._source = source
         self._pending: dict[bytes, bytes] = {}
@@ -159,16 +164,6 @@ class LmdbWriter:
             note["sha256"] = hash_lmdb(self._database)
         with whole_file(self._database / NOTE) as partial:
             partial.write_text(json.dumps(note) + "\n", encoding="utf-8")
-
-
-def _refuse_other_files(database: Path) -> None:
-    # Ours may be there when a first call was interrupted early.
-    others = sorted(path.name for path in database.iterdir()
-                    if path.name not in {NOTE, "lock.mdb"} and not path.name.startswith("."))  # fmt: skip
-    if others:
-        raise ValueError(
-            f"{database} holds other files ({others[0]}, {len(others)} in all) and no LMDB; choose a new folder for it"
-        )
 
 
 @dataclass(frozen=True)

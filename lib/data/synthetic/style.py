@@ -1,11 +1,17 @@
 """How hard and how varied drawn scenes are."""
 
-import math
 from dataclasses import dataclass, replace
 
 SHAKE = 2.0  # px that the camera's tremble moves the picture at most
-_RANGES = ("target_side", "speed")
-_PROBABILITIES = (
+# What a lower difficulty takes from, in proportion.
+_SCALED = (
+    "rotation",
+    "scale_change",
+    "aspect_change",
+    "deformation",
+    "illumination_change",
+    "camera_motion",
+    "background_detail",
     "distractor_probability",
     "occlusion_probability",
     "leaving_probability",
@@ -13,7 +19,6 @@ _PROBABILITIES = (
     "defocus_probability",
     "spin_probability",
     "carrier_probability",
-    "following_probability",
 )
 
 
@@ -70,22 +75,8 @@ class SceneStyle:
     difficulty: float = 1.0
 
     def __post_init__(self) -> None:
-        values = {name: self.__dict__[name] for name in _RANGES}
-        for name, (low, high) in values.items():
-            if not 0 < low <= high:
-                raise ValueError(f"scene style: {name} = ({low}, {high}) must be two positive numbers in order")
-        for name in (*_PROBABILITIES, "difficulty"):
-            if not 0 <= self.__dict__[name] <= 1:
-                raise ValueError(f"scene style: {name} = {self.__dict__[name]} must lie in [0, 1]")
-        # The diagonal of the most stretched target at its largest, with a little room for its margin.
-        diagonal = math.hypot(math.exp(self.stretch), math.exp(-self.stretch)) * self.target_side[1] + 8
-        largest = diagonal * math.exp(self.scale_change + self.aspect_change / 2) * (1 + self.deformation) + 2 * SHAKE
-        if largest > min(self.frame_size):
-            raise ValueError(
-                f"scene style: a target of side {self.target_side[1]:g} px can grow to {largest:.0f} px, which does "
-                f"not fit a frame of {self.frame_size[0]} x {self.frame_size[1]} px; make the frame larger, or "
-                "target_side, stretch, scale_change, aspect_change or deformation smaller"
-            )
+        if not 0 <= self.difficulty <= 1:
+            raise ValueError(f"scene style: difficulty = {self.difficulty} must lie in [0, 1]")
 
     def scaled(self) -> "SceneStyle":
         """Return the style with `difficulty` multiplied in, so that the result reads as what will be drawn."""
@@ -96,19 +87,6 @@ class SceneStyle:
         return replace(
             self,
             speed=(slowest, slowest + (fastest - slowest) * share),
-            rotation=self.rotation * share,
-            scale_change=self.scale_change * share,
-            aspect_change=self.aspect_change * share,
-            deformation=self.deformation * share,
-            illumination_change=self.illumination_change * share,
-            camera_motion=self.camera_motion * share,
-            background_detail=self.background_detail * share,
-            distractor_probability=self.distractor_probability * share,
-            occlusion_probability=self.occlusion_probability * share,
-            leaving_probability=self.leaving_probability * share,
-            motion_blur_probability=self.motion_blur_probability * share,
-            defocus_probability=self.defocus_probability * share,
-            spin_probability=self.spin_probability * share,
-            carrier_probability=self.carrier_probability * share,
+            **{name: self.__dict__[name] * share for name in _SCALED},
             difficulty=1.0,
         )
