@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import abc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -97,35 +97,33 @@ class Sequence:
         return len(self.frames)
 
 
-class SequenceDataset(Protocol):
-    """A named collection of sequences, opened lazily: listing one must not read its frames."""
+class SequenceDataset(ABC):
+    """Sequences by their names, in a fixed order. Each is read when it is asked for, and its errors name the file."""
 
-    @property
-    def names(self) -> abc.Sequence[str]:
-        """The names of all sequences, in a fixed order."""
-        ...
-
-    @property
-    def images_only(self) -> bool:
-        """True when a "sequence" is a single photograph that a sampler may repeat."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sequence: ...
-
-
-class NamedSequences(ABC):
-    """A data set that knows its sequences by their names. Each is read when asked for, and its errors name the file."""
-
-    images_only = False
     names: abc.Sequence[str]
+    images_only = False  # True when a "sequence" is a single photograph that a sampler may repeat
 
     def __len__(self) -> int:
         return len(self.names)
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sequence: ...
+
+
+class MadeNames(abc.Sequence[str]):
+    """Names that are made when asked for: a training set may have millions."""
+
+    def __init__(self, number: int, name: Callable[[int], str]) -> None:
+        self._number = number
+        self._name = name
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not -self._number <= index < self._number:
+            raise IndexError(f"sequence {index} of {self._number}")
+        return self._name(index % self._number)
 
 
 class Names(abc.Sequence[str]):

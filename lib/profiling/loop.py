@@ -14,7 +14,7 @@ import torch
 
 from lib.config.load import experiment_to_dict, load
 from lib.data.datasets import open_dataset
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames, Sequence, SequenceDataset
 from lib.eval.results import ResultFiles, read_seconds
 from lib.eval.run.runner import TrackingWorker
 from lib.eval.run.sequence import cpu_threads
@@ -132,38 +132,30 @@ class TimedFrames(Frames):
         return image
 
 
-@dataclass(frozen=True)
-class Copies:
+class Copies(SequenceDataset):
     """A data set of copies of one video, from a box on its first frame."""
 
-    frames: TimedFrames
-    box_xywh: np.ndarray
-    number: int
-    images_only: bool = False
-
-    @property
-    def names(self) -> Indexed[str]:
-        return [f"copy-{index}" for index in range(self.number)]
-
-    def __len__(self) -> int:
-        return self.number
+    def __init__(self, frames: TimedFrames, box_xywh: np.ndarray, number: int) -> None:
+        self.frames = frames
+        self.names = [f"copy-{index}" for index in range(number)]
+        self._box_xywh = box_xywh
 
     def __getitem__(self, index: int) -> Sequence:
         one = np.ones(1, bool)
-        return Sequence(self.names[index], self.frames, self.box_xywh[None].astype(np.float64), one, ~one)
+        return Sequence(self.names[index], self.frames, self._box_xywh[None].astype(np.float64), one, ~one)
 
 
 def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: int) -> LoopCost:
     """Track all copies at once as a test does, with result files in `folder`, and return what it cost."""
     clock: list[float] = []
-    worker = TrackingWorker(spec, copies, folder, copies.number, num_decoders)
-    outcomes = list(worker.work(iter(range(copies.number)), lambda num_frames: clock.append(time.perf_counter())))
+    worker = TrackingWorker(spec, copies, folder, len(copies), num_decoders)
+    outcomes = list(worker.work(iter(range(len(copies))), lambda num_frames: clock.append(time.perf_counter())))
     end = time.perf_counter()
     for outcome in outcomes:
         if outcome.failure is not None:
             raise ValueError(f"the video could not be tracked:\n{outcome.failure}")
     seconds = np.array([read_seconds(ResultFiles(folder, name).seconds) for name in copies.names])
-    return loop_cost(seconds, clock, end, copies.frames.seconds if copies.number == 1 else None)
+    return loop_cost(seconds, clock, end, copies.frames.seconds if len(copies) == 1 else None)
 
 
 def loop_cost(seconds: np.ndarray, clock: list[float], end: float, decoding: list[float] | None) -> LoopCost:

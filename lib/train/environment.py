@@ -26,9 +26,7 @@ _VIDEOS_READ = 16  # whose boxes enter a data set's fingerprint; reading all of 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe_environment(
-    device: torch.device, datasets: Mapping[str, SequenceDataset | SceneDataset]
-) -> dict[str, str]:
+def describe_environment(device: torch.device, datasets: Mapping[str, SequenceDataset]) -> dict[str, str]:
     """Return short texts by dotted name: code, packages, device, processes, and a fingerprint of each data set.
 
     Args:
@@ -83,7 +81,7 @@ def code_version() -> str:
     return f"{_package_version('mmg-tracker')} without git"
 
 
-def fingerprint(dataset: SequenceDataset | SceneDataset) -> str:
+def fingerprint(dataset: SequenceDataset) -> str:
     """Return the number of videos and a hash of their names and of a few of their boxes."""
     digest = hashlib.sha256()
     chosen = np.linspace(0, len(dataset) - 1, num=min(_VIDEOS_READ, len(dataset)), dtype=int).tolist()

@@ -23,7 +23,7 @@ from lib.data.images.frames import ArrayFrames, ImageFiles, decode_image, read_h
 from lib.data.images.jpeg import DECODERS, JpegImage, chosen_decoder, decode_part
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet, collate
-from lib.data.sequence import Sequence, UnreadableFrameError
+from lib.data.sequence import Sequence, SequenceDataset, UnreadableFrameError
 
 HEIGHT, WIDTH = 358, 501  # no multiples of a block
 SAMPLINGS = {
@@ -306,10 +306,8 @@ def test_unreadable_picture_is_tried_again_and_then_named(tmp_path: Path, monkey
     assert frame.read_crop(0, CropWindow(0, 0, 64, 64)) is not None
 
 
-class OneVideo:
+class OneVideo(SequenceDataset):
     """A data set of one video in files."""
-
-    images_only = False
 
     def __init__(self, folder: Path, num_frames: int = 24) -> None:
         paths = [folder / f"{index:08d}.jpg" for index in range(num_frames)]
@@ -320,9 +318,6 @@ class OneVideo:
         self.names = ["video"]
         self.paths = paths
         self.sequence = Sequence("video", ImageFiles(paths), boxes, seen, ~seen)
-
-    def __len__(self) -> int:
-        return 1
 
     def __getitem__(self, index: int) -> Sequence:
         return self.sequence

@@ -15,7 +15,7 @@ from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import ArrayFrames
 from lib.data.samples.mask_set import MaskSet
 from lib.data.samples.mixture import MixedSource, sample_id
-from lib.data.sequence import Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 
 PLAIN = RefineData(
     sources=(), validation=(), samples_per_epoch=10, validation_samples=0, max_gap=50, center_jitter=0.25,
@@ -24,10 +24,9 @@ PLAIN = RefineData(
 CROP = RefineCrop(size=64, factor=2.0)
 
 
-class Painted:
+class Painted(SequenceDataset):
     """Videos whose pictures show nothing but the mask: white on the target, black elsewhere."""
 
-    images_only = False
     names = ("painted",)
 
     def __init__(self, masked: bool = True, num_frames: int = 30) -> None:
@@ -43,9 +42,6 @@ class Painted:
         self._sequence = Sequence(
             "painted", ArrayFrames(images), np.array(boxes), visible, ~visible, ArrayFrames(masks) if masked else None
         )
-
-    def __len__(self) -> int:
-        return 1
 
     def __getitem__(self, index: int) -> Sequence:
         return self._sequence

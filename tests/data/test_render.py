@@ -12,7 +12,7 @@ from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import ArrayFrames
 from lib.data.render import open_drawn, render_dataset
-from lib.data.sequence import Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.synthetic import SceneStyle
 
 STYLE = SceneStyle(leaving_probability=1.0, occlusion_probability=1.0)
@@ -23,19 +23,15 @@ def dataset() -> SyntheticDataset:
     return SyntheticDataset("test", num_sequences=2, num_frames=60, style=STYLE)
 
 
-class _Single:
+class _Single(SequenceDataset):
     """A data set of one sequence, with boxes that need all their digits."""
 
     names = ("odd",)
-    images_only = False
 
     def __init__(self) -> None:
         boxes_xywh = np.array([[1 / 3, 1e-7, 123456.789, 2e5], [np.nan] * 4, [-0.1, 0.1 + 0.2, 1e16, 7.0]])
         absent = np.array([False, True, False])
         self.sequence = Sequence("odd", ArrayFrames(np.zeros((3, 4, 5, 3), np.uint8)), boxes_xywh, ~absent, absent)
-
-    def __len__(self) -> int:
-        return 1
 
     def __getitem__(self, index: int) -> Sequence:
         return self.sequence

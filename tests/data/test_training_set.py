@@ -12,7 +12,7 @@ from lib.data.images.frames import ArrayFrames
 from lib.data.samples.clips import middle_box, open_clip
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import TrainingSet, collate
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames, Sequence, SequenceDataset
 
 EXPERIMENT = load("mmg_tiny")
 
@@ -35,7 +35,7 @@ class SquareFrames(Frames):
         return image
 
 
-class Squares:
+class Squares(SequenceDataset):
     """A data set of one video, or of one picture."""
 
     def __init__(self, num_frames: int = 40, *, images_only: bool = False, visible: np.ndarray | None = None) -> None:
@@ -45,9 +45,6 @@ class Squares:
         self.names = ["square"]
         seen = np.ones(num_frames, dtype=bool) if visible is None else visible
         self.sequence = Sequence("square", self.frames, boxes, seen, ~seen)
-
-    def __len__(self) -> int:
-        return 1
 
     def __getitem__(self, index: int) -> Sequence:
         return self.sequence
@@ -158,17 +155,12 @@ def test_a_curriculum_asks_for_growing_difficulty():
     assert 0.5 in asked
 
 
-class Painted:
+class Painted(SequenceDataset):
     """Videos of plain pictures whose grey level is 10 * video + 100 where the target is absent."""
-
-    images_only = False
 
     def __init__(self, num_videos: int, absent: np.ndarray) -> None:
         self.names = [f"plain-{index}" for index in range(num_videos)]
         self._absent = absent
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sequence:
         levels = 10 * index + 100 * self._absent

@@ -18,7 +18,7 @@ from conftest import files_no_longer_than
 from toys import video
 
 from lib.data.images.frames import ArrayFrames
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames, Sequence, SequenceDataset
 from lib.eval.results import ResultFiles, read_boxes
 from lib.eval.run.runner import RunSummary, run_benchmark
 from lib.eval.run.sequence import cpu_threads, run_sequence
@@ -50,23 +50,15 @@ def make_sequence(name: str, num_frames: int, first: int = 0, frames: Frames | N
     return video(name, np.tile(FIRST_BOX, (num_frames, 1)), frames or images)
 
 
-@dataclass(frozen=True)
-class Videos:
+class Videos(SequenceDataset):
     """A data set of videos `video-0`, `video-1` ..., of the given lengths; a length of 0 cannot be opened.
 
     Video i counts its frames from `step` * i.
     """
 
-    lengths: tuple[int, ...]
-    images_only: bool = False
-    step: int = 10
-
-    @property
-    def names(self) -> list[str]:
-        return [f"video-{index}" for index in range(len(self.lengths))]
-
-    def __len__(self) -> int:
-        return len(self.lengths)
+    def __init__(self, lengths: tuple[int, ...], step: int = 10) -> None:
+        self.lengths, self.step = lengths, step
+        self.names = [f"video-{index}" for index in range(len(lengths))]
 
     def __getitem__(self, index: int) -> Sequence:
         if self.lengths[index] == 0:

@@ -1,27 +1,19 @@
 """What tests of an evaluation share: data sets of toy videos."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lib.data.images.frames import ArrayFrames
-from lib.data.sequence import Frames, Sequence
+from lib.data.sequence import Frames, Sequence, SequenceDataset
 
 
-@dataclass(frozen=True)
-class Videos:
+class Videos(SequenceDataset):
     """A data set of given sequences."""
 
-    sequences: tuple[Sequence, ...]
-    images_only: bool = False
-
-    @property
-    def names(self) -> list[str]:
-        return [sequence.name for sequence in self.sequences]
-
-    def __len__(self) -> int:
-        return len(self.sequences)
+    def __init__(self, sequences: tuple[Sequence, ...]) -> None:
+        self.sequences = sequences
+        self.names = [sequence.name for sequence in sequences]
 
     def __getitem__(self, index: int) -> Sequence:
         return self.sequences[index]

@@ -8,22 +8,17 @@ import pytest
 import torch
 
 from lib.data.images.frames import ArrayFrames
-from lib.data.sequence import Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.train import environment
 from lib.train.environment import code_version, describe_environment, fingerprint, record_environment
 
 
-class Videos:
+class Videos(SequenceDataset):
     """A data set of drawn-up boxes."""
-
-    images_only = False
 
     def __init__(self, names: list[str], shift: float = 0.0) -> None:
         self.names = names
         self._shift = shift
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __getitem__(self, index: int) -> Sequence:
         boxes = np.full((3, 4), index + self._shift)

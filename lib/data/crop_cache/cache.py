@@ -13,7 +13,7 @@ import numpy as np
 from lib.config.schema import Crop, Data
 from lib.data.crop import CropWindow
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import Frames, NamedSequences, Names, Sequence
+from lib.data.sequence import Frames, Names, Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath, read_file, read_json
 
 MARK = "regions.json"  # beside the data base, as of every version
@@ -140,7 +140,7 @@ class CropFrames(Frames):
         return None
 
 
-class CropDataset(NamedSequences):
+class CropDataset(SequenceDataset):
     """A split of a data set, cut to crops by `tracking/prepare.py crops`; for training only."""
 
     def __init__(self, root: TreePath, split: str) -> None:

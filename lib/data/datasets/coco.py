@@ -4,7 +4,6 @@ Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 """
 
 import functools
-from collections import abc
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
 from lib.data.images.frames import ImageFiles, require_same_size
 from lib.data.images.jpeg import require_size
-from lib.data.sequence import Frames, NamedSequences, Sequence
+from lib.data.sequence import Frames, MadeNames, Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath, read_json
 
 COCO_SPLITS = ("train", "val")
@@ -25,7 +24,7 @@ _LISTS = ("images", "annotations")
 _LAYOUT = "train2017/*.jpg (or images/train2017/*.jpg) and annotations/instances_train2017.json"
 
 
-class CocoDataset(NamedSequences):
+class CocoDataset(SequenceDataset):
     """All objects but crowds, in the order of the annotation file.
 
     The annotation file, 450 MB of JSON, is read once; from then on, four arrays of an index take its place. A second
@@ -41,18 +40,18 @@ class CocoDataset(NamedSequences):
             raise FileNotFoundError(f"no {file}; expected in {root}: {_LAYOUT}")
         self._file, self._split = file, split
         arrays = cached_arrays(f"coco-{split}", str(file), (modified_ns(file),), lambda: _index(file))
-        self.ids = arrays["ids"]
+        self._ids = arrays["ids"]
         self._image_of = arrays["image_of"]
         self._image_names = arrays["image_names"]
         self._boxes_xywh = arrays["boxes_xywh"]
         nested = root / "images" / f"{split}2017"
         self._folder = nested if nested.is_dir() else root / f"{split}2017"
-        self.names = _Names(self)
+        self.names = MadeNames(len(arrays["ids"]), self._name)
 
     def __getitem__(self, index: int) -> Sequence:
         """Return an object in its image; nothing is read."""
         frames = ImageFiles([self._folder / self._image_name(index)], keep=True)
-        return annotated(self.name(index), frames, self._boxes_xywh[index][None], masks=_ObjectMask(self, index))
+        return annotated(self._name(index), frames, self._boxes_xywh[index][None], masks=_ObjectMask(self, index))
 
     @property
     def num_images(self) -> int:
@@ -77,9 +76,9 @@ class CocoDataset(NamedSequences):
             f"coco-masks-{self._split}", str(self._file), (modified_ns(self._file),), lambda: _index_masks(self._file)
         )
 
-    def name(self, index: int) -> str:
+    def _name(self, index: int) -> str:
         """Return `<image>_<object>`, both by the numbers that COCO gives them."""
-        return f"{self._image_name(index).rpartition('.')[0]}_{self.ids[index]}"
+        return f"{self._image_name(index).rpartition('.')[0]}_{self._ids[index]}"
 
     def _image_name(self, index: int) -> str:
         return bytes(self._image_names[self._image_of[index]]).decode()
@@ -102,19 +101,6 @@ class _ObjectMask(Frames):
         sequence = self._dataset[self._index]
         require_same_size(mask, f"of {sequence.name}", sequence.frames, 0)
         return mask
-
-
-class _Names(abc.Sequence[str]):
-    """Names made when asked for: there are 850,000."""
-
-    def __init__(self, dataset: CocoDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset.ids)
-
-    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._dataset.name(index)
 
 
 class _Object(NamedTuple):

@@ -9,7 +9,7 @@ from lib.data.datasets.annotation import annotated, read_boxes
 from lib.data.datasets.listing import list_pictures, natural_key
 from lib.data.images.frames import ImageFiles, MaskFiles
 from lib.data.images.video import VideoFile
-from lib.data.sequence import Frames, NamedSequences, Sequence
+from lib.data.sequence import Frames, Sequence, SequenceDataset
 from lib.data.storage.tree import VIDEOS, TreePath
 from lib.data.table import read_table
 
@@ -28,7 +28,7 @@ class LeftOutWarning(UserWarning):
     """Some folders beside the sequences are none."""
 
 
-class FolderDataset(NamedSequences):
+class FolderDataset(SequenceDataset):
     """Sequences in the own-data layout. `root` may hold sequences, or be one itself."""
 
     def __init__(self, root: TreePath) -> None:

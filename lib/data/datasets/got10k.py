@@ -16,7 +16,7 @@ import numpy as np
 from lib.data.datasets.annotation import annotated, parse_range, read_boxes, read_flags, read_numbers, read_split_file
 from lib.data.datasets.listing import keep_present, list_names, list_pictures
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath, read_file
 
 GOT10K_SPLITS = ("train", "vottrain", "vottrain_strict", "votval", "votval_strict", "val", "test")
@@ -28,7 +28,7 @@ _PARTS = re.compile(r"GOT-10k_Train_split_\d+")  # the training download comes i
 _RESOLUTION = re.compile(r"resolution\s*[:=]\s*\(\s*([1-9][0-9]{0,8})\s*,\s*([1-9][0-9]{0,8})\s*\)")
 
 
-class Got10kDataset(NamedSequences):
+class Got10kDataset(SequenceDataset):
     """One split. `test` has the first box only; `val` has the labels that its toolkit's AO needs."""
 
     def __init__(self, split: str, root: TreePath) -> None:

@@ -10,7 +10,7 @@ from collections import abc
 from lib.data.datasets.annotation import annotated, read_boxes, read_flags, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath
 
 LASOT_SPLITS = ("train", "test")
@@ -21,7 +21,7 @@ _NUMBERED = re.compile(r".+-\d+")
 _DEEPEST = 3  # LaSOTBenchmark/airplane/airplane, where a zip was unpacked into a folder of its own name
 
 
-class LaSOTDataset(NamedSequences):
+class LaSOTDataset(SequenceDataset):
     """Sequences in LaSOT's layout, in a folder for each class or all in one folder, at the root or a little below.
 
     The boxes count pixels from 1, and are given as published: all trackers of the field read them as if from 0.

@@ -10,7 +10,7 @@ import numpy as np
 from lib.data.datasets.annotation import annotated, read_boxes, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath, read_file
 from lib.data.table import is_numeric
 
@@ -19,7 +19,7 @@ _STEP = 8  # rows of the published annotation a frame: it is that of 240 frames 
 _COLUMNS = 7  # that are needed: track, left, top, right, bottom, frame, lost
 
 
-class NfSDataset(NamedSequences):
+class NfSDataset(SequenceDataset):
     """100 sequences, as published or in the layout that tracking toolkits evaluate.
 
     Toolkits have a row x, y, w, h for each frame. What the authors publish has the rows of the annotation tool VATIC,

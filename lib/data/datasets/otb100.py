@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lib.data.datasets.annotation import annotated, parse_range, read_boxes, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath
 
 _LAYOUT = "<folder>/{img/0001.jpg, groundtruth_rect.txt}"
@@ -26,7 +26,7 @@ class _Entry:
     skip: int = 0
 
 
-class OTB100Dataset(NamedSequences):
+class OTB100Dataset(SequenceDataset):
     """100 sequences of 98 videos: Jogging and Skating2 have two targets each.
 
     Some tools copy such a video to a folder for each target, `Jogging-1` or `Jogging.1`, and `Human4-2`.

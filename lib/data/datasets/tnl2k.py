@@ -6,7 +6,7 @@ Source: Wang et al., "Towards More Flexible and Accurate Object Tracking with Na
 from lib.data.datasets.annotation import annotated, has_area, read_boxes
 from lib.data.datasets.listing import advice_to_unpack, list_names, list_pictures
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Names, Sequence
+from lib.data.sequence import Names, Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath
 
 TNL2K_SPLITS = ("train", "test")
@@ -14,7 +14,7 @@ TNL2K_SPLITS = ("train", "test")
 _LAYOUT = "TNL2K_{train,test}_subset/<sequence>/{imgs/*.jpg or *.png, groundtruth.txt}, or {train,test}/<sequence>/..."
 
 
-class TNL2KDataset(NamedSequences):
+class TNL2KDataset(SequenceDataset):
     """The sequences of a split; a box of zeros is a frame without the target.
 
     The training download comes in parts (`TNL2K_train_subset_p1`, ...), which may lie in a folder of their own; all

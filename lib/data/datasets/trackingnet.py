@@ -15,7 +15,7 @@ from lib.data.datasets.annotation import annotated, read_boxes
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import advice_to_unpack, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Names, Sequence
+from lib.data.sequence import Names, Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath
 
 NUM_SHARDS = 12
@@ -36,7 +36,7 @@ class _Shard:
     modified_ns: np.ndarray
 
 
-class TrackingNetDataset(NamedSequences):
+class TrackingNetDataset(SequenceDataset):
     """The videos of the shards that are there.
 
     The number of frames of every video is kept in an index, because listing 30,000 folders takes minutes on a slow

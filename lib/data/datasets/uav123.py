@@ -8,13 +8,13 @@ import numpy as np
 from lib.data.datasets.annotation import annotated, parse_range, read_boxes, read_split_file
 from lib.data.datasets.listing import keep_present, list_names
 from lib.data.images.frames import ImageFiles, NumberedFiles
-from lib.data.sequence import NamedSequences, Sequence
+from lib.data.sequence import Sequence, SequenceDataset
 from lib.data.storage.tree import TreePath
 
 _LAYOUT = "data_seq/UAV123/<folder>/000001.jpg and anno/UAV123/<sequence>.txt"
 
 
-class UAV123Dataset(NamedSequences):
+class UAV123Dataset(SequenceDataset):
     """Several sequences may be parts of one folder of frames; a row of nan is a frame without the target."""
 
     def __init__(self, root: TreePath) -> None:

@@ -1,13 +1,12 @@
 """Scenes as a data set: each the record of an annotated video, every frame labelled, pictures drawn when asked for."""
 
 from abc import abstractmethod
-from collections import abc
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lib.data.crop import CropWindow
-from lib.data.sequence import Frames, NamedSequences, Sequence
+from lib.data.sequence import Frames, MadeNames, Sequence, SequenceDataset
 from lib.data.synthetic.scene import Scene
 from lib.data.synthetic.style import SceneStyle
 
@@ -16,7 +15,7 @@ SPLITS = {"train": 0, "val": 1, "test": 2}
 _NUM_SEQUENCES = {"train": 1_000_000, "val": 20, "test": 40}
 
 
-class SceneDataset(NamedSequences):
+class SceneDataset(SequenceDataset):
     """A data set that computes its videos; a training sample draws three frames and no more."""
 
     def __init__(self, title: str, split: str, num_sequences: int | None, num_frames: int, style: SceneStyle) -> None:
@@ -39,7 +38,7 @@ class SceneDataset(NamedSequences):
         self._split = split
         self._num_frames = num_frames
         self._style = style
-        self.names = SceneNames(split, count)
+        self.names = MadeNames(count, self._name)
 
     def __getitem__(self, index: int) -> Sequence:
         """Label every frame of a sequence; pictures are drawn when asked for."""
@@ -56,6 +55,9 @@ class SceneDataset(NamedSequences):
             raise IndexError(f"sequence {index} of {len(self)}")
         style = replace(self._style, difficulty=self._style.difficulty * difficulty) if difficulty < 1 else self._style
         return self._open(index, style)
+
+    def _name(self, index: int) -> str:
+        return f"{self._split}-{index:04d}"
 
     @abstractmethod
     def _open(self, index: int, style: SceneStyle) -> Scene:
@@ -107,20 +109,6 @@ class SceneMasks(Frames):
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.scene.label(_checked(index, len(self))).mask
-
-
-class SceneNames(abc.Sequence[str]):
-    """`<split>-<index>`, made when asked for: a training set may have millions."""
-
-    def __init__(self, split: str, count: int) -> None:
-        self._split = split
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return f"{self._split}-{_checked(index, self._count):04d}"
 
 
 def _checked(index: int, length: int) -> int:
