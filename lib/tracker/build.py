@@ -12,7 +12,7 @@ from lib.models.inference import TrackingNetwork
 from lib.models.mmg import MMG
 from lib.models.pretrained import load_model_state
 from lib.models.trained import TrainedModel, find_checkpoint, read_trained_model
-from lib.tracker.mmg import MMGTracker, TrackingModel
+from lib.tracker.mmg import MMGTracker, TargetCrops, TrackingModel
 from lib.tracker.template_update import TemplateUpdate
 
 
@@ -39,22 +39,10 @@ def build_tracker_of(
 ) -> MMGTracker:
     """Build the tracker that an experiment describes around its network, which is on the device."""
     track = experiment.track
-    return MMGTracker(
-        network,
-        template_size=experiment.crop.template_size,
-        template_factor=experiment.crop.template_factor,
-        search_size=experiment.crop.search_size,
-        search_factor=experiment.crop.search_factor,
-        update=TemplateUpdate(
-            track.update, track.update_intervals.get(benchmark, track.update_interval), track.score_threshold
-        ),
-        online_template=experiment.model.online_template,
-        clip_margin=track.clip_margin,
-        size_smoothing=track.size_smoothing,
-        whole_pixels=track.whole_pixels,
-        averaged_pixels=track.averaged_pixels,
-        device=device,
-    )
+    interval = track.update_intervals.get(benchmark, track.update_interval)
+    update = TemplateUpdate(track.update, interval, track.score_threshold)
+    crops = TargetCrops.of({**vars(experiment.crop), **vars(track)})
+    return MMGTracker(network, crops, update, online_template=experiment.model.online_template, device=device)
 
 
 def build_trained_network(trained: TrainedModel, path: Path) -> MMG:

@@ -19,7 +19,7 @@ from lib.models.mmg import MMG
 from lib.models.trained import SAFETENSORS, file_sha256, read_trained_model, write_weights
 from lib.tracker import TrackerSpec
 from lib.tracker.build import build_trained_network
-from lib.tracker.onnx_tracker import INPUTS, KEY, OUTPUTS, OnnxNetwork, TrackingRecipe
+from lib.tracker.onnx_tracker import INPUTS, KEY, OUTPUTS, SETTINGS, OnnxNetwork, TrackingRecipe
 
 ONNX = ".onnx"
 TOLERANCE = 1e-4  # of boxes in fractions of the crop, and of scores
@@ -102,24 +102,13 @@ def export_tracker(config: str | None, checkpoint: Path | None, out: Path, *, ha
 
 def make_recipe(experiment: Experiment, model: MMG, checkpoint_sha256: str) -> TrackingRecipe:
     """Return how to track with a network."""
-    crop, track = experiment.crop, experiment.track
     return TrackingRecipe(
         config=experiment.name,
         checkpoint_sha256=checkpoint_sha256,
-        template_size=crop.template_size,
-        template_factor=crop.template_factor,
-        search_size=crop.search_size,
-        search_factor=crop.search_factor,
         pixel_mean=model.mean.flatten().tolist(),
         pixel_std=model.std.flatten().tolist(),
-        clip_margin=track.clip_margin,
-        size_smoothing=track.size_smoothing,
-        whole_pixels=track.whole_pixels,
-        averaged_pixels=track.averaged_pixels,
-        update=track.update,
-        update_interval=track.update_interval,
-        update_intervals=track.update_intervals,
-        score_threshold=track.score_threshold,
+        **vars(experiment.crop),
+        **{name: vars(experiment.track)[name] for name in SETTINGS},
     )
 
 

@@ -1,9 +1,11 @@
 """The tracker: a search region around the last box, one pass of the network, a box in the frame."""
 
 import copy
+import dataclasses
+from collections.abc import Mapping
 from collections.abc import Sequence as Indexed
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,15 +32,34 @@ class TrackingModel(Protocol):
 
 @dataclass(frozen=True)
 class TargetCrops:
-    """How crops are cut around a target, and its boxes to the frame; see `MMGTracker`."""
+    """How crops are cut around a target, as in training, and its boxes to the frame.
+
+    Attributes:
+        template_size, search_size: sides in pixels.
+        template_factor, search_factor: crop side / sqrt(target area).
+        clip_margin: pixels of a box that stay inside the frame, which makes it the smallest side of a box, too.
+        size_smoothing: share of a predicted change of size that is followed; see `smooth_size`.
+        whole_pixels, averaged_pixels: cut crops as `WholePixelWindow` or `AveragedWindow` does.
+    """
 
     template_size: int
     template_factor: float
     search_size: int
     search_factor: float
-    clip_margin: float
+    clip_margin: float = 10.0
     size_smoothing: float = 1.0
-    window: type[CropWindow] = CropWindow
+    whole_pixels: bool = False
+    averaged_pixels: bool = False
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "TargetCrops":
+        """Take what it needs from settings by name."""
+        return cls(**{item.name: settings[item.name] for item in dataclasses.fields(cls)})
+
+    @property
+    def window(self) -> type[CropWindow]:
+        """What cuts them."""
+        return WholePixelWindow if self.whole_pixels else AveragedWindow if self.averaged_pixels else CropWindow
 
 
 class Located(NamedTuple):
@@ -62,7 +83,7 @@ class Target:
     Args:
         image: (H, W, 3) uint8 RGB, the first frame.
         box_xywh: (4,) in it.
-        crops: as in training.
+        crops: how they are cut.
         update: decides when the online template is replaced; this target's own.
 
     Attributes:
@@ -109,14 +130,9 @@ class MMGTracker:
 
     Args:
         model: in evaluation mode, on `device`.
-        template_size, template_factor, search_size, search_factor: as in training; sides in pixels, and crop side /
-            sqrt(target area).
+        crops: how they are cut.
         update: decides when the online template is replaced; every target gets one like it.
         online_template: False for a model of two images, template and search.
-        clip_margin: pixels of a box that stay inside the frame, which makes it the smallest side of a box, too.
-        size_smoothing: share of a predicted change of size that is followed; see `smooth_size`.
-        whole_pixels: cut crops as `WholePixelWindow` does.
-        averaged_pixels: cut crops as `AveragedWindow` does.
         device: where the crops are sent.
 
     Raises:
@@ -126,17 +142,10 @@ class MMGTracker:
     def __init__(
         self,
         model: TrackingModel,
-        *,
-        template_size: int,
-        template_factor: float,
-        search_size: int,
-        search_factor: float,
+        crops: TargetCrops,
         update: TemplateUpdate,
+        *,
         online_template: bool = True,
-        clip_margin: float = 10.0,
-        size_smoothing: float = 1.0,
-        whole_pixels: bool = False,
-        averaged_pixels: bool = False,
         device: torch.device | None = None,
     ) -> None:
         if update.mode == "score" and model.score is None:
@@ -146,10 +155,7 @@ class MMGTracker:
             raise ValueError(f"the template update {update.mode!r} needs a model with an online template: set "
                              "track.update to 'none'")  # fmt: skip
         self._model = model
-        window = WholePixelWindow if whole_pixels else AveragedWindow if averaged_pixels else CropWindow
-        self._crops = TargetCrops(
-            template_size, template_factor, search_size, search_factor, clip_margin, size_smoothing, window
-        )
+        self._crops = crops
         self._update = update
         self.device = device or torch.device("cpu")
         self._templates = _StackedCrops(self.device)

@@ -14,13 +14,16 @@ from torch import Tensor
 from lib.config.text import check_name, record_from_json
 from lib.models.mmg import TrackOutput
 from lib.tracker.build import choose_device
-from lib.tracker.mmg import MMGTracker
+from lib.tracker.mmg import MMGTracker, TargetCrops
 from lib.tracker.template_update import TemplateUpdate, UpdateMode
 
 _CUDA = "CUDAExecutionProvider"
 _PIXELS, _NUMBERS = "tensor(uint8)", "tensor(float)"
 KEY = "mmg"  # of the entry in the file's metadata
 FORMAT = 1
+# Of the config's `track` section, what decides boxes besides network and crops.
+SETTINGS = ("update", "update_interval", "update_intervals", "score_threshold", "clip_margin", "size_smoothing",
+            "whole_pixels", "averaged_pixels")  # fmt: skip
 INPUTS = ("template", "search", "online_template")
 OUTPUTS = ("crop_boxes_xyxy", "scores")
 
@@ -100,19 +103,8 @@ def build_onnx_tracker(path: Path, device: str, benchmark: str) -> MMGTracker:
     network = OnnxNetwork(path, choose_onnx_device(device))
     recipe = network.recipe
     interval = recipe.update_intervals.get(benchmark, recipe.update_interval)
-    return MMGTracker(
-        network,
-        template_size=recipe.template_size,
-        template_factor=recipe.template_factor,
-        search_size=recipe.search_size,
-        search_factor=recipe.search_factor,
-        update=TemplateUpdate(recipe.update, interval, recipe.score_threshold),
-        online_template=network.online_template,
-        clip_margin=recipe.clip_margin,
-        size_smoothing=recipe.size_smoothing,
-        whole_pixels=recipe.whole_pixels,
-        averaged_pixels=recipe.averaged_pixels,
-    )
+    update = TemplateUpdate(recipe.update, interval, recipe.score_threshold)
+    return MMGTracker(network, TargetCrops.of(vars(recipe)), update, online_template=network.online_template)
 
 
 def choose_onnx_device(name: str) -> torch.device:
@@ -218,9 +210,7 @@ class TrackingRecipe:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides boxes besides network and crops, by the names of the config's `track` section."""
-        names = ("update", "update_interval", "update_intervals", "score_threshold", "clip_margin", "size_smoothing",
-                 "whole_pixels", "averaged_pixels")  # fmt: skip
-        return {name: value for name, value in dataclasses.asdict(self).items() if name in names}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name in SETTINGS}
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

@@ -18,7 +18,7 @@ from lib.eval.run.benchmark import RunOptions, run_test
 from lib.eval.run.runner import RunSummary, TrackingWorker, run_benchmark
 from lib.models.mmg import TrackOutput
 from lib.tracker import TrackerSpec
-from lib.tracker.mmg import MMGTracker
+from lib.tracker.mmg import MMGTracker, TargetCrops
 from lib.tracker.template_update import TemplateUpdate
 
 FIRST_BOX = np.array([30.0, 20.0, 24.0, 16.0])
@@ -45,9 +45,7 @@ class Spec(TrackerSpec):
 
     def build(self) -> MMGTracker:
         update = TemplateUpdate("score", interval=3, threshold=0.3)
-        return MMGTracker(
-            Brightness(), template_size=16, template_factor=2.0, search_size=32, search_factor=4.0, update=update
-        )
+        return MMGTracker(Brightness(), TargetCrops(16, 2.0, 32, 4.0), update)
 
 
 @dataclass(frozen=True)

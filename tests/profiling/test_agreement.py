@@ -8,7 +8,7 @@ from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.models.mmg import TrackOutput
 from lib.profiling.agreement import compare_boxes
-from lib.tracker.mmg import MMGTracker
+from lib.tracker.mmg import MMGTracker, TargetCrops
 from lib.tracker.template_update import TemplateUpdate
 
 
@@ -27,10 +27,7 @@ class FixedBoxes:
 
 
 def tracker(model: FixedBoxes) -> MMGTracker:
-    return MMGTracker(
-        model, template_size=16, template_factor=2.0, search_size=32, search_factor=4.0,
-        update=TemplateUpdate("none", 1, 0.5), online_template=False,
-    )  # fmt: skip
+    return MMGTracker(model, TargetCrops(16, 2.0, 32, 4.0), TemplateUpdate("none", 1, 0.5), online_template=False)
 
 
 @pytest.fixture

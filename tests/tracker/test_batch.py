@@ -14,7 +14,7 @@ from lib.models.mmg import TrackOutput
 from lib.tracker.base import Prediction
 from lib.tracker.batch import CudaMemory, LockstepTracker, check_memory
 from lib.tracker.classical import StaticBox
-from lib.tracker.mmg import MMGTracker, Target, TrackingModel
+from lib.tracker.mmg import MMGTracker, Target, TargetCrops, TrackingModel
 from lib.tracker.template_update import TemplateUpdate
 
 
@@ -38,15 +38,8 @@ class Brightness:
 def make_tracker(
     model: TrackingModel, update: TemplateUpdate | None = None, online_template: bool = True
 ) -> MMGTracker:
-    return MMGTracker(
-        model,
-        template_size=32,
-        template_factor=2.0,
-        search_size=64,
-        search_factor=4.0,
-        update=update or TemplateUpdate("score", interval=3, threshold=0.3),
-        online_template=online_template,
-    )
+    update = update or TemplateUpdate("score", interval=3, threshold=0.3)
+    return MMGTracker(model, TargetCrops(32, 2.0, 64, 4.0), update, online_template=online_template)
 
 
 def video(seed: int, num_frames: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lib.data.crop import CropWindow
 from lib.models.mmg import TrackOutput
-from lib.tracker.mmg import MMGTracker, TrackingModel, clip_to_frame, smooth_size
+from lib.tracker.mmg import MMGTracker, TargetCrops, TrackingModel, clip_to_frame, smooth_size
 from lib.tracker.template_update import TemplateUpdate
 
 TEMPLATE_SIZE, SEARCH_SIZE = 32, 64
@@ -23,15 +23,8 @@ def make_tracker(
     online_template: bool = True,
     search_size: int = SEARCH_SIZE,
 ) -> MMGTracker:
-    return MMGTracker(
-        model,
-        template_size=TEMPLATE_SIZE,
-        template_factor=2.0,
-        search_size=search_size,
-        search_factor=4.0,
-        update=update or TemplateUpdate("none"),
-        online_template=online_template,
-    )
+    crops = TargetCrops(TEMPLATE_SIZE, 2.0, search_size, 4.0)
+    return MMGTracker(model, crops, update or TemplateUpdate("none"), online_template=online_template)
 
 
 class BrightBoxFinder:

@@ -28,7 +28,7 @@ from lib.tracker import TrackerSpec, export
 from lib.tracker import onnx_tracker as onnx_network
 from lib.tracker.base import Prediction, Tracker
 from lib.tracker.export import draw_crops, export_tracker
-from lib.tracker.mmg import MMGTracker
+from lib.tracker.mmg import MMGTracker, TargetCrops
 from lib.tracker.onnx_tracker import KEY, OnnxNetwork, TrackingRecipe, choose_onnx_device
 from lib.tracker.template_update import TemplateUpdate
 
@@ -79,7 +79,7 @@ def pytorch_tracker(exported: Export, mode: str = "score") -> MMGTracker:
     track = exported.experiment.track
     assert mode in ("score", "fixed", "none")
     update = TemplateUpdate(mode, track.update_interval, track.score_threshold)
-    return MMGTracker(exported.model, **vars(exported.experiment.crop), update=update, clip_margin=track.clip_margin)
+    return MMGTracker(exported.model, TargetCrops.of({**vars(exported.experiment.crop), **vars(track)}), update)
 
 
 def with_entry(exported: Export, path: Path, **changes: object) -> Path:
