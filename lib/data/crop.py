@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+_TO_PLACES = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP  # a matrix that leads to where pixels come from; black outside
 _SLACK = 0.01  # pixels: OpenCV computes places in single precision
 
 
@@ -57,10 +58,7 @@ class CropWindow:
         Raises:
             ValueError: the box is not finite or has a side that is not positive.
         """
-        left, top, width, height = box_xywh.tolist()
-        if not (all(map(math.isfinite, (left, top, width, height))) and width > 0 and height > 0):
-            raise ValueError(f"cannot centre a crop on the box {left}, {top}, {width}, {height}: it needs finite "
-                             "numbers and positive sides")  # fmt: skip
+        left, top, width, height = _checked(box_xywh)
         side = factor * math.sqrt(width * height)
         return cls(left + (width - side) / 2, top + (height - side) / 2, side, size)
 
@@ -174,14 +172,7 @@ def sample_rectangle(image: np.ndarray, left: float, top: float, width: float, h
     scale_x, scale_y = width / size, height / size
     # Crop pixel centres (i + 0.5) land at left + (i + 0.5) * scale; OpenCV counts from pixel centres.
     matrix = np.array([[scale_x, 0, left + 0.5 * scale_x - 0.5], [0, scale_y, top + 0.5 * scale_y - 0.5]])
-    return cv2.warpAffine(
-        image,
-        matrix,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(0, 0, 0),
-    )
+    return cv2.warpAffine(image, matrix, (size, size), flags=_TO_PLACES)
 
 
 @dataclass(frozen=True)
@@ -212,10 +203,7 @@ class StretchedWindow:
         Raises:
             ValueError: the box is not finite or has a side that is not positive.
         """
-        left, top, width, height = (float(value) for value in box_xywh)
-        if not (all(map(math.isfinite, (left, top, width, height))) and width > 0 and height > 0):
-            raise ValueError(f"cannot cut a crop around the box {left}, {top}, {width}, {height}: it needs finite "
-                             "numbers and positive sides")  # fmt: skip
+        left, top, width, height = _checked(box_xywh)
         grown_width, grown_height = factor * width, factor * height
         return cls(left - (grown_width - width) / 2, top - (grown_height - height) / 2, grown_width, grown_height, size)
 
@@ -245,15 +233,17 @@ class StretchedWindow:
             [scale_x, 0, (first_x + 0.5 - self.left) * scale_x - 0.5],
             [0, scale_y, (first_y + 0.5 - self.top) * scale_y - 0.5],
         ])  # fmt: skip
-        frame[first_y:last_y, first_x:last_x] = cv2.warpAffine(
-            crop,
-            matrix,
-            (last_x - first_x, last_y - first_y),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        )
+        size = last_x - first_x, last_y - first_y
+        frame[first_y:last_y, first_x:last_x] = cv2.warpAffine(crop, matrix, size, flags=_TO_PLACES)
         return frame
+
+
+def _checked(box_xywh: np.ndarray) -> list[float]:
+    box = box_xywh.tolist()
+    if not (all(map(math.isfinite, box)) and box[2] > 0 and box[3] > 0):
+        raise ValueError(f"cannot centre a crop on the box {', '.join(map(str, box))}: it needs finite numbers and "
+                         "positive sides")  # fmt: skip
+    return box
 
 
 def box_to_mask(box_xywh: np.ndarray, height: int, width: int) -> np.ndarray:

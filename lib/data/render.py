@@ -69,7 +69,10 @@ def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg
         sequence = dataset[index]
         folder = out / sequence.name
         if folder.exists():
-            _check_same(folder, sequence)
+            boxes_xywh = read_boxes(folder / "groundtruth.txt")
+            if not np.array_equal(boxes_xywh, sequence.boxes_xywh, equal_nan=True):
+                raise ValueError(f"{folder} holds another sequence of the same name; choose an empty folder, or remove "
+                                 "it")  # fmt: skip
             continue
         partial = out / f".{sequence.name}.partial"
         if partial.exists():
@@ -78,11 +81,6 @@ def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg
         partial.rename(folder)
         written += 1
     return written
-
-
-def _check_same(folder: Path, sequence: Sequence) -> None:
-    if not np.array_equal(read_boxes(folder / "groundtruth.txt"), sequence.boxes_xywh, equal_nan=True):
-        raise ValueError(f"{folder} holds another sequence of the same name; choose an empty folder, or remove it")
 
 
 def _write_sequence(folder: Path, sequence: Sequence, image_format: str) -> None:
@@ -96,7 +94,9 @@ def _write_sequence(folder: Path, sequence: Sequence, image_format: str) -> None
             _write_image(folder / "mask" / f"{index + 1:08d}.png", sequence.masks[index].astype(np.uint8) * 255)
     if sequence.absent.any():
         _write_lines(folder / "absent.txt", [str(int(absent)) for absent in sequence.absent])
-    _write_lines(folder / "groundtruth.txt", [",".join(map(_exact, box)) for box in sequence.boxes_xywh])
+    # The shortest text that reads back as the same float64.
+    rows = [",".join(np.format_float_positional(value, trim="-") for value in box) for box in sequence.boxes_xywh]
+    _write_lines(folder / "groundtruth.txt", rows)
 
 
 def _write_image(path: Path, picture: np.ndarray) -> None:
@@ -107,8 +107,3 @@ def _write_image(path: Path, picture: np.ndarray) -> None:
 
 def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _exact(value: float) -> str:
-    """Return the shortest text that reads back as the same float64."""
-    return np.format_float_positional(value, trim="-")

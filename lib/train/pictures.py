@@ -13,7 +13,7 @@ from lib.config.schema import Experiment, Source
 from lib.data.datasets import open_dataset
 from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.mixture import VALIDATION_EPOCH, MixedSource, open_sources, sample_id
-from lib.data.samples.training_set import Batch, Sample, TrainingSet, collate
+from lib.data.samples.training_set import Batch, Sample, TrainingSet
 from lib.draw import PALETTE, TRUTH, RebuiltImage, draw_boxes, draw_label, reconstruction_sheet, shade_mask
 from lib.models.build import build_model
 from lib.models.decoder import patchify, unpatchify
@@ -104,7 +104,7 @@ def picture_samples(
         raise ValueError(f"{experiment.name} has no decoders (model.decoder): it rebuilds nothing")
     sources = open_sources(experiment.data.validation or experiment.data.sources, paths_file)
     samples = TrainingSet(sources, experiment.data, experiment.crop, seed)
-    batch = collate([samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)])
+    batch = samples.collate([samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)])
     model = build_model(experiment, pretrained=False)
     # Weights that were exported before a second stage have no score module, which no picture needs.
     load_model_state(model, state, allow_missing=("score.",))

@@ -22,7 +22,7 @@ from lib.data.images import jpeg, turbojpeg
 from lib.data.images.frames import ArrayFrames, ImageFiles, decode_image, read_header, read_image
 from lib.data.images.jpeg import DECODERS, JpegImage, chosen_decoder, decode_part
 from lib.data.samples.mixture import MixedSource, sample_id
-from lib.data.samples.training_set import TrainingSet, collate
+from lib.data.samples.training_set import TrainingSet
 from lib.data.sequence import Sequence, SequenceDataset, UnreadableFrameError
 
 HEIGHT, WIDTH = 358, 501  # no multiples of a block
@@ -350,7 +350,7 @@ def test_skipped_frames_are_counted_over_all_workers(tmp_path: Path, monkeypatch
     expected = [alone[index] for index in ids]
     assert alone.num_skipped > 0
     shared = training_set(dataset, "skip")
-    loader = DataLoader(shared, batch_size=3, sampler=ids, num_workers=2, collate_fn=collate)
+    loader = DataLoader(shared, batch_size=3, sampler=ids, num_workers=2, collate_fn=shared.collate)
     batches = list(loader)
     assert shared.num_skipped == alone.num_skipped
     found = np.concatenate([batch.search.numpy() for batch in batches])

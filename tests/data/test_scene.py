@@ -12,7 +12,7 @@ from lib.data.synthetic.actor import Actor
 from lib.data.synthetic.cast import Cast, draw_cast
 from lib.data.synthetic.looks import DrawnLooks
 from lib.data.synthetic.motion import Attached, Excursion, Motion, Oscillation, Straight, Wander
-from lib.data.synthetic.sprite import SpriteRecipe, draw_sprite
+from lib.data.synthetic.sprite import SpriteRecipe
 
 PLAIN = SceneStyle(motion_blur_probability=0, defocus_probability=0, noise=0)
 STILL = replace(PLAIN, difficulty=0)
@@ -228,7 +228,7 @@ def test_a_difficulty_that_cannot_be_drawn_is_refused() -> None:
 def test_a_sprite_fills_its_rectangle_and_is_premultiplied() -> None:
     for seed in range(30):
         recipe = SpriteRecipe.draw(np.random.default_rng(seed), 40, 30)
-        sprite = draw_sprite(recipe)
+        sprite = recipe.picture()
         alpha = sprite[..., 3]
         assert sprite.shape == (36, 46, 4)
         assert (sprite[..., :3].max(axis=-1) <= alpha).all()
@@ -241,7 +241,7 @@ def test_a_lookalike_keeps_the_outline_and_changes_the_colours() -> None:
     rng = np.random.default_rng(1)
     for seed in range(10):
         recipe = SpriteRecipe.draw(np.random.default_rng(seed), 40, 30)
-        own, other = draw_sprite(recipe), draw_sprite(recipe.lookalike(rng))
+        own, other = recipe.picture(), recipe.lookalike(rng).picture()
         np.testing.assert_array_equal(own[..., 3], other[..., 3])
         assert not np.array_equal(own, other)
 

@@ -14,7 +14,7 @@ from lib.data.datasets import open_dataset
 from lib.data.datasets.stills import STYLE, StillsDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.samples.mixture import MixedSource, sample_id
-from lib.data.samples.training_set import TrainingSet, collate
+from lib.data.samples.training_set import TrainingSet
 from lib.data.sequence import UnreadableFrameError
 from lib.data.storage.lmdb_writer import write_lmdb
 from lib.data.synthetic import Scene
@@ -241,7 +241,7 @@ def test_training_samples_mix_with_another_data_set_and_do_not_depend_on_workers
         sources = [MixedSource(StillsDataset(folder, "train"), 2.0), MixedSource(SyntheticDataset("train"), 1.0)]
         samples = TrainingSet(sources, EXPERIMENT.data, EXPERIMENT.crop, seed=3)
         groups = [[sample_id(0, 4 * group + item) for item in range(4)] for group in range(2)]
-        return list(DataLoader(samples, batch_sampler=groups, num_workers=workers, collate_fn=collate))
+        return list(DataLoader(samples, batch_sampler=groups, num_workers=workers, collate_fn=samples.collate))
 
     for alone, with_worker in zip(batches(0), batches(1), strict=True):
         assert all((one == other).all() for one, other in zip(alone, with_worker, strict=True))

@@ -11,7 +11,7 @@ from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import ArrayFrames
 from lib.data.samples.clips import middle_box, open_clip
 from lib.data.samples.mixture import MixedSource, sample_id
-from lib.data.samples.training_set import TrainingSet, collate
+from lib.data.samples.training_set import TrainingSet
 from lib.data.sequence import Frames, Sequence, SequenceDataset
 
 EXPERIMENT = load("mmg_tiny")
@@ -74,7 +74,7 @@ def test_workers_do_not_change_the_batches():
     def batches(workers: int):
         groups = [[sample_id(0, 4 * group + item) for item in range(4)] for group in range(3)]
         dataset = training_set(SyntheticDataset("train"))
-        return list(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=collate))
+        return list(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=dataset.collate))
 
     for alone, with_worker in zip(batches(0), batches(1), strict=True):
         assert all((a == b).all() for a, b in zip(alone, with_worker, strict=True))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lib.data.samples.mixture import sample_id
-from lib.data.samples.training_set import collate
+from lib.data.samples.training_set import TrainingSet
 from lib.profiling.memory import compute_memory
 from lib.profiling.training import measure_training
 from lib.train.session import open_trainer
@@ -41,7 +41,7 @@ def test_twenty_steps_lower_the_loss_of_one_batch(precision, device, small_exper
         precision = "bf16"  # the gradient scaler is a GPU's
     settings = (*STEPS, f"train.precision={precision}", "train.lr=3e-3", "train.encoder_lr=3e-3")
     trainer = open_trainer(small_experiment(*settings), tmp_path, device=device.type)
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)]).to(device)  # pyright: ignore[reportArgumentType]
+    batch = TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(4)]).to(device)  # pyright: ignore[reportArgumentType]
     trainer.objective.train()
     losses = [trainer.train_step(batch)[0].total.item() for _ in range(20)]
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
@@ -99,7 +99,7 @@ def test_a_compiled_step_is_the_plain_one(device, small_experiment, tmp_path, mo
         settings = (*STEPS, f"train.compile={str(compiled).lower()}", "model.encoder.depth=1", "train.precision=fp32",
                     "model.decoder.online_to_search=false", "model.decoder.search_to_online=false")  # fmt: skip
         trainer = open_trainer(small_experiment(*settings), tmp_path / str(compiled), device=device.type)
-        batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)]).to(device)  # pyright: ignore[reportArgumentType]
+        batch = TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(4)]).to(device)  # pyright: ignore[reportArgumentType]
         trainer.objective.train()
         losses.append([trainer.train_step(batch)[0].total.item() for _ in range(3)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

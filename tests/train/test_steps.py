@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from lib.data.samples.mixture import sample_id
-from lib.data.samples.training_set import Batch, collate
+from lib.data.samples.training_set import Batch, TrainingSet
 from lib.train.replay import replay
 from lib.train.session import open_trainer
 from lib.train.trainer import Trainer
 
 
 def samples(trainer: Trainer, first: int, count: int) -> Batch:
-    return collate([trainer._training_set[sample_id(0, index)] for index in range(first, first + count)])  # pyright: ignore[reportArgumentType]
+    return TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(first, first + count)])  # pyright: ignore[reportArgumentType]
 
 
 def freeze_statistics(trainer: Trainer) -> None:

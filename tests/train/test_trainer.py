@@ -9,7 +9,7 @@ from conftest import SMALL, files_no_longer_than
 
 from lib.config.load import load
 from lib.data.samples.mixture import sample_id
-from lib.data.samples.training_set import collate
+from lib.data.samples.training_set import TrainingSet
 from lib.train.distributed import Interrupted
 from lib.train.session import open_trainer
 
@@ -102,7 +102,7 @@ def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, cha
         "model.encoder.drop_path=0", "data.samples_per_epoch=4", "train.loss.reconstruction=0.1",
     )  # fmt: skip
     trainer = open_trainer(experiment, tmp_path, device="cpu")
-    batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
+    batch = TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
     trainer.model.train()
     overlaps = [trainer.train_step(batch)[0].measures["mean_iou"].item() for _ in range(steps)]
     assert overlaps[-1] > 0.9
@@ -183,7 +183,7 @@ def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_
         settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0", "model.encoder.depth=1",
                     "model.decoder.online_to_search=false", "model.decoder.search_to_online=false")  # fmt: skip
         trainer = open_trainer(small_experiment(*settings), tmp_path / str(compiled), device="cpu")
-        batch = collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
+        batch = TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
         trainer.objective.train()
         losses.append([trainer.train_step(batch)[0].total.item() for _ in range(3)])
         assert all("_orig_mod" not in name for name in trainer.model.state_dict())

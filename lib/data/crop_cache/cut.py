@@ -12,18 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.crop_cache.cache import (
-    KINDS,
-    MANIFEST,
-    MARK,
-    ROW,
-    STEPS,
-    TABLE,
-    VERSION,
-    CropDataset,
-    Reach,
-    StoredCrop,
-)
+from lib.data.crop_cache.cache import KINDS, MANIFEST, MARK, ROW, STEPS, TABLE, VERSION, CropDataset, Reach, StoredCrop
 from lib.data.images.frames import ImageFiles, decode_image, decoded
 from lib.data.images.video import VideoFile
 from lib.data.sequence import Sequence, SequenceDataset

@@ -36,9 +36,7 @@ class TNL2KDataset(SequenceDataset):
 
     def __getitem__(self, index: int) -> Sequence:
         """Read a sequence's boxes and list its frames; ValueError where there are not as many rows as frames."""
-        folder = self._root
-        for part in self._paths[index].split("/"):
-            folder = folder / part
+        folder = self._root / self._paths[index]
         boxes_xywh = read_boxes(folder / "groundtruth.txt")
         pictures = list_pictures(folder / "imgs")
         if pictures and len(pictures) != len(boxes_xywh):

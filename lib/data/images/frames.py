@@ -10,15 +10,7 @@ import cv2
 import numpy as np
 
 from lib.data.crop import CropWindow
-from lib.data.images.jpeg import (
-    START,
-    Header,
-    JpegImage,
-    decode_by_opencv,
-    decode_jpeg,
-    read_jpeg_header,
-    require_size,
-)
+from lib.data.images.jpeg import START, Header, JpegImage, decode_by_opencv, decode_jpeg, read_jpeg_header, require_size
 from lib.data.sequence import Frames
 from lib.data.storage.tree import TreePath, read_file
 

@@ -77,9 +77,11 @@ class TrainingSet(MixtureSet[Sample]):
         wanted = "an absent target, or too few videos" if negative else "a visible target"
         return self.redraw(index, rng, lambda source: self._draw(rng, source, difficulty, negative), wanted)
 
-    def collate(self, samples: list[Sample]) -> Batch:
-        """Stack samples."""
-        return collate(samples)
+    @staticmethod
+    def collate(samples: list[Sample]) -> Batch:
+        """Stack samples; the crops stay uint8 and are viewed with channels first."""
+        stacked = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*samples, strict=True))
+        return Batch(*(arrays.permute(0, 3, 1, 2) if arrays.ndim == 4 else arrays for arrays in stacked))
 
     def _draw(self, rng: np.random.Generator, source: MixedSource, difficulty: float, negative: bool) -> Sample | None:
         """Draw once; None when the draw is not usable."""
@@ -136,15 +138,3 @@ class TrainingSet(MixtureSet[Sample]):
             return CropWindow.around(jittered, crop.search_factor, crop.search_size)
         jittered = jitter_box(box_xywh, rng, data.template_center_jitter, data.template_scale_jitter)
         return CropWindow.around(jittered, crop.template_factor, crop.template_size)
-
-
-def collate(samples: list[Sample]) -> Batch:
-    """Stack samples; the crops stay uint8 and are viewed with channels first."""
-    template, online_template, search, boxes, present = (np.stack(arrays) for arrays in zip(*samples, strict=True))
-    return Batch(
-        _crops(template), _crops(online_template), _crops(search), torch.from_numpy(boxes), torch.from_numpy(present)
-    )
-
-
-def _crops(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2)

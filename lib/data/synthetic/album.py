@@ -89,11 +89,11 @@ class Album:
         return photograph
 
     def _open(self, name: str) -> Photograph:
-        path = _join(self._root, name)
+        path = self._root / name
         colours, reduction = _decode(path)
         mask = None
         if name in self._masked:
-            mask = _read_mask(_join(self._root, mask_name(name)), path, colours, reduction)
+            mask = _read_mask(self._root / mask_name(name), path, colours, reduction)
         return _prepare(colours, mask)
 
 
@@ -119,7 +119,7 @@ def list_photographs(root: TreePath) -> tuple[tuple[str, ...], frozenset[str]]:
     for mask in masks:
         if mask not in photograph_of:
             raise ValueError(
-                f"{_join(root, mask)} belongs to no photograph; the mask of a/b.jpg is {_MASKS}/a/b.png, "
+                f"{root / mask} belongs to no photograph; the mask of a/b.jpg is {_MASKS}/a/b.png, "
                 "any value but 0 on the object"
             )
     return tuple(names), frozenset(photograph_of[mask] for mask in masks)
@@ -145,13 +145,6 @@ def _walk(folder: TreePath, prefix: str) -> list[str]:
         elif path.is_dir():
             names.extend(_walk(path, f"{prefix}{path.name}/"))
     return names
-
-
-def _join(root: TreePath, name: str) -> TreePath:
-    path = root
-    for part in name.split("/"):
-        path = path / part
-    return path
 
 
 def _decode(path: TreePath) -> tuple[np.ndarray, int]:

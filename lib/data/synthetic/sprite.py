@@ -53,35 +53,30 @@ class SpriteRecipe:
         return replace(self, width=width, height=height)
 
     def picture(self) -> np.ndarray:
-        """Draw it; see `draw_sprite`."""
-        return draw_sprite(self)
+        """Draw it, (H, W, 4) uint8: red, green and blue multiplied by alpha, then alpha.
 
+        The outline touches all sides of the rectangle or stays inside it; a margin of clear pixels surrounds it.
+        """
+        width, height = round(self.width) + 2 * MARGIN, round(self.height) + 2 * MARGIN
+        texture_rng = np.random.default_rng(self.texture_seed)
+        palette_rng = np.random.default_rng(self.palette_seed)
+        half, middle = (self.width / 2, self.height / 2), (width / 2 - 0.5, height / 2 - 0.5)
 
-def draw_sprite(recipe: SpriteRecipe) -> np.ndarray:
-    """Draw an object as (H, W, 4) uint8: red, green and blue multiplied by alpha, then alpha.
-
-    The outline touches all sides of the recipe's rectangle or stays inside it; a margin of clear pixels surrounds it.
-    """
-    width, height = round(recipe.width) + 2 * MARGIN, round(recipe.height) + 2 * MARGIN
-    texture_rng = np.random.default_rng(recipe.texture_seed)
-    palette_rng = np.random.default_rng(recipe.palette_seed)
-    half, middle = (recipe.width / 2, recipe.height / 2), (width / 2 - 0.5, height / 2 - 0.5)
-
-    field = pattern_field(texture_rng, height, width)
-    paints = [colourise(field, colours * recipe.tint) for colours in palettes(palette_rng, 2, 256)]
-    picture = paints[0].copy()
-    alpha = np.zeros((height, width), np.uint8)
-    for index, outline in enumerate(draw_shape(np.random.default_rng(recipe.shape_seed))):
-        points = np.rint((outline * half + middle) * 2**_SHIFT).astype(np.int32)
-        cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, _SHIFT)
-        if index > 0:
-            part = cv2.fillPoly(np.zeros_like(alpha), [points], 255, cv2.LINE_8, _SHIFT)
-            cv2.copyTo(paints[index % 2], part, picture)
-    light = _lighting(palette_rng, alpha)
-    weight = cv2.multiply(light, alpha, scale=1 / 255)
-    picture = cv2.multiply(picture, cv2.merge((weight, weight, weight, weight)), scale=1 / 160)
-    cv2.insertChannel(alpha, picture, 3)
-    return picture
+        field = pattern_field(texture_rng, height, width)
+        paints = [colourise(field, colours * self.tint) for colours in palettes(palette_rng, 2, 256)]
+        picture = paints[0].copy()
+        alpha = np.zeros((height, width), np.uint8)
+        for index, outline in enumerate(draw_shape(np.random.default_rng(self.shape_seed))):
+            points = np.rint((outline * half + middle) * 2**_SHIFT).astype(np.int32)
+            cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, _SHIFT)
+            if index > 0:
+                part = cv2.fillPoly(np.zeros_like(alpha), [points], 255, cv2.LINE_8, _SHIFT)
+                cv2.copyTo(paints[index % 2], part, picture)
+        light = _lighting(palette_rng, alpha)
+        weight = cv2.multiply(light, alpha, scale=1 / 255)
+        picture = cv2.multiply(picture, cv2.merge((weight, weight, weight, weight)), scale=1 / 160)
+        cv2.insertChannel(alpha, picture, 3)
+        return picture
 
 
 def _lighting(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
