@@ -169,9 +169,6 @@ def _knobs(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, Mapping[str,
             yield f"{prefix}{item.name}", hints[item.name], item.metadata
 
 
-# --- YAML -------------------------------------------------------------------------------------------------------------
-
-
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does."""
 
@@ -276,9 +273,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
-
-
-# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineExperiment:

@@ -22,23 +22,12 @@ def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
         pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
     """
     model, crop = experiment.model, experiment.crop
+    # The keys of both sections are what the classes call their arguments.
     encoder = JointEncoder(
-        model.encoder.name,
         template_size=crop.template_size,
         search_size=crop.search_size,
         online_template=model.online_template,
-        drop_path=model.encoder.drop_path,
-        position=model.encoder.position,
-        token_type=model.encoder.token_type,
-        dim=model.encoder.dim,
-        depth=model.encoder.depth,
-        num_heads=model.encoder.num_heads,
-        patch_size=model.encoder.patch_size,
-        stem=model.encoder.stem,
-        stem_strides=model.encoder.stem_strides,
-        eliminate_at=model.encoder.eliminate_at,
-        keep_ratio=model.encoder.keep_ratio,
-        checkpoint_activations=model.encoder.checkpoint_activations,
+        **{key: value for key, value in vars(model.encoder).items() if key != "pretrained"},
     )
     if pretrained and model.encoder.pretrained is not None:
         if model.encoder.position == "sincos":
@@ -60,19 +49,8 @@ def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:
             template_grid=encoder.template_grid,
             search_grid=encoder.search_grid,
             patch_size=encoder.patch_size,
-            dim=model.decoder.dim,
-            self_depth=model.decoder.self_depth,
-            guided_depth=model.decoder.guided_depth,
-            num_heads=model.decoder.num_heads,
-            mlp_ratio=model.decoder.mlp_ratio,
-            mask_ratio=model.decoder.mask_ratio,
-            self_decoder=model.decoder.self_decoder,
-            online_to_search=model.decoder.online_to_search,
-            search_to_online=model.decoder.search_to_online,
-            guided_self_attention=model.decoder.guided_self_attention,
-            share_directions=model.decoder.share_directions,
-            normalize_target=model.decoder.normalize_target,
             online_template=model.online_template,
+            **vars(model.decoder),
         )
     score = None
     if model.score.enabled and model.score.kind == "box":

@@ -24,8 +24,14 @@ def compile_parts(model: nn.Module) -> None:
     Names and values of the weights stay. What surrounds the parts, such as drawing masks, is left as it is: it costs
     little and cannot be compiled. The first step takes minutes.
     """
-    for part in _parts(model) if isinstance(model, MMG) else [model]:
-        part.compile()
+    parts: list[nn.Module | None] = [model]
+    if isinstance(model, MMG):
+        parts = [model.encoder, model.head, model.score]
+        if model.decoder is not None:
+            parts += [model.decoder.self_decoder, *model.decoder.guided_decoders.values()]
+    for part in parts:
+        if part is not None:
+            part.compile()
 
 
 def compile_frame(function: Callable[P, R], device: torch.device, *, graph: bool = True) -> Callable[P, R]:
@@ -58,14 +64,3 @@ def check_compiler() -> None:
         cure = "Build Tools for Visual Studio" if sys.platform == "win32" else "g++ or clang++"
         raise ValueError(f"torch.compile needs a C++ compiler, and there is no {wanted or 'such program'} on the path: "
                          f"install {cure}, set CXX, or leave out --compile and track.compile")  # fmt: skip
-
-
-def _parts(model: MMG) -> list[nn.Module]:
-    parts: list[nn.Module] = [model.encoder, model.head]
-    if model.score is not None:
-        parts.append(model.score)
-    if model.decoder is not None:
-        if model.decoder.self_decoder is not None:
-            parts.append(model.decoder.self_decoder)
-        parts += model.decoder.guided_decoders.values()
-    return parts

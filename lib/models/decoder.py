@@ -117,7 +117,7 @@ class MaskedMutualGuidance(nn.Module):
             }
         )
         self.share_directions = share_directions
-        self.apply(_init_weights)
+        self.apply(init_as_mae)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(
@@ -296,8 +296,8 @@ def unpatchify(patches: Tensor, patch_size: int) -> Tensor:
     return grid.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, side * patch_size, side * patch_size)
 
 
-def _init_weights(module: nn.Module) -> None:
-    """Start linear layers as MAE does."""
+def init_as_mae(module: nn.Module) -> None:
+    """Start a linear layer as MAE does; for `nn.Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -82,7 +82,7 @@ class JointEncoder(nn.Module):
         super().__init__()
         vit = _plain_vit(name, drop_path, dim, depth, num_heads, patch_size)
         self.dim = vit.embed_dim
-        self.num_heads = _attentions(vit.blocks)[0].num_heads
+        self.num_heads = next(each for each in vit.modules() if isinstance(each, Attention)).num_heads
         self.patch_embed = vit.patch_embed if stem is None else StemEmbed(stem, stem_strides, self.dim)
         self.patch_size = self.patch_embed.patch_size[0]
         self.template_grid = _grid("template_size", template_size, self.patch_size)
@@ -189,10 +189,6 @@ def _plain_vit(
     if not isinstance(vit, VisionTransformer) or not all(type(block) is Block for block in vit.blocks):
         raise ValueError(f"the encoder {name!r} has blocks that are not a plain ViT's; try one of {examples}")
     return vit
-
-
-def _attentions(blocks: nn.Sequential) -> list[Attention]:
-    return [module for module in blocks.modules() if isinstance(module, Attention)]
 
 
 def _grid(what: str, size: int, patch_size: int) -> int:

@@ -187,11 +187,7 @@ def load_from_hub(encoder: JointEncoder, hub_name: str) -> None:
     Raises:
         ValueError: timm knows no such weights, they cannot be fetched, or they do not fit the encoder.
     """
-    try:
-        vit = timm.create_model(hub_name, pretrained=True, num_classes=0)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"cannot get {hub_name!r} from timm's hub: {_gist(error)}. Check the name and the network, or "
-                         f"use a file: {MAE_SOURCE}") from error  # fmt: skip
+    vit = fetch_from_hub(hub_name, MAE_SOURCE)
     if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
         raise ValueError(f"{hub_name!r} of timm's hub is no plain ViT")
     num_prefix_tokens = vit.pos_embed.shape[1] - vit.patch_embed.num_patches
@@ -200,6 +196,15 @@ def load_from_hub(encoder: JointEncoder, hub_name: str) -> None:
     unused = ("cls_token", "reg_token", "attn_pool.")
     cure = "choose weights of the encoder's own name"
     _load_vit(encoder, state, num_prefix_tokens, unused, source=f"{hub_name!r} of timm's hub", cure=cure)
+
+
+def fetch_from_hub(name: str, cure: str) -> nn.Module:
+    """Return a network of timm's hub without its classifier; ValueError, with the cure, where it cannot be had."""
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"cannot get {name!r} from timm's hub: {_gist(error)}. Check the name and the network, or use "
+                         f"a file: {cure}") from error  # fmt: skip
 
 
 def load_model_state(

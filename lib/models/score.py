@@ -6,6 +6,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from lib.models.decoder import init_as_mae
+
 
 class ScoreModule(nn.Module):
     """A learned class token beside template and search tokens, ViT blocks over them, and an MLP on the class token.
@@ -25,7 +27,7 @@ class ScoreModule(nn.Module):
             nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 1)
         )  # fmt: skip
         # Not in the paper: MAE's start, as in the decoders. With torch's own the score learns nothing for long.
-        self.apply(_init_weights)
+        self.apply(init_as_mae)
 
     def forward(self, template_tokens: Tensor, search_tokens: Tensor, _: Tensor | None = None) -> Tensor:
         """Return (B,) logits for encoder tokens (B, Lz, D) and (B, Lx, D); their sigmoid is the score.
@@ -84,9 +86,3 @@ def cover(crop_boxes_xyxy: Tensor, grid: int) -> Tensor:
 def _mean(tokens: Tensor, weights: Tensor) -> Tensor:
     # A tenth of a patch at least, so that the mean of next to nothing is next to nothing.
     return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=0.1)
-
-
-def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)

@@ -60,7 +60,7 @@ class AlphaRefine:
         return torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0).to(self._device)
 
 
-def build_alpha_refine(checkpoint: Path, device: str = "auto", threshold: float | None = None) -> AlphaRefine:
+def build_alpha_refine(checkpoint: Path, device: str, threshold: float | None) -> AlphaRefine:
     """Build the mask backend that a checkpoint describes: one of `tracking/train.py`, or the published file.
 
     Args:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence as Indexed
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -108,36 +107,24 @@ def _gigabytes(number: int) -> str:
     return f"{number / 1e9:.1f} GB"
 
 
-class SeveralTargets(Protocol):
-    """As `Tracker`, with a box for each target, always in the same order."""
-
-    def initialize(self, image: np.ndarray, boxes_xywh: Indexed[np.ndarray]) -> None:
-        """Learn the targets from the first frame; raise ValueError for a box without area inside it."""
-        ...
-
-    def track(self, image: np.ndarray) -> list[Prediction]:
-        """Locate all of them in the next frame."""
-        ...
-
-
 class OneByOne:
-    """Each target has a tracker of its own."""
+    """Each target has a tracker of its own. As `Tracker`, with a box for each target, always in the same order."""
 
     def __init__(self, trackers: Indexed[Tracker]) -> None:
         self._trackers = trackers
 
     def initialize(self, image: np.ndarray, boxes_xywh: Indexed[np.ndarray]) -> None:
-        """Start every tracker on its box."""
+        """Start every tracker on its box; raise ValueError for a box without area inside the first frame."""
         for tracker, box_xywh in zip(self._trackers, boxes_xywh, strict=True):
             tracker.initialize(image, box_xywh)
 
     def track(self, image: np.ndarray) -> list[Prediction]:
-        """Ask every tracker."""
+        """Locate all of them in the next frame."""
         return [tracker.track(image) for tracker in self._trackers]
 
 
 class Together:
-    """All targets are one batch of the network."""
+    """All targets are one batch of the network; methods as `OneByOne`'s."""
 
     def __init__(self, tracker: LockstepTracker) -> None:
         self._tracker = tracker
@@ -150,6 +137,9 @@ class Together:
         """Run the network once."""
         located = self._tracker.locate(self._targets, [target.prepare(image) for target in self._targets])
         return [target.accept(image, found) for target, found in zip(self._targets, located, strict=True)]
+
+
+SeveralTargets = OneByOne | Together
 
 
 def build_for_several(spec: TrackerSpec, number: int) -> SeveralTargets:

@@ -10,15 +10,6 @@ import numpy as np
 
 from lib.tracker.base import Prediction, checked_box
 
-# Classes of the cv2 module. MIL is in every build of OpenCV 4.5.1 and later, CSRT and KCF in builds with contributed
-# modules, Vit and Nano in those with the modules video and dnn.
-_OPENCV_CLASSES = {
-    "MIL": "TrackerMIL",
-    "CSRT": "TrackerCSRT",
-    "KCF": "TrackerKCF",
-    "Vit": "TrackerVit",
-    "Nano": "TrackerNano",
-}
 _NETWORKS = {"Vit": ("net",), "Nano": ("backbone", "neckhead")}  # parameters that name the files
 
 # OpenCV's trackers fail on narrower boxes, each in its own way (MIL never returns from below 5 px), and MIL on boxes
@@ -59,7 +50,10 @@ class OpenCVTracker:
         Raises:
             ValueError: the installed build of OpenCV has no such tracker, or cannot read the files.
         """
-        if _OPENCV_CLASSES[algorithm] not in vars(cv2):
+        # MIL is in every build of OpenCV 4.5.1 and later, CSRT and KCF in builds with contributed modules, Vit and Nano
+        # in those with the modules video and dnn.
+        self._class = f"Tracker{algorithm}"
+        if self._class not in vars(cv2):
             cure = "the contributed modules, in place of the plain one: make classical"
             if algorithm in _NETWORKS:
                 cure = "the modules video and dnn of OpenCV 4.9 and later: pip install -U opencv-python"
@@ -115,14 +109,13 @@ class OpenCVTracker:
 
     def _create(self) -> Any:
         """Make OpenCV's own object, which serves one video."""
-        name = _OPENCV_CLASSES[self.algorithm]
         if self.algorithm not in _NETWORKS:
-            return vars(cv2)[name].create()
-        parameters = vars(cv2)[f"{name}_Params"]()
+            return vars(cv2)[self._class].create()
+        parameters = vars(cv2)[f"{self._class}_Params"]()
         for parameter, path in zip(_NETWORKS[self.algorithm], self._weights, strict=True):
             setattr(parameters, parameter, str(path))
         try:
-            return vars(cv2)[name].create(parameters)
+            return vars(cv2)[self._class].create(parameters)
         except cv2.error as error:
             files = ", ".join(map(str, self._weights))
             raise ValueError(f"OpenCV {cv2.__version__} cannot read {files} as the networks of its {self.algorithm} "

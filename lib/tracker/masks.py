@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from lib.config.text import suggest
 from lib.data.crop import box_to_mask
-from lib.tracker.alpha_refine import AlphaRefine, build_alpha_refine, name_of_weights
+from lib.tracker.alpha_refine import build_alpha_refine, name_of_weights
 from lib.tracker.base import checked_box
 
 
@@ -109,15 +109,10 @@ class MaskSpec:
 
     def build(self) -> MaskBackend:
         """Make the backend."""
-        return MASK_BACKENDS[self.name](self)
+        return MASK_BACKENDS[self.name](self.checkpoint, self.device, self.threshold)
 
 
-def _build_alpha_refine(spec: MaskSpec) -> AlphaRefine:
-    assert spec.checkpoint is not None
-    return build_alpha_refine(spec.checkpoint, spec.device, spec.threshold)
-
-
-MASK_BACKENDS: dict[str, Callable[[MaskSpec], MaskBackend]] = {
-    "box": lambda spec: BoxMask(),
-    "alpha_refine": _build_alpha_refine,
+MASK_BACKENDS: dict[str, Callable[[Any, str, float | None], MaskBackend]] = {
+    "box": lambda checkpoint, device, threshold: BoxMask(),
+    "alpha_refine": build_alpha_refine,
 }

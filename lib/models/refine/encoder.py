@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import timm
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor
 
-from lib.models.pretrained import load_model_state, read_checkpoint
+from lib.models.pretrained import fetch_from_hub, load_model_state, read_checkpoint
 
 # Block and number of blocks in each stage; names and numbers are torchvision's.
 RESNETS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
@@ -60,12 +59,7 @@ def load_resnet(encoder: ResNetEncoder, source: str) -> None:
     """
     hub, separator, hub_name = source.partition("hub:")
     if separator and not hub:
-        try:
-            state = timm.create_model(hub_name, pretrained=True, num_classes=0).state_dict()
-        except (OSError, RuntimeError) as error:
-            gist = str(error).strip().splitlines()[0][:200]
-            raise ValueError(f"cannot get {hub_name!r} from timm's hub: {gist}. Check the name and the network, or use "
-                             f"a file: {RESNET_SOURCE}") from error  # fmt: skip
+        state = fetch_from_hub(hub_name, RESNET_SOURCE).state_dict()
     else:
         if not Path(source).is_file():
             raise FileNotFoundError(f"there are no pre-trained weights {source}: {RESNET_SOURCE}, or set the key "
