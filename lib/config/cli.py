@@ -149,12 +149,7 @@ def _gist(error: Exception) -> str:
 
 
 def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: object = None,
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
     """Print our own warnings as one line that a user can act on, and those of other packages with their place."""
     own_category = category is UserWarning or category.__module__.startswith("lib.")

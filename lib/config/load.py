@@ -249,14 +249,10 @@ def _flatten(node: yaml.Node | None, prefix: str, place: str) -> Flat:
             raise ValueError(f"{line}: a key must be a plain word")
         key = f"{prefix}.{key_node.value}" if prefix else key_node.value
         part = _flatten(value_node, key, place)
-        if any(_overlaps(key, other) for other in flat):
+        if any(f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}.") for other in flat):
             raise ValueError(f"{line}: {key} is given twice")
         flat.update(part)
     return flat
-
-
-def _overlaps(key: str, other: str) -> bool:
-    return key == other or other.startswith(f"{key}.") or key.startswith(f"{other}.")
 
 
 def _flatten_plain(value: Any, key: str, place: str, flat: Flat) -> None:

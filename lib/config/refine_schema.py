@@ -59,17 +59,11 @@ class RefineData:
     scale_jitter: float = knob("log-normal scale jitter of the search box; published: 0.25", low=0)
     flip_probability: float = knob("horizontal flip, joint over both crops; published: none", low=0, high=1)
     brightness: float = knob("factor drawn from U(1 - b, 1 + b) per image; published: 0.2", low=0, high=1)
-    grayscale_probability: float = knob(
-        "grey version of both crops; published: 0.05 with the box branch", low=0, high=1
-    )
+    grayscale_probability: float = knob("grey version of both crops; published: 0.05 with boxes", low=0, high=1)
     curriculum_epochs: float = knob("epochs in which the synthetic data grow to full difficulty", low=0, default=0.0)
     max_redraws: int = knob("draws of one sample before giving up with an error", low=1, default=50)
-    on_bad_frame: Literal["raise", "skip"] = knob(
-        "unreadable frame: stop, or redraw and count", default="raise", free=True
-    )
-    workers: int = knob(
-        "loader processes per training process; 0 loads in the training process", low=0, default=4, free=True
-    )
+    on_bad_frame: Literal["raise", "skip"] = knob("unreadable: stop, or redraw and count", default="raise", free=True)
+    workers: int = knob("loader processes per training process; 0: it loads by itself", low=0, default=4, free=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +85,7 @@ class RefineTrain(Optimization):
 class RefineTrack:
     """Behaviour at test time."""
 
-    threshold: float = knob(
-        "least probability of a pixel of the mask; published: 0.65 at VOT2020", low=0, high=1, free=True
-    )
+    threshold: float = knob("least probability of a mask's pixel; published: 0.65 at VOT2020", low=0, high=1, free=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,9 +58,7 @@ class Encoder:
                                          default=())  # fmt: skip
     keep_ratio: float = knob("share of search tokens that each of eliminate_at keeps; OSTrack: 0.7", low=0.01, high=1,
                              default=0.7)  # fmt: skip
-    checkpoint_activations: bool = knob(
-        "recompute blocks in the backward pass: less memory, more time", default=False, free=True
-    )
+    checkpoint_activations: bool = knob("recompute in the backward pass, to save memory", default=False, free=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +146,8 @@ class Data:
     negatives: float = knob("share of samples whose search region does not show the target; the second stage's, 0.5",
                             low=0, high=1, default=0.0)  # fmt: skip
     max_redraws: int = knob("draws of one sample before giving up with an error", low=1, default=50)
-    on_bad_frame: Literal["raise", "skip"] = knob(
-        "unreadable frame: stop, or redraw and count", default="raise", free=True
-    )
-    workers: int = knob(
-        "loader processes per training process; 0 loads in the training process", low=0, default=4, free=True
-    )
+    on_bad_frame: Literal["raise", "skip"] = knob("unreadable: stop, or redraw and count", default="raise", free=True)
+    workers: int = knob("loader processes per training process; 0: it loads by itself", low=0, default=4, free=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,16 +187,12 @@ class Optimization:
                          default=False, free=True)  # fmt: skip
     on_nonfinite: Literal["stop", "skip"] = knob("a loss or gradient that is not finite: stop, or leave the step out",
                                                  default="stop", free=True)  # fmt: skip
-    max_nonfinite: int = knob(
-        "steps that on_nonfinite: skip may leave out of a whole run", low=1, default=10, free=True
-    )
+    max_nonfinite: int = knob("steps that on_nonfinite: skip may leave out", low=1, default=10, free=True)
     timeout_minutes: float = knob("time after which a process that does not move ends all of them", low=0.01,
                                   default=30.0, free=True)  # fmt: skip
     seed: int = knob("seed of samples, masks and initial weights", low=0, high=2**31)
     validate_every: int = knob("epochs between validations", low=1, default=1, free=True)
-    checkpoint_every: int = knob(
-        "epochs between checkpoints; the last epoch is always saved", low=1, default=1, free=True
-    )
+    checkpoint_every: int = knob("epochs between checkpoints; the last is always saved", low=1, default=1, free=True)
     keep_checkpoints: int = knob("newest checkpoints to keep", low=1, default=3, free=True)
     keep_every: int = knob("epochs between checkpoints that are kept for ever; 0: none", low=0, default=0, free=True)
     log_every: int = knob("steps between log lines", low=1, default=50, free=True)
@@ -225,9 +215,7 @@ class Train(Optimization):
 class Track:
     """Behaviour at test time."""
 
-    update: Literal["none", "fixed", "score"] = knob(
-        "how the online template is replaced; Table VI. Paper: score", free=True
-    )
+    update: Literal["none", "fixed", "score"] = knob("how the online template is replaced; paper: score", free=True)
     update_interval: int = knob("frames between replacements; paper: 100", low=1, free=True)
     update_intervals: dict[str, int] = knob("intervals of particular benchmarks, by name", low=1, free=True)
     score_threshold: float = knob("least score of a remembered crop; paper: 0.5", low=0, high=1, free=True)

@@ -87,20 +87,9 @@ def check(
         name = selection.dataset
         entry = DATASETS[name]
         root = selection.root or (stated_root(name, paths_file) if entry.stored else None)
-        damage = ""
-        try:
-            if root is not None and is_lmdb(root):
-                require_intact(root)  # to open a damaged one may kill
-        except ValueError as error:
-            damage = str(error)
-        if root is None and entry.stored:
-            why = f"no folder stated: set MMG_{name.upper()}, or write `{name}: DIR` into experiments/paths.yaml"
-            yield SplitReport(name, selection.split or "", None, absent=why, broken=bool(asked))
-        elif root is not None and not root.is_dir():
-            why = f"the folder {root} does not exist"
-            yield SplitReport(name, selection.split or "", root, absent=why, broken=True)
-        elif damage:
-            yield SplitReport(name, selection.split or "", root, absent=damage, broken=True)
+        if entry.stored and (why := _why_absent(name, root)):
+            broken = bool(asked) or root is not None
+            yield SplitReport(name, selection.split or "", root, absent=why, broken=broken)
         elif name == "stills" and root is not None:
             yield _check_photographs(selection.split, root, full, workers)
         elif selection.split is not None:
@@ -113,6 +102,20 @@ def check(
                 report = _check_split(name, split, root, full, workers, must_exist=is_last_hope)
                 found = found or not report.absent
                 yield report
+
+
+def _why_absent(name: str, root: Path | None) -> str:
+    """Say why a data set's folder cannot be opened, nothing where it can."""
+    if root is None:
+        return f"no folder stated: set MMG_{name.upper()}, or write `{name}: DIR` into experiments/paths.yaml"
+    if not root.is_dir():
+        return f"the folder {root} does not exist"
+    try:
+        if is_lmdb(root):
+            require_intact(root)  # to open a damaged one may kill
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def describe(report: SplitReport, max_problems: int = 20) -> str:

@@ -22,15 +22,9 @@ DRAWN = ("synthetic", "stills")
 def open_drawn(
     name: str, split: str, num_sequences: int, num_frames: int, difficulty: float = 1.0, root: Path | None = None
 ) -> SequenceDataset:
-    """Open a data set that draws its videos, of any number and length.
+    """Open the first sequences of a split of one of `DRAWN`, of any number and length; `stills` needs a root.
 
-    Args:
-        name: one of `DRAWN`.
-        split: train, val or test.
-        num_sequences: the first ones of the split.
-        num_frames: of each sequence.
-        difficulty: 0 (slow, unoccluded, alone) to 1.
-        root: the photographs of `stills`.
+    A difficulty of 0 is slow, unoccluded and alone, 1 everything.
     """
     if name == "synthetic":
         if root is not None:

@@ -159,16 +159,9 @@ class MaskedMutualGuidance(nn.Module):
             assert online is not None
             guided = self.guide(online, template, search, "search_to_online")
             fine_online = self._guided_decoder("search_to_online").to_pixels(guided)
-        return MMGReconstruction(
-            coarse_online=coarse_online,
-            coarse_search=coarse_search,
-            fine_online=fine_online,
-            fine_search=fine_search,
-            mask_online=mask_online,
-            mask_search=mask_search,
-            target_online=target_online,
-            target_search=self._target(search_image),
-        )
+        target_search = self._target(search_image)
+        return MMGReconstruction(coarse_online, coarse_search, fine_online, fine_search, mask_online, mask_search,
+                                 target_online, target_search)  # fmt: skip
 
     def guide(
         self, query: Tensor, template: Tensor, reference: Tensor | None, direction: Direction = "online_to_search"

@@ -201,19 +201,14 @@ class TrackingHead(nn.Module):
     def __init__(self, head: PyramidCornerHead) -> None:
         super().__init__()
         self.head = head
-        convolutions = [convolution for branch in self._branches for convolution in _first(branch)]
+        convolutions = [*_first(head.top_left), *_first(head.bottom_right)]
         self.first = WinogradConvolution(convolutions)
         self.widths = [convolution.out_channels for convolution in convolutions]
 
     def forward(self, search_tokens: Tensor) -> CornerOutput:
         """Predict from (B, grid * grid, D) search tokens in row-major order."""
         maps = self.first(self.head.arrange(search_tokens)).relu().split(self.widths, dim=1)
-        top_left, bottom_right = self._branches
-        return read_corners(top_left.merge(*maps[:3]), bottom_right.merge(*maps[3:]))
-
-    @property
-    def _branches(self) -> tuple[CornerBranch, CornerBranch]:
-        return self.head.top_left, self.head.bottom_right
+        return read_corners(self.head.top_left.merge(*maps[:3]), self.head.bottom_right.merge(*maps[3:]))
 
 
 def _first(branch: CornerBranch) -> list[nn.Conv2d]:

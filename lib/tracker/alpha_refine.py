@@ -70,13 +70,8 @@ def build_alpha_refine(checkpoint: Path, device: str, threshold: float | None) -
     """
     torch_device = choose_device(device)
     trained = _read_network(checkpoint)
-    return AlphaRefine(
-        trained.network.to(torch_device).eval(),
-        size=trained.network.size,
-        factor=trained.factor,
-        threshold=trained.threshold if threshold is None else threshold,
-        device=torch_device,
-    )
+    network, least = trained.network.to(torch_device).eval(), trained.threshold if threshold is None else threshold
+    return AlphaRefine(network, size=network.size, factor=trained.factor, threshold=least, device=torch_device)
 
 
 def name_of_weights(checkpoint: Path) -> str:

@@ -93,13 +93,7 @@ class OnnxNetwork:
 
 
 def build_onnx_tracker(path: Path, device: str, benchmark: str) -> MMGTracker:
-    """Build the tracker that a file of tracking/export.py describes.
-
-    Args:
-        path: the file.
-        device: auto, cpu, cuda or cuda:N.
-        benchmark: name of the benchmark, which may have an update interval of its own; any text.
-    """
+    """Build the tracker that a file of tracking/export.py describes; arguments as `build_mmg_tracker`'s."""
     network = OnnxNetwork(path, choose_onnx_device(device))
     recipe = network.recipe
     interval = recipe.update_intervals.get(benchmark, recipe.update_interval)

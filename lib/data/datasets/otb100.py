@@ -21,9 +21,9 @@ class _Entry:
 
     folder: str
     numbers: range
-    digits: int = 4
-    boxes: str = _BOXES
-    skip: int = 0
+    digits: int
+    boxes: str
+    skip: int
 
 
 class OTB100Dataset(SequenceDataset):
@@ -70,11 +70,5 @@ def _copies(name: str) -> list[str]:
 
 
 def _parse(folder: str, numbers: str, options: list[str]) -> _Entry:
-    stated = dict(option.split("=") for option in options)
-    return _Entry(
-        folder=folder,
-        numbers=parse_range(numbers),
-        digits=int(stated.get("digits", "4")),
-        boxes=stated.get("boxes", _BOXES),
-        skip=int(stated.get("skip", "0")),
-    )
+    stated = {"digits": "4", "boxes": _BOXES, "skip": "0", **dict(option.split("=") for option in options)}
+    return _Entry(folder, parse_range(numbers), int(stated["digits"]), stated["boxes"], int(stated["skip"]))

@@ -60,10 +60,7 @@ class StillsDataset(SceneDataset):
         Args:
             root: folder of photographs, at any depth; masks lie in `root/mask/<name>.png`, any value but 0 on the
                 objects.
-            split: "train", "val" or "test".
-            num_sequences: how many sequences the set holds; a million, 20 and 40 by default.
-            num_frames: length of each of them.
-            style: how hard and varied they are.
+            split, num_sequences, num_frames, style: as `SceneDataset`'s.
         """
         super().__init__("stills", split, num_sequences, num_frames, style)
         names, masked = list_photographs(root)

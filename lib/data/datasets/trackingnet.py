@@ -77,7 +77,8 @@ class TrackingNetDataset(SequenceDataset):
         else:
             num_frames = num_rows
             if num_on_disk < num_rows:
-                missing = ~_is_on_disk(folder, num_rows)
+                present = set(list_names(folder))
+                missing = np.array([f"{number}.jpg" not in present for number in range(num_rows)])
         return annotated(name, ImageFiles(NumberedFiles(folder, 0, num_frames, digits=1)), boxes_xywh, hidden=missing)
 
 
@@ -136,12 +137,6 @@ def _index(folder: TreePath) -> dict[str, np.ndarray]:
         "num_frames": np.array(num_frames, dtype=np.int32),
         "modified_ns": np.array(times, dtype=np.int64),
     }
-
-
-def _is_on_disk(folder: TreePath, num_frames: int) -> np.ndarray:
-    """Return (N,) bool, True where frame i is a file of the folder."""
-    present = set(list_names(folder))
-    return np.array([f"{number}.jpg" in present for number in range(num_frames)], dtype=bool)
 
 
 def count_frames(folder: TreePath) -> int:

@@ -117,13 +117,9 @@ def read_jpeg_header(data: bytes) -> Header:
                     raise ValueError("the file is cut off")
                 require_size(height, width)
                 scalable = kind in _SCALABLE and precision == 8 and components in {1, 3}
-                return Header(
-                    height,
-                    width,
-                    scalable=scalable,
-                    from_the_top=scalable and kind in _SEQUENTIAL and data[at + 4] == components,
-                    block_width=8 * max((sampling >> 4 for sampling in samplings), default=1),
-                )
+                from_the_top = scalable and kind in _SEQUENTIAL and data[at + 4] == components
+                block_width = 8 * max((sampling >> 4 for sampling in samplings), default=1)
+                return Header(height, width, scalable, from_the_top, block_width)
             at += 2 + length
     except (struct.error, IndexError):
         pass

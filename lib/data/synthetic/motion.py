@@ -170,13 +170,8 @@ class Motion:
         """Return the pose at a time in frames."""
         x, y = self.path.at(time)
         log_scale, half_log_aspect, swing = self.changes.at(time)
-        return Pose(
-            x,
-            y,
-            math.exp(log_scale + half_log_aspect),
-            math.exp(log_scale - half_log_aspect),
-            self.angle + swing + self.spin * time,
-        )
+        scale_x, scale_y = math.exp(log_scale + half_log_aspect), math.exp(log_scale - half_log_aspect)
+        return Pose(x, y, scale_x, scale_y, self.angle + swing + self.spin * time)
 
 
 @dataclass(frozen=True)

@@ -161,12 +161,7 @@ class SpatialAttention(nn.Module):
 
 
 def build_refine_model(experiment: RefineExperiment, *, pretrained: bool = True) -> AlphaRefineNet:
-    """Build the network at the experiment's sizes.
-
-    Args:
-        experiment: sizes.
-        pretrained: start the encoder from `model.encoder.pretrained`; False when a checkpoint is loaded next.
-    """
+    """Build the network at the experiment's sizes; without `pretrained` when a checkpoint is loaded next."""
     encoder = experiment.model.encoder
     model = AlphaRefineNet(
         size=experiment.crop.size,
