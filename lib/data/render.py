@@ -47,10 +47,8 @@ def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg
     survive; attributes and labels of one benchmark do not.
 
     Args:
-        dataset: what to write.
         out: folder that receives the sequences; created when missing.
         image_format: "jpg" (quality 95) or "png" (lossless).
-        progress: show a progress bar.
 
     Returns:
         The number of sequences written, those already there not counted.

@@ -43,7 +43,7 @@ def make_videos(
         if photographs is None:
             scene = Scene.from_seed((9, index), replace(style, target_side=(side, side)), num_frames)
             rendered = map(scene.render, range(num_frames))
-            frames = ((each.image, each.box_xywh) for each in rendered)
+            frames = ((each.image, each.label.box_xywh) for each in rendered)
         else:
             generators = (np.random.default_rng((7, index, frame)) for frame in range(num_frames))
             frames = (_piece(paths, side, rng) for rng in generators)

@@ -51,6 +51,15 @@ class LockstepTracker:
         located = self._tracker.locate([*targets, *[targets[-1]] * empty], [*search_crops, *[search_crops[-1]] * empty])
         return located[: len(targets)]
 
+    def initialize(self, image: np.ndarray, boxes_xywh: Indexed[np.ndarray]) -> None:
+        """Begin with targets of one video, in place of any before; raise ValueError for a box outside."""
+        self._targets = [self.start(image, box_xywh) for box_xywh in boxes_xywh]
+
+    def track(self, image: np.ndarray) -> list[Prediction]:
+        """Locate all of them in the next frame."""
+        located = self.locate(self._targets, [target.prepare(image) for target in self._targets])
+        return [target.accept(image, found) for target, found in zip(self._targets, located, strict=True)]
+
     def _rehearse(self, size: int) -> None:
         """Run a batch of a size on black pictures."""
         image = np.zeros((64, 64, 3), np.uint8)
@@ -123,28 +132,12 @@ class OneByOne:
         return [tracker.track(image) for tracker in self._trackers]
 
 
-class Together:
-    """All targets are one batch of the network; methods as `OneByOne`'s."""
-
-    def __init__(self, tracker: LockstepTracker) -> None:
-        self._tracker = tracker
-
-    def initialize(self, image: np.ndarray, boxes_xywh: Indexed[np.ndarray]) -> None:
-        """Cut the templates."""
-        self._targets = [self._tracker.start(image, box_xywh) for box_xywh in boxes_xywh]
-
-    def track(self, image: np.ndarray) -> list[Prediction]:
-        """Run the network once."""
-        located = self._tracker.locate(self._targets, [target.prepare(image) for target in self._targets])
-        return [target.accept(image, found) for target, found in zip(self._targets, located, strict=True)]
-
-
-SeveralTargets = OneByOne | Together
+SeveralTargets = OneByOne | LockstepTracker
 
 
 def build_for_several(spec: TrackerSpec, number: int) -> SeveralTargets:
     """Build what follows a number of targets in one video; errors as in `TrackerSpec.build` and `LockstepTracker`."""
     first = spec.build()
     if number > 1 and isinstance(first, MMGTracker):
-        return Together(LockstepTracker(first, number))
+        return LockstepTracker(first, number)
     return OneByOne([first, *(spec.build() for _ in range(number - 1))])

@@ -151,7 +151,10 @@ def write_onnx(model: MMG, crops: tuple[Tensor, ...], path: Path, about: str, me
     Raises:
         ValueError: PyTorch's exporter is not installed, or the weights are too large for one file.
     """
-    _require_exporter()
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"writing ONNX needs onnxscript ({error}): pip install -e '.[onnx]'") from error
     size = sum(weight.nbytes for weight in model.parameters())
     if size >= _LARGEST:
         raise ValueError(f"{path}: an ONNX file holds 2 GiB, and the weights have {size / 1024**3:.1f}: export them as "
@@ -185,10 +188,3 @@ class _Tracking(nn.Module):
     def forward(self, template: Tensor, search: Tensor, online_template: Tensor | None = None) -> tuple[Tensor, ...]:
         output = self.model.track(template, search, online_template)
         return tuple(values for values in output if values is not None)
-
-
-def _require_exporter() -> None:
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"writing ONNX needs onnxscript ({error}): pip install -e '.[onnx]'") from error

@@ -86,7 +86,7 @@ def test_a_sliver_is_labelled_but_not_usable() -> None:
     scene = _staged(_actor(-15, 90))
     label = scene.label(0)
     assert 0 < label.visibility < 0.2 and np.isfinite(label.box_xywh).all()
-    assert not label.visible and not scene.render(0).visible
+    assert not label.visible and not scene.render(0).label.visible
 
 
 @pytest.mark.parametrize("seed", [3, 9, 13, 22])
@@ -118,7 +118,7 @@ def test_frames_do_not_depend_on_the_order_of_asking() -> None:
         again = shuffled.render(index)
         assert _same(again.image, frames[index].image)
         assert _same(again.label.mask, frames[index].label.mask)
-        assert _same(again.box_xywh, frames[index].box_xywh)
+        assert _same(again.label.box_xywh, frames[index].label.box_xywh)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -137,8 +137,8 @@ def test_pictures_and_boxes_are_of_the_stated_kind() -> None:
         frame = Scene.from_seed(seed, style).render(seed)
         assert frame.image.shape == (200, 301, 3) and frame.image.dtype == np.uint8
         assert frame.image.std() > 2
-        if frame.visible:
-            left, top, width, height = frame.box_xywh
+        if frame.label.visible:
+            left, top, width, height = frame.label.box_xywh
             assert left >= 0 and top >= 0 and left + width <= 301 and top + height <= 200
             assert width >= 3 and height >= 3
 

@@ -64,7 +64,7 @@ def test_a_frame_depends_on_nothing_but_split_index_and_time(folder: Path) -> No
     for key in reversed(wanted):
         again = backward.scene(key[0]).render(key[1])
         np.testing.assert_array_equal(again.image, first[key].image)
-        np.testing.assert_array_equal(again.box_xywh, first[key].box_xywh)
+        np.testing.assert_array_equal(again.label.box_xywh, first[key].label.box_xywh)
         np.testing.assert_array_equal(again.label.mask, first[key].label.mask)
     assert not np.array_equal(first[3, 0].image, first[11, 0].image)
 
@@ -97,10 +97,10 @@ def test_a_sequence_is_its_scene(folder: Path) -> None:
         frame = scene.render(index)
         np.testing.assert_array_equal(sequence.frames[index], frame.image)
         np.testing.assert_array_equal(sequence.masks[index], frame.label.mask)
-        np.testing.assert_array_equal(sequence.boxes_xywh[index], frame.box_xywh)
+        np.testing.assert_array_equal(sequence.boxes_xywh[index], frame.label.box_xywh)
         if sequence.visible[index]:
             mask = frame.label.mask
-            left, top, width, height = frame.box_xywh.astype(int)
+            left, top, width, height = frame.label.box_xywh.astype(int)
             assert mask[top : top + height, left : left + width].sum() == mask.sum() > 0
 
 
@@ -346,8 +346,8 @@ def test_real_photographs_make_trackable_videos(real: StillsDataset) -> None:
         scene = real.scene(index)
         frame = scene.render(50)
         assert scene.label(0).visibility == 1
-        visible.append(frame.visible)
-        if frame.visible:
+        visible.append(frame.label.visible)
+        if frame.label.visible:
             contrast.append(frame.image[frame.label.mask].std())
     assert np.mean(visible) > 0.8
     # A target without any texture cannot be told from its look-alikes.

@@ -48,8 +48,8 @@ def test_a_sequence_is_its_scene() -> None:
         frame = scene.render(index % 30)
         np.testing.assert_array_equal(sequence.frames[index], frame.image)
         np.testing.assert_array_equal(sequence.masks[index], frame.label.mask)
-        np.testing.assert_array_equal(sequence.boxes_xywh[index], frame.box_xywh)
-        assert sequence.visible[index] == frame.visible
+        np.testing.assert_array_equal(sequence.boxes_xywh[index], frame.label.box_xywh)
+        assert sequence.visible[index] == frame.label.visible
     with pytest.raises(IndexError):
         sequence.frames[30]
     with pytest.raises(IndexError):

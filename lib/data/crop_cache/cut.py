@@ -64,7 +64,6 @@ def cut_crops(
     pictures are not those it was cut from is cut again.
 
     Args:
-        dataset: what to cut.
         split: under which name it will be found.
         out: folder of the LMDB; may hold other splits already.
         reach: how large and sharp the crops must be.
@@ -72,7 +71,6 @@ def cut_crops(
         root: the data set's folder, as far as it has one; neither may another folder.
         quality: of the JPEG that is written, 1 to 100; for templates at least 90.
         workers: threads that decode and encode.
-        progress: show a progress bar.
 
     Raises:
         ValueError: `out` holds something else, or lies in the data set, or the data set draws its frames or holds

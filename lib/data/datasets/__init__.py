@@ -143,13 +143,7 @@ def find_entry(name: str, split: str | None) -> DatasetEntry:
 
 
 def published_size(name: str, split: str, dataset: SequenceDataset) -> SplitSize:
-    """Return what a complete split consists of; some of TrackingNet's shards are complete by themselves.
-
-    Args:
-        name: a key of `DATASETS`.
-        split: one of its splits.
-        dataset: what was opened.
-    """
+    """Return what a complete split consists of; some of TrackingNet's shards are complete by themselves."""
     sizes = DATASETS[name].sizes
     size = sizes.get(split, SplitSize())
     if isinstance(dataset, TrackingNetDataset) and not dataset.is_test:

@@ -67,7 +67,8 @@ class CocoDataset(SequenceDataset):
         """Return an object's mask, (H, W) bool."""
         arrays = self._mask_arrays
         first, last = arrays["starts"][index], arrays["starts"][index + 1]
-        return _decode_mask(arrays["codes"][first:last].tobytes(), arrays["sizes"][index])
+        code = arrays["codes"][first:last].tobytes()
+        return _codec().decode({"size": arrays["sizes"][index].tolist(), "counts": code}) > 0
 
     @functools.cached_property
     def _mask_arrays(self) -> Mapping[str, np.ndarray]:
@@ -220,10 +221,6 @@ def _read_counts(text: str) -> list[int]:
             counts.append(value + counts[-2] if len(counts) > 2 else value)
             value = shift = 0
     return counts
-
-
-def _decode_mask(code: bytes, size: np.ndarray) -> np.ndarray:
-    return _codec().decode({"size": size.tolist(), "counts": code}) > 0
 
 
 def _codec() -> ModuleType:

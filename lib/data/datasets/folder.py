@@ -47,7 +47,8 @@ class FolderDataset(SequenceDataset):
             raise FileNotFoundError(f"no sequence found in {root}; {LAYOUT}")
         self._folders = sorted(folders, key=lambda folder: natural_key(folder.name))
         self._opened: dict[int, Sequence] = {}
-        self.names = tuple(_name(folder) for folder in self._folders)
+        # "." has no name until it is resolved.
+        self.names = tuple((path.resolve() if isinstance(path, Path) else path).name for path in self._folders)
 
     def __getitem__(self, index: int) -> Sequence:
         """Open a sequence: read its boxes, list its pictures; ValueError where its files contradict each other."""
@@ -88,11 +89,6 @@ def _warn_of_others(root: TreePath, others: set[TreePath]) -> None:
         named = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         what = f"{len(names)} folder{'s' * (len(names) > 1)} without {_BOXES}"
         warnings.warn(f"{what} in {root} left out: {named}", LeftOutWarning, stacklevel=3)
-
-
-def _name(folder: TreePath) -> str:
-    # "." has no name until it is resolved.
-    return folder.resolve().name if isinstance(folder, Path) else folder.name
 
 
 def _open_sequence(folder: TreePath, name: str) -> Sequence:

@@ -36,7 +36,8 @@ class VideoFile(Frames):
     def __len__(self) -> int:
         if self._length is None:
             seeker = self._find_seeker()
-            self._length = _count(self.path) if seeker is None else len(seeker)
+            # Containers state wrong numbers, so a video is walked through where its packets are not known.
+            self._length = sum(1 for _ in iter(_opened(self.path).grab, False)) if seeker is None else len(seeker)
         return self._length
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -165,14 +166,6 @@ def _open_seeker(path: Path) -> _Seeker | None:
     if len(set(times)) != len(shown) or not keys or not times or times[0] < keys[0][0]:
         return None
     return _Seeker(path, container, times, keys)
-
-
-def _count(path: Path) -> int:
-    """Walk through a video, since containers state wrong numbers."""
-    capture, length = _opened(path), 0
-    while capture.grab():
-        length += 1
-    return length
 
 
 def _opened(path: Path) -> cv2.VideoCapture:

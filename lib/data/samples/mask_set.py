@@ -14,7 +14,6 @@ from lib.data.samples.augment import flip_crop_box, jitter_box
 from lib.data.samples.mixture import MixedSource, MixtureSet
 from lib.data.sequence import SequenceDataset
 from lib.data.synthetic.record import SceneDataset
-from lib.data.synthetic.scene import DrawnFrame
 
 MIN_MASK_PIXELS = 16  # in the search crop; a smaller target cannot be learned from
 
@@ -115,8 +114,6 @@ def draw_masked_views(
     """Draw reference and search frame of one video, both with a visible target and a mask.
 
     Args:
-        dataset: one video of it is drawn.
-        rng: source of the draw.
         max_gap: frames between the two at most. A photograph serves as both.
         difficulty: of drawn videos, in [0, 1].
 
@@ -130,9 +127,11 @@ def draw_masked_views(
     if isinstance(dataset, SceneDataset):
         scene = dataset.scene(index, difficulty=difficulty)
         pair = _draw_pair(np.arange(scene.num_frames), rng, max_gap)
-        views = [_rendered_view(scene.render(frame)) for frame in pair] if pair else [None]
-        first, second = views[0], views[-1]
-        return None if first is None or second is None else (first, second)
+        frames = [scene.render(frame) for frame in pair or ()]
+        if not frames or not all(frame.label.visible for frame in frames):
+            return None
+        first, second = (MaskedView(frame.image, frame.label.box_xywh, frame.label.mask) for frame in frames)
+        return first, second
     sequence = dataset[index]
     if sequence.masks is None:
         return None
@@ -154,7 +153,3 @@ def _draw_pair(candidates: np.ndarray, rng: np.random.Generator, max_gap: int) -
     first = int(rng.choice(candidates))
     near = candidates[(np.abs(candidates - first) <= max_gap) & (candidates != first)]
     return (first, int(rng.choice(near))) if len(near) else None
-
-
-def _rendered_view(frame: DrawnFrame) -> MaskedView | None:
-    return MaskedView(frame.image, frame.box_xywh, frame.label.mask) if frame.visible else None

@@ -32,12 +32,7 @@ class MixedSource:
 
 
 def open_sources(sources: Iterable[Source], paths_file: Path | None) -> list[MixedSource]:
-    """Open the data sets whose ratio is above 0, in order.
-
-    Args:
-        sources: as an experiment lists them.
-        paths_file: where data sets lie; None for `experiments/paths.yaml`.
-    """
+    """Open the data sets whose ratio is above 0, in order; without a paths file by `experiments/paths.yaml`."""
     return [
         MixedSource(open_dataset(source.dataset, source.split, paths_file=paths_file), source.ratio)
         for source in sources

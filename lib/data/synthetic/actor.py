@@ -66,12 +66,7 @@ class Deformation:
     """Slides of rows and columns that change with time: the linear part is shear, the rest bends."""
 
     def __init__(self, rng: np.random.Generator, strength: float) -> None:
-        """Draw the course of the changes.
-
-        Args:
-            rng: their source.
-            strength: largest slide, as a share of half the object's side; 0 leaves it rigid.
-        """
+        """Draw the course of the changes; `strength`: largest slide, as a share of half the side; 0: rigid."""
         self.strength = strength
         self._slides = Oscillation(rng, [strength * share for share in _SHARES * 2], _PERIODS)
 

@@ -120,12 +120,7 @@ class PhotoLooks:
     """Objects cut from photographs, and one more photograph behind them; see `looks.Looks`."""
 
     def __init__(self, album: Album, rng: np.random.Generator) -> None:
-        """Choose the background's photograph; none is opened.
-
-        Args:
-            album: at least two photographs.
-            rng: source of the choice.
-        """
+        """Choose the background's photograph among at least two; none is opened."""
         self._album = album
         self._backdrop = int(rng.integers(len(album)))
 

@@ -49,16 +49,6 @@ class DrawnFrame(NamedTuple):
     image: np.ndarray
     label: Label
 
-    @property
-    def box_xywh(self) -> np.ndarray:
-        """(4,) float64, as in `Label`."""
-        return self.label.box_xywh
-
-    @property
-    def visible(self) -> bool:
-        """True where the frame can train a tracker, as in `Label`."""
-        return self.label.visible
-
 
 class Scene:
     """A target in motion before a background, possibly among other objects.
