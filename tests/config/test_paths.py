@@ -86,9 +86,7 @@ def test_the_example_names_every_stored_data_set_and_no_folder() -> None:
     assert not any(example.values())
 
 
-def test_opening_without_a_stated_folder_says_three_ways_to_state_it(
-    paths_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_three_ways_to_state_a_folder_are_said(paths_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "PATHS_FILE", paths_file)
     with pytest.raises(FileNotFoundError, match="where is lasot") as raised:
         open_dataset("lasot", "test")

@@ -3,18 +3,7 @@
 import pytest
 from conftest import load_refine
 
-from lib.config.load import describe, experiment_from_dict, experiment_to_dict, load, load_any, refine_from_dict
-from lib.config.refine_schema import RefineExperiment
-from lib.config.schema import Experiment
-
-
-def test_the_small_experiment_differs_from_the_recipe_only_in_what_it_says():
-    small, recipe = load_refine("refine_tiny"), load_refine("refine_r50")
-    assert small.kind == recipe.kind == "refine"
-    assert (small.crop.size, small.model.encoder.channels) == (96, (16, 32, 64, 96))
-    assert small.crop.factor == recipe.crop.factor == 2.0
-    assert small.train.loss == recipe.train.loss
-    assert [source.dataset for source in small.data.sources] == ["synthetic"]
+from lib.config.load import experiment_from_dict, experiment_to_dict, load, load_any, refine_from_dict
 
 
 def test_overrides_reach_lists_of_numbers():
@@ -54,10 +43,3 @@ def test_one_kind_is_not_taken_for_the_other():
         refine_from_dict(experiment_to_dict(load("mmg_tiny")), "weights.pth")
     with pytest.raises(ValueError, match=r"unknown key crop\.template_size"):
         load_any("mmg_tiny", ["kind=refine"])
-
-
-def test_keys_of_both_kinds_can_be_listed():
-    refine, tracker = describe(RefineExperiment), describe(Experiment)
-    assert any(line.startswith("train.loss.iou:") for line in refine)
-    assert any(line.startswith("train.epochs:") for line in refine)
-    assert not any(line.startswith("kind:") for line in tracker)

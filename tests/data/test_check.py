@@ -17,7 +17,7 @@ from lib.data import datasets
 from lib.data.check import Selection, SplitReport, check, describe, parse_selection
 from lib.data.crop_cache.cache import Reach
 from lib.data.crop_cache.cut import cut_crops
-from lib.data.datasets import DATASETS, SplitSize, open_dataset, trackingnet
+from lib.data.datasets import open_dataset
 from lib.data.datasets.annotation import has_area
 from lib.data.datasets.folder import FolderDataset
 from lib.data.images.frames import ArrayFrames
@@ -215,10 +215,6 @@ def test_an_index_that_cannot_be_kept_is_no_fault(tmp_path: Path, monkeypatch: p
     assert "MMG_CACHE" in report.remarks[0]
 
 
-def test_only_all_shards_together_have_a_published_number_of_frames() -> None:
-    assert DATASETS["trackingnet"].sizes["train"] == SplitSize(12 * trackingnet.VIDEOS_PER_SHARD, 14_205_677)
-
-
 def test_published_oddities_are_no_fault_and_own_ones_are(tmp_path: Path) -> None:
     # LaSOT's lion-5 and tiger-6 are published with negative sizes, in frames that count as annotated.
     make_lasot_sequence(tmp_path / "lasot" / "lion-5", num_frames=3)
@@ -259,9 +255,7 @@ def test_all_photographs_are_read_when_asked_for(tmp_path: Path) -> None:
     assert "at least 10 are needed" in few.absent
 
 
-def test_photographs_that_an_annotation_speaks_of_are_looked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_annotated_photographs_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
     make_photographs(tmp_path / "val2017", 3)
     outline = [1, 2, 4, 2, 4, 6, 1, 6]

@@ -19,6 +19,7 @@ PLACES = {
     "bottom": (90, 112, 20, 16),
     "corner": (192, 113, 30, 30),
     "larger": (-40, -30, 300, 200),
+    "far outside": (500, -300, 10, 10),
 }
 
 
@@ -119,8 +120,3 @@ def test_an_averaged_window_skips_no_pixel(left, top):
     np.testing.assert_allclose(window.cut(ramp)[inside], CropWindow(left, top, 100, 24).cut(ramp)[inside], atol=0.05)
     finer = (left, top, 100, 64)
     np.testing.assert_array_equal(AveragedWindow(*finer).cut(ramp), CropWindow(*finer).cut(ramp))
-
-
-def test_a_window_of_whole_pixels_far_outside_is_black():
-    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    assert not WholePixelWindow.around(np.array([500.0, -300.0, 10, 10]), 2.0, 16).cut(image).any()

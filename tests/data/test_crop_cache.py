@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from lib.data.images.jpeg import JpegImage
 from lib.data.samples.augment import jitter_box
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.samples.training_set import Sample, TrainingSet
-from lib.data.sequence import Names, Sequence
+from lib.data.sequence import Sequence
 from lib.data.storage.lmdb_writer import LmdbWriter
 from lib.data.storage.tree import LmdbPath, open_tree
 from lib.eval.benchmarks import find_benchmark
@@ -90,12 +91,6 @@ def test_boxes_and_visibility_are_kept(videos: Path, regions: Path) -> None:
         np.testing.assert_array_equal(a.visible, b.visible)
         np.testing.assert_array_equal(a.absent, b.absent)
         assert not b.visible[7] and len(a) == len(b)
-
-
-def test_names_are_kept_in_the_block_that_processes_share_alone(regions: Path) -> None:
-    cache = opened(regions)
-    assert isinstance(cache.names, Names)
-    assert not [kept for kept in vars(cache).values() if isinstance(kept, (list, tuple))]
 
 
 def samples(dataset: FolderDataset | CropDataset, count: int) -> list[Sample]:
@@ -192,15 +187,9 @@ def test_regions_are_smaller_than_the_frames(videos: Path, tmp_path: Path) -> No
     assert report.size < report.source_size / 2
     again = cut_crops(FolderDataset(videos), "train", tmp_path, REACH, "videos", progress=False)
     assert (again.kept, again.frames) == (3, 0)
-    largest = sum(len((tmp_tree / "large" / f"{index:08d}-search.jpg").read_bytes()) for index in range(7)
-                  for tmp_tree in [open_tree(tmp_path) / "train"])  # fmt: skip
-    original = sum(len((videos / "large" / "img" / f"{index:08d}.jpg").read_bytes()) for index in range(7))
-    assert largest < original / 3
 
 
-def test_a_template_is_cut_from_fewer_bytes_than_a_search_region(
-    videos: Path, regions: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_template_is_cut_from_fewer_bytes(videos: Path, regions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, files = opened(regions), FolderDataset(videos)
     sizes: list[int] = []
     read_bytes = LmdbPath.read_bytes
@@ -253,44 +242,45 @@ def recut(videos: Path, out: Path) -> tuple[int, int]:
     return report.kept, report.frames
 
 
-def test_changed_boxes_are_cut_again(own_videos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert recut(own_videos, out) == (0, 8)
-    assert recut(own_videos, out) == (2, 0)
-    (own_videos / "second" / "groundtruth.txt").write_text("100,80,50,41\n" * 4)  # of the same length
-    assert recut(own_videos, out) == (1, 4)
-    np.testing.assert_array_equal(opened(out)[1].boxes_xywh[:, 3], 41)
-    assert recut(own_videos, out) == (2, 0)
+def change_boxes(videos: Path) -> None:
+    (videos / "second" / "groundtruth.txt").write_text("100,80,50,41\n" * 4)  # of the same length
 
 
-def test_changed_visibility_is_cut_again_and_nothing_is_left_behind(own_videos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    recut(own_videos, out)
-    (own_videos / "second" / "absent.txt").write_text("0\n1\n0\n1\n")
-    assert recut(own_videos, out) == (1, 2)
-    sequence = opened(out)[1]
-    np.testing.assert_array_equal(sequence.visible, [True, False, True, False])
-    assert sorted(path.name for path in (open_tree(out) / "train" / "second").iterdir() if path.suffix == ".jpg") == [
-        "00000000-search.jpg", "00000000-template.jpg", "00000002-search.jpg", "00000002-template.jpg"]  # fmt: skip
+def change_visibility(videos: Path) -> None:
+    (videos / "second" / "absent.txt").write_text("0\n1\n0\n1\n")
 
 
-def test_changed_picture_is_cut_again(own_videos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    recut(own_videos, out)
-    path = own_videos / "first" / "img" / "2.jpg"
+def change_picture(videos: Path) -> None:
+    path = videos / "first" / "img" / "2.jpg"
     before, times = path.read_bytes(), path.stat()
     path.write_bytes(before.replace(b"JFIF", b"JFIG"))  # of the same size
     os.utime(path, (times.st_atime, times.st_mtime + 1))
-    assert recut(own_videos, out) == (1, 4)
 
 
-def test_sequence_that_is_gone_is_removed(own_videos: Path, tmp_path: Path) -> None:
+def remove_sequence(videos: Path) -> None:
+    shutil.rmtree(videos / "first")
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [(change_boxes, (1, 4)), (change_visibility, (1, 2)), (change_picture, (1, 4)), (remove_sequence, (1, 0))],
+)
+def test_what_has_changed_alone_is_cut_again(
+    own_videos: Path, tmp_path: Path, change: Callable[[Path], None], again: tuple[int, int]
+) -> None:
     out = tmp_path / "out"
-    recut(own_videos, out)
-    shutil.rmtree(own_videos / "first")
-    assert recut(own_videos, out) == (1, 0)
-    assert list(opened(out).names) == ["second"]
-    assert not (open_tree(out) / "train" / "first").exists()
+    assert [recut(own_videos, out), recut(own_videos, out)] == [(0, 8), (2, 0)]
+    change(own_videos)
+    assert recut(own_videos, out) == again
+    files, cache = FolderDataset(own_videos), opened(out)
+    assert list(cache.names) == list(files.names)
+    for index, name in enumerate(files.names):
+        np.testing.assert_array_equal(cache[index].boxes_xywh, files[index].boxes_xywh)
+        np.testing.assert_array_equal(cache[index].visible, files[index].visible)
+        stored = [path.name for path in (open_tree(out) / "train" / name).iterdir() if path.suffix == ".jpg"]
+        assert len(stored) == 2 * files[index].visible.sum(), "nothing is left behind"
+    assert (open_tree(out) / "train" / "first").exists() == ("first" in files.names)
+    assert recut(own_videos, out) == (len(files), 0)
 
 
 def test_another_folder_or_one_inside_is_refused(own_videos: Path, tmp_path: Path) -> None:

@@ -238,14 +238,6 @@ def test_library_without_partial_decoding_is_not_used(monkeypatch: pytest.Monkey
     assert turbojpeg.find_library.__wrapped__() is None
 
 
-def test_kept_picture_serves_several_crops_alike(decoder: str) -> None:
-    data = encoded(textured())
-    shared = JpegImage(data, keep=True)
-    for window in random_windows(np.random.default_rng(5), 20, (0.5, 6)):
-        crop = shared.cut(window)
-        assert crop is not None and np.abs(crop.astype(int) - cut(data, window)).max() <= 2
-
-
 def test_damaged_middle_is_decoded_as_far_as_possible(decoder: str) -> None:
     """OpenCV gives a picture too, with grey after the damage; the bytes after it are not trusted to be a picture."""
     data = encoded(textured())

@@ -59,8 +59,3 @@ def test_the_label_follows_the_bent_outline_in_any_order() -> None:
     labels = {time: forward.render(time).label for time in (0, 33, 66, 99)}
     for time in (99, 33, 66, 0):
         np.testing.assert_array_equal(backward.label(time).mask, labels[time].mask)
-
-
-def test_without_deformation_scenes_are_what_they_were() -> None:
-    rigid, easy = Scene.from_seed(3, SceneStyle()), Scene.from_seed(3, SceneStyle(deformation=0.0))
-    np.testing.assert_array_equal(rigid.render(40).image, easy.render(40).image)

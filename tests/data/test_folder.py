@@ -139,18 +139,6 @@ def test_contradicting_counts_say_both_numbers(make_sequence: MakeSequence) -> N
         FolderDataset(folder)[0]
 
 
-def test_masks_are_read(make_sequence: MakeSequence) -> None:
-    folder = make_sequence()
-    (folder / "mask").mkdir()
-    stored = np.zeros((20, 30), np.uint8)
-    stored[3:5, 7:9] = 255
-    for number in (1, 2):
-        cv2.imwrite(str(folder / "mask" / f"{number}.png"), stored)
-    masks = FolderDataset(folder)[0].masks
-    assert masks is not None
-    np.testing.assert_array_equal(masks[1], stored > 0)
-
-
 @pytest.mark.parametrize("exists", [False, True])
 def test_nothing_found_shows_the_layout(tmp_path: Path, exists: bool) -> None:
     root = tmp_path if exists else tmp_path / "gone"

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.images.frames import ArrayFrames, ImageFiles, MaskFiles, read_image
+from lib.data.images.frames import MaskFiles, read_image
 from lib.data.images.video import VideoFile
 
 RED_GREEN = np.array([[[200, 10, 30], [10, 220, 40]]], dtype=np.uint8)  # (1, 2, 3) RGB
@@ -50,11 +50,6 @@ def test_exif_rotation_is_ignored(tmp_path: Path) -> None:
     assert read_image(path).shape == (10, 20, 3)
 
 
-def test_missing_image_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"gone\.jpg does not exist"):
-        ImageFiles([tmp_path / "gone.jpg"])[0]
-
-
 @pytest.mark.parametrize("content", [b"", b"not a picture"])
 def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
@@ -75,13 +70,6 @@ def test_mask_is_true_where_anything_but_zero_is_stored(tmp_path: Path) -> None:
     for mask in MaskFiles([grey, colour, opaque]):
         assert mask.dtype == bool
         np.testing.assert_array_equal(mask, [[False, True, True]])
-
-
-def test_array_frames_are_the_arrays() -> None:
-    images = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
-    frames = ArrayFrames(images)
-    assert len(frames) == 2
-    np.testing.assert_array_equal(frames[1], images[1])
 
 
 NUM_FRAMES = 30

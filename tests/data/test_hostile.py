@@ -152,9 +152,7 @@ HUGE, AREA = 10**9, 240 * 320
         {"size": [240, 320], "counts": [float("inf")]}, {"size": [-1, 5], "counts": [3]},
     ],
 )  # fmt: skip
-def test_segmentations_that_cannot_be_meant_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmentation: object
-) -> None:
+def test_bad_segmentations_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmentation: object) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
     coco(tmp_path, segmentation)
     dataset = open_dataset("coco", "train", tmp_path)
@@ -167,9 +165,7 @@ def test_segmentations_that_cannot_be_meant_are_refused(
 @pytest.mark.parametrize(
     "changes", [{"image_id": 9}, {"image_id": None}, {"bbox": "text"}, {"bbox": [1, 2]}, {"id": 1e99}, {"bbox": None}]
 )
-def test_entries_that_cannot_be_meant_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
-) -> None:
+def test_bad_entries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
     coco(tmp_path, [], **changes)
     with pytest.raises(ValueError, match=r"instances_train2017\.json is damaged"):

@@ -128,9 +128,7 @@ def test_map_grows_with_what_is_stored(folder: Path, tmp_path: Path, monkeypatch
     assert report.compared == report.files == len(FILES) + 20
 
 
-def test_stored_bytes_are_compared_with_the_files(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stored_bytes_are_compared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add = LmdbWriter.add
     monkeypatch.setattr(LmdbWriter, "add", lambda writer, key, data: add(writer, key, data[::-1]))
     with pytest.raises(ValueError, match=r"z\.txt is not what was stored"):
@@ -169,9 +167,7 @@ def test_changed_picture_of_the_same_size_is_lmdb_again(
     assert (open_tree(out) / "a/3.jpg").read_bytes() == b"after!"
 
 
-def test_a_clock_that_ran_ahead_keeps_no_stale_picture(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_stale_picture_is_kept(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture was made, and packed, by a clock a day ahead of the one by which it is changed."""
     out, picture = tmp_path / "lmdb", folder / "a" / "3.jpg"
     picture.write_bytes(b"before")

@@ -11,9 +11,8 @@ import pytest
 from lib.config.refine_schema import RefineCrop, RefineData
 from lib.data.crop import CropWindow, StretchedWindow
 from lib.data.datasets import open_dataset
-from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.images.frames import ArrayFrames
-from lib.data.samples.mask_set import MaskSet
+from lib.data.images.frames import ArrayFrames, ImageFiles
+from lib.data.samples.mask_set import MaskSet, draw_masked_views
 from lib.data.samples.mixture import MixedSource, sample_id
 from lib.data.sequence import Sequence, SequenceDataset
 
@@ -63,16 +62,6 @@ def test_the_mask_is_where_the_picture_shows_it():
     assert 0 < flips < 12
 
 
-def test_a_sample_is_a_function_of_its_number_and_the_seed():
-    source = [MixedSource(SyntheticDataset("train"), 1)]
-    ids = [sample_id(2, 3), sample_id(2, 4)]
-    first, again, other = (MaskSet(source, PLAIN, CROP, seed) for seed in (1, 1, 2))
-    for number in reversed(ids):
-        assert all(np.array_equal(a, b) for a, b in zip(first[number], again[number], strict=True))
-    assert not np.array_equal(first[ids[0]].search, first[ids[1]].search)
-    assert not np.array_equal(first[ids[0]].search, other[ids[0]].search)
-
-
 def test_a_batch_has_channels_first_and_stays_uint8():
     samples = MaskSet([MixedSource(Painted(), 1)], PLAIN, CROP, seed=4)
     pair = [samples[sample_id(0, index)] for index in range(2)]
@@ -93,8 +82,6 @@ def test_videos_without_masks_are_passed_over_and_a_set_of_them_is_an_error():
 
 def test_frames_of_a_sample_are_no_farther_apart_than_allowed():
     # The target moves down a pixel a frame; in crops around its own boxes it stands still, so look at the draw itself.
-    from lib.data.samples.mask_set import draw_masked_views
-
     rng = np.random.default_rng(0)
     gaps = []
     for _ in range(40):
@@ -105,8 +92,6 @@ def test_frames_of_a_sample_are_no_farther_apart_than_allowed():
 
 
 def test_unreadable_frames_are_an_error_or_counted(tmp_path: Path):
-    from lib.data.images.frames import ImageFiles
-
     broken = Painted()
     missing = ImageFiles([tmp_path / f"{frame}.png" for frame in range(30)])
     broken._sequence = replace(broken[0], frames=missing)
@@ -146,9 +131,6 @@ def test_photographs_with_outlines_as_coco_writes_them(tmp_path: Path, monkeypat
         assert sample.mask.any()
 
 
-# --- the window -------------------------------------------------------------------------------------------------------
-
-
 def test_a_square_box_gives_the_same_crop_as_the_trackers_window():
     image = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     box = np.array([30.3, 20.7, 25.0, 25.0])
@@ -178,8 +160,3 @@ def test_nothing_is_pasted_outside_the_window_or_the_frame():
     assert frame.shape == (40, 50)
     assert (frame[11:17, :9] == 1).all() and not frame[:10].any() and not frame[18:].any() and not frame[:, 10:].any()
     assert not StretchedWindow(-60.0, 0.0, 30.0, 8.0, 16).paste(np.ones((16, 16), np.float32), 40, 50).any()
-
-
-def test_a_box_without_area_is_refused():
-    with pytest.raises(ValueError, match="positive sides"):
-        StretchedWindow.around(np.array([1.0, 1.0, 0.0, 5.0]), 2.0, 64)

@@ -44,15 +44,12 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 
 def test_the_box_is_where_and_as_large_as_stated() -> None:
     """This outline is round and touches all four sides of its rectangle, so the box is the rectangle."""
-    left, top, width, height = _staged(_actor(100, 90, replace(RECIPE, shape_seed=23))).label(0).box_xywh
-    assert (left + width / 2, top + height / 2) == pytest.approx((100, 90), abs=0.75)
-    assert (width, height) == pytest.approx((37, 29), abs=2)
-
-
-def test_box_and_visibility_of_an_unhidden_target() -> None:
-    label = _staged(_actor(100, 90)).label(0)
+    label = _staged(_actor(100, 90, replace(RECIPE, shape_seed=23))).label(0)
     assert label.visibility == 1 and label.visible
     np.testing.assert_array_equal(label.box_xywh, _tight_box_xywh(label.mask))
+    left, top, width, height = label.box_xywh
+    assert (left + width / 2, top + height / 2) == pytest.approx((100, 90), abs=0.75)
+    assert (width, height) == pytest.approx((37, 29), abs=2)
 
 
 def test_a_target_half_outside_has_the_cut_box_and_the_inside_share() -> None:
@@ -119,16 +116,6 @@ def test_frames_do_not_depend_on_the_order_of_asking() -> None:
         assert _same(again.image, frames[index].image)
         assert _same(again.label.mask, frames[index].label.mask)
         assert _same(again.label.box_xywh, frames[index].label.box_xywh)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_labels_alone_equal_those_of_the_picture(seed: int) -> None:
-    scene = Scene.from_seed(seed, replace(SceneStyle(), motion_blur_probability=1, occlusion_probability=1))
-    fresh = Scene.from_seed(seed, replace(SceneStyle(), motion_blur_probability=1, occlusion_probability=1))
-    for index in (0, 13, 44, 97):
-        label, frame = fresh.label(index), scene.render(index)
-        assert _same(label.box_xywh, frame.label.box_xywh) and _same(label.mask, frame.label.mask)
-        assert label.visibility == frame.label.visibility
 
 
 def test_pictures_and_boxes_are_of_the_stated_kind() -> None:

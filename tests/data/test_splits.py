@@ -33,23 +33,14 @@ def spelled(plain: dict, name: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("split", "count"),
-    [
-        ("train", 9335),
-        ("vottrain", 7086),
-        ("vottrain_strict", 7086),
-        ("votval", 1249),
-        ("votval_strict", 1249),
-        ("val", 180),
-        ("test", 180),
-    ],
-)
+    [("train", 9335), ("vottrain", 7086), ("vottrain_strict", 7086), ("votval", 1249), ("votval_strict", 1249),
+     ("val", 180), ("test", 180)],
+)  # fmt: skip
 def test_got10k_counts(split: str, count: int) -> None:
     numbers = split_numbers(split)
     assert split in GOT10K_SPLITS
     assert len(numbers) == len(set(numbers)) == count
-    assert numbers == sorted(numbers)
-    assert numbers[0] >= 1
-    assert numbers[-1] <= 9335
+    assert numbers == sorted(numbers) and numbers[0] >= 1 and numbers[-1] <= 9335
 
 
 @pytest.mark.parametrize("suffix", ["", "_strict"])

@@ -2,27 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
-from torch.utils.data import DataLoader
 
 from lib.config.load import load
 from lib.data.datasets import open_dataset
-from lib.data.datasets.stills import STYLE, StillsDataset
-from lib.data.datasets.synthetic import SyntheticDataset
-from lib.data.samples.mixture import MixedSource, sample_id
-from lib.data.samples.training_set import TrainingSet
+from lib.data.datasets.stills import StillsDataset
 from lib.data.sequence import UnreadableFrameError
 from lib.data.storage.lmdb_writer import write_lmdb
-from lib.data.synthetic import Scene
-from lib.data.synthetic.actor import Actor
 from lib.data.synthetic.album import Album, list_photographs, name_hash
 from lib.data.synthetic.cutout import CutoutRecipe, PhotoLooks
-from lib.data.synthetic.motion import Motion, Oscillation, Straight
-from lib.data.synthetic.record import SceneDataset
 
 STILLS = Path(__file__).resolve().parents[2] / "shared" / "real" / "stills"
 EXPERIMENT = load("mmg_tiny")
@@ -85,48 +76,6 @@ def test_splits_share_no_photograph_and_keep_theirs_when_others_are_added(folder
 def test_a_hash_deals_a_tenth_to_val_and_to_test() -> None:
     shares = np.bincount([name_hash(f"folder/IMG_{number}.jpg") % 10 for number in range(5000)]) / 5000
     assert (abs(shares - 0.1) < 0.02).all()
-
-
-def test_a_sequence_is_its_scene(folder: Path) -> None:
-    dataset = StillsDataset(folder, "test", num_sequences=3, num_frames=30)
-    assert isinstance(dataset, SceneDataset) and len(dataset) == 3 and list(dataset.names)[2] == "test-0002"
-    sequence, scene = dataset[2], dataset.scene(2)
-    assert sequence.masks is not None and len(sequence) == 30
-    assert sequence.visible[0] and sequence.labels["visibility"][0] == 1
-    for index in (0, 12, 29):
-        frame = scene.render(index)
-        np.testing.assert_array_equal(sequence.frames[index], frame.image)
-        np.testing.assert_array_equal(sequence.masks[index], frame.label.mask)
-        np.testing.assert_array_equal(sequence.boxes_xywh[index], frame.label.box_xywh)
-        if sequence.visible[index]:
-            mask = frame.label.mask
-            left, top, width, height = frame.label.box_xywh.astype(int)
-            assert mask[top : top + height, left : left + width].sum() == mask.sum() > 0
-
-
-def test_the_picture_changes_where_the_target_is_and_nowhere_else(folder: Path) -> None:
-    style = replace(STYLE, motion_blur_probability=0, defocus_probability=0, noise=0, following_probability=0)
-    changed_inside = []
-    for seed in range(4):
-        scenes = [
-            Scene.from_seed(seed, style, 100, PhotoLooks(album_of(folder), np.random.default_rng(seed)))
-            for _ in range(2)
-        ]
-        scene, without = scenes
-        away = Motion(Straight(-999, -999, 0, 0, 0), Oscillation(np.random.default_rng(0), (0, 0, 0), (9, 9)))
-        without._cast = without._cast._replace(target=Actor(cut(album_of(folder)), away), front=())
-        scene._cast = scene._cast._replace(front=())
-        for time_index in (0, 30, 77):
-            frame = scene.render(time_index)
-            changed = (frame.image != without.render(time_index).image).any(axis=-1)
-            layer = scene._cast.target.layer(time_index, scene._backdrop.shake(time_index))
-            inside, where = layer.overlap(changed.shape)
-            changed_outside = changed.copy()
-            changed_outside[where] &= layer.picture[inside][..., 3] == 0
-            assert not changed_outside.any()
-            near = np.ones((5, 5), np.uint8)
-            changed_inside.extend(changed[cv2.erode(frame.label.mask.astype(np.uint8), near, borderValue=0) > 0])
-    assert len(changed_inside) > 1000 and np.mean(changed_inside) > 0.95
 
 
 def test_an_object_is_cut_from_another_photograph_than_the_background(folder: Path) -> None:
@@ -236,18 +185,6 @@ def test_memory_is_bounded(folder: Path) -> None:
     assert album[COUNT - 1] is album[COUNT - 1]
 
 
-def test_training_samples_mix_with_another_data_set_and_do_not_depend_on_workers(folder: Path) -> None:
-    def batches(workers: int):
-        sources = [MixedSource(StillsDataset(folder, "train"), 2.0), MixedSource(SyntheticDataset("train"), 1.0)]
-        samples = TrainingSet(sources, EXPERIMENT.data, EXPERIMENT.crop, seed=3)
-        groups = [[sample_id(0, 4 * group + item) for item in range(4)] for group in range(2)]
-        return list(DataLoader(samples, batch_sampler=groups, num_workers=workers, collate_fn=samples.collate))
-
-    for alone, with_worker in zip(batches(0), batches(1), strict=True):
-        assert all((one == other).all() for one, other in zip(alone, with_worker, strict=True))
-        assert alone.search.float().std() > 10
-
-
 def test_a_damaged_photograph_is_named(tmp_path: Path) -> None:
     for number in range(40):
         write_photograph(tmp_path / f"{number}.jpg", number)
@@ -259,27 +196,6 @@ def test_a_damaged_photograph_is_named(tmp_path: Path) -> None:
     (tmp_path / broken).write_text("not a picture")
     with pytest.raises(UnreadableFrameError, match=broken):
         dataset.album[0]
-
-
-def test_a_damaged_photograph_stops_training_or_is_skipped_and_counted(tmp_path: Path) -> None:
-    for number in range(30):
-        write_photograph(tmp_path / f"{number}.jpg", number)
-    dataset = StillsDataset(tmp_path, "train")
-    for name in dataset.album.names[::3]:
-        (tmp_path / name).write_text("not a picture")
-
-    def training_set(on_bad_frame: Literal["raise", "skip"]) -> TrainingSet:
-        data = replace(EXPERIMENT.data, on_bad_frame=on_bad_frame)
-        return TrainingSet([MixedSource(StillsDataset(tmp_path, "train"), 1.0)], data, EXPERIMENT.crop, seed=0)
-
-    strict, lenient = training_set("raise"), training_set("skip")
-    with pytest.raises(UnreadableFrameError, match="cannot read the photograph"):
-        for index in range(20):
-            strict[sample_id(0, index)]
-    with pytest.warns(UserWarning, match="cannot read the photograph"):
-        for index in range(20):
-            assert lenient[sample_id(0, index)].search.std() > 0
-    assert lenient.num_skipped > 0
 
 
 def test_folders_that_cannot_be_used_are_refused_with_advice(tmp_path: Path) -> None:
@@ -295,17 +211,6 @@ def test_folders_that_cannot_be_used_are_refused_with_advice(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"of the 12 photographs .* belong to the split (val|test)"):
         for split in ("val", "test"):
             StillsDataset(tmp_path, split)
-    with pytest.raises(ValueError, match="no split 'tset'"):
-        StillsDataset(tmp_path, "tset")
-    with pytest.raises(ValueError, match="not 0 and 100"):
-        StillsDataset(tmp_path, "train", 0)
-    with pytest.raises(IndexError, match="sequence 40 of 40"):
-        StillsDataset(STILLS if STILLS.is_dir() else tmp_path, "test" if STILLS.is_dir() else "train", 40).scene(40)
-
-
-def test_the_registry_opens_it(folder: Path) -> None:
-    assert len(open_dataset("stills", "train", folder)) == 1_000_000
-    assert len(open_dataset("stills", "test", folder)) == 40
 
 
 def test_packed_photographs_give_the_same_videos(masked_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -153,9 +153,7 @@ def run(root: Path, count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
 @pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
-def test_damaged_files_are_read_right_or_refused_by_name(
-    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_files_are_read_right_or_refused(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {**os.environ})
     counts, failures = run(tmp_path, count, seed=1)
     assert not failures, "\n".join(failures[:20])

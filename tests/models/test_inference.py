@@ -13,24 +13,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.models.build import build_model
 from lib.models.device import tracking_dtype
-from lib.models.inference import TrackingNetwork, WinogradConvolution, fold_batch_norm, run_block
+from lib.models.inference import TrackingNetwork, WinogradConvolution, run_block
 from lib.models.mmg import MMG, TrackOutput
 
 CPU = torch.device("cpu")
+TWO_IMAGES = ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
 VARIANTS = {
     "no score": ("model.score.enabled=false",),
     "score": ("model.score.enabled=true",),
     "token types": ("model.encoder.token_type=true",),
     "elimination": ("model.score.enabled=true", "model.encoder.eliminate_at=[0]"),
-    "OSTrack": (
-        "model.online_template=false",
-        "model.decoder.search_to_online=false",
-        "track.update=none",
-        "model.head.kind=center",
-        "model.encoder.eliminate_at=[0]",
-    ),
     "sin-cos": ("model.encoder.position=sincos",),
-    "two images": ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none"),
+    "two images": TWO_IMAGES,
+    "OSTrack": (*TWO_IMAGES, "model.head.kind=center", "model.encoder.eliminate_at=[0]"),
 }
 
 
@@ -96,15 +91,6 @@ def test_bfloat16_is_closer_than_autocast_since_sums_embedding_and_head_are_floa
     norms = [module.weight.dtype for module in ready.modules() if isinstance(module, nn.LayerNorm)]
     assert set(norms) == {torch.float32}
     assert ready.model.encoder.template_position.dtype == torch.float32
-
-
-def test_no_batch_normalisation_is_left_and_the_head_is_the_same(trained):
-    model = trained()
-    features = torch.randn(2, 16, 32)
-    expected = model.head(features).crop_boxes_xyxy
-    fold_batch_norm(model)
-    assert not [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    torch.testing.assert_close(model.head(features).crop_boxes_xyxy, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -30,13 +30,6 @@ def test_the_class_token_is_what_is_read():
     torch.testing.assert_close(logits, score.mlp(score.norm(score.class_token))[0, 0].expand(3))
 
 
-def test_samples_of_a_batch_are_scored_apart():
-    score = tiny().eval()
-    template, search = torch.randn(3, 4, 16), torch.randn(3, 9, 16)
-    one_by_one = torch.cat([score(template[i : i + 1], search[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(score(template, search), one_by_one)
-
-
 def test_it_can_learn_to_tell_samples_apart():
     score = tiny()
     generator = torch.Generator().manual_seed(1)

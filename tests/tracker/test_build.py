@@ -2,15 +2,14 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import save_random_weights
+from conftest import SMALL, save_random_weights
 
-from lib.config.load import load
+from lib.config.load import experiment_to_dict, load
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
 from lib.models.trained import RUNS
@@ -19,35 +18,19 @@ from lib.tracker.build import choose_device
 from lib.tracker.classical import StaticBox
 from lib.tracker.mmg import MMGTracker, clip_to_frame
 
-SMALL = (
-    "model.encoder.dim=32",
-    "model.encoder.depth=1",
-    "model.encoder.num_heads=2",
-    "model.decoder.dim=16",
-    "model.decoder.num_heads=2",
-    "model.head.channels=8",
-    "model.score.depth=1",
-)
 FIRST_BOX = np.array((60.0, 40.0, 30.0, 24.0))
 
 
-def small_experiment(*overrides: str) -> Experiment:
-    return load("mmg_tiny", (*SMALL, *overrides))
+def small(*overrides: str) -> Experiment:
+    return load("mmg_tiny", (*SMALL, "model.score.depth=1", *overrides))
 
 
 def config_file(folder: Path, *overrides: str) -> str:
     """Write the small experiment, with further keys, as a config file of its own."""
-    plain: dict[str, Any] = {"base": "mmg_tiny"}
-    for text in (*SMALL, *overrides):
-        key, _, value = text.partition("=")
-        *sections, name = key.split(".")
-        place = plain
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = yaml.safe_load(value)
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(plain))
-    return str(path)
+    plain = experiment_to_dict(small(*overrides))
+    del plain["name"]
+    (folder / "small.yaml").write_text(yaml.safe_dump(plain))
+    return str(folder / "small.yaml")
 
 
 def frames(number: int) -> list[np.ndarray]:
@@ -56,7 +39,7 @@ def frames(number: int) -> list[np.ndarray]:
 
 
 def test_the_tracker_answers_what_the_trained_model_answers(tmp_path: Path) -> None:
-    experiment = small_experiment("track.update=none", "track.precision=fp32")
+    experiment = small("track.update=none", "track.precision=fp32")
     model = save_random_weights(tmp_path / "weights.pth", experiment)
     tracker = TrackerSpec("mmg", checkpoint=tmp_path / "weights.pth", device="cpu").build()
     first, second = frames(2)
@@ -79,10 +62,10 @@ def test_the_tracker_answers_what_the_trained_model_answers(tmp_path: Path) -> N
 def test_the_scored_update_wants_trained_scores(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     spec = TrackerSpec("mmg", checkpoint=path, device="cpu")
-    save_random_weights(path, small_experiment("track.update=score"))
+    save_random_weights(path, small("track.update=score"))
     with pytest.raises(ValueError, match="not trained: train the second stage"):
         spec.build()
-    save_random_weights(path, small_experiment("track.update=score"), score_trained=True)
+    save_random_weights(path, small("track.update=score"), score_trained=True)
     tracker = spec.build()
     first, second = frames(2)
     tracker.initialize(first, FIRST_BOX)
@@ -90,7 +73,7 @@ def test_the_scored_update_wants_trained_scores(tmp_path: Path) -> None:
 
 
 def test_a_config_sets_how_its_own_model_tracks(tmp_path: Path) -> None:
-    save_random_weights(tmp_path / "weights.pth", small_experiment("track.update=score"))
+    save_random_weights(tmp_path / "weights.pth", small("track.update=score"))
     config = config_file(tmp_path, "track.update=fixed", "track.update_interval=7", "track.update_intervals={slow: 50}")
     for benchmark, interval in (("", 7), ("quick", 7), ("slow", 50)):
         tracker = TrackerSpec("mmg", config, tmp_path / "weights.pth", "cpu", benchmark).build()
@@ -99,7 +82,7 @@ def test_a_config_sets_how_its_own_model_tracks(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_config_are_refused_and_the_keys_named(tmp_path: Path) -> None:
-    save_random_weights(tmp_path / "weights.pth", small_experiment("crop.search_size=64", "model.head.channels=16"))
+    save_random_weights(tmp_path / "weights.pth", small("crop.search_size=96", "model.head.channels=8"))
     spec = TrackerSpec("mmg", config_file(tmp_path), tmp_path / "weights.pth", "cpu")
     with pytest.raises(ValueError, match=r"another model than config .*: crop\.search_size, model\.head\.channels$"):
         spec.build()
@@ -134,7 +117,7 @@ def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None
     torch.save({"model": {}}, path)
     with pytest.raises(ValueError, match="lacks its config or its weights"):
         TrackerSpec("mmg", checkpoint=path).build()
-    save_random_weights(path, small_experiment())
+    save_random_weights(path, small())
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=r"weights\.pth is truncated"):
         TrackerSpec("mmg", checkpoint=path).build()

@@ -72,9 +72,6 @@ def noise(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-# --- geometry ---------------------------------------------------------------------------------------------------------
-
-
 def test_what_the_network_sees_comes_back_where_it_is_in_the_frame() -> None:
     truth = [(40, 30, 24, 32), (44, 36, 26, 30), (52, 44, 30, 28), (66, 40, 36, 24), (90, 52, 40, 20)]
     tracker = make_tracker(BrightBoxFinder(), search_size=256)
@@ -93,25 +90,6 @@ def test_frames_may_change_their_size() -> None:
         np.testing.assert_allclose(prediction.box_xywh, (55, 48, 30, 20), atol=0.1)
 
 
-def test_a_perfect_network_gives_exact_boxes_wherever_they_go() -> None:
-    rng = np.random.default_rng(3)
-    image = np.zeros((400, 600, 3), np.uint8)
-    first = box_xywh = np.array((250.3, 180.7, 60.1, 41.9))
-    answers, truth = [], []
-    for _ in range(50):
-        sides = box_xywh[2:] * np.exp(rng.normal(0, 0.1, 2)).clip(0.8, 1.2)
-        corner = box_xywh[:2] + rng.uniform(-0.3, 0.3, 2) * box_xywh[2:]
-        following = np.concatenate((np.clip(corner, 0, (600, 400) - sides), sides))
-        answers.append(CropWindow.around(box_xywh, 4.0, SEARCH_SIZE).to_crop(following).tolist())
-        truth.append(following)
-        box_xywh = following
-    tracker = make_tracker(Script(answers))
-    tracker.initialize(image, first)
-    for box_xywh in truth:
-        # The network answers in float32: its last digit is worth 1e-5 px in a window of 250 px.
-        np.testing.assert_allclose(tracker.track(image).box_xywh, box_xywh, atol=1e-3)
-
-
 @pytest.mark.parametrize("first", [(-20, -10, 40, 30), (150, 110, 40, 40), (-50, -50, 400, 300), (70, 60, 1, 1)])
 def test_a_first_box_across_the_border_or_tiny_starts(first: tuple[int, int, int, int]) -> None:
     tracker = make_tracker(Script([(0.25, 0.25, 0.75, 0.75)]))
@@ -128,9 +106,6 @@ def test_a_first_box_across_the_border_or_tiny_starts(first: tuple[int, int, int
 def test_a_box_that_cannot_start_a_track_is_refused(box_xywh: tuple[float, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_tracker(Script([])).initialize(noise(0), np.array(box_xywh))
-
-
-# --- clipping ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -171,9 +146,6 @@ def test_clipped_boxes_lie_in_the_frame_and_clip_to_themselves() -> None:
         np.testing.assert_allclose(clip_to_frame(box_xywh, int(height), int(width), margin), box_xywh, atol=1e-9)
 
 
-# --- output that is not finite ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("bad", [NAN, float("inf")])
 def test_output_that_is_not_finite_keeps_the_last_box_and_says_so(bad: float) -> None:
     script = Script([(0.5, 0.5, 0.75, 0.75), (bad, 0.2, 0.6, 0.6), (0.375, 0.375, 0.625, 0.625)])
@@ -197,9 +169,6 @@ def test_a_frame_with_such_output_never_becomes_the_template() -> None:
     for template, _, online_template in script.shown:
         assert online_template is not None
         torch.testing.assert_close(online_template, template)
-
-
-# --- templates --------------------------------------------------------------------------------------------------------
 
 
 def test_the_best_crop_of_an_interval_becomes_the_online_template() -> None:

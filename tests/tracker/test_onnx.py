@@ -91,9 +91,6 @@ def with_entry(exported: Export, path: Path, **changes: object) -> Path:
     return path
 
 
-# --- the file ---------------------------------------------------------------------------------------------------------
-
-
 def test_one_crop_and_three_give_what_pytorch_gives(exported: Export) -> None:
     network = OnnxNetwork(exported.file)
     assert network.score is not None and network.online_template
@@ -156,9 +153,7 @@ def test_the_metadata_say_all_that_a_tracker_needs(exported: Export) -> None:
     }
 
 
-def test_a_file_that_differs_from_pytorch_does_not_appear(
-    exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_differs_does_not_appear(exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model_that_moves(tmp_path / "other.pth", exported.experiment, seed=2)
     monkeypatch.setattr(export, "write_onnx", lambda model, crops, path, *texts: shutil.copy(exported.file, path))
     out = tmp_path / "out" / "w.onnx"
@@ -176,9 +171,6 @@ def test_the_check_sees_pictures_that_differ(exported: Export) -> None:
         assert crops.dtype == torch.uint8 and crops.unique(dim=0).shape == crops.shape
         assert crops.float().flatten(1).std(dim=1).min() > 5
     assert not torch.equal(template, online_template)
-
-
-# --- tracking ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_tracker_follows_as_pytorch_does(exported: Export, video: tuple[Path, np.ndarray]) -> None:
@@ -243,12 +235,7 @@ def test_threads_are_those_of_pytorch(exported: Export) -> None:
     assert network._session.get_session_options().intra_op_num_threads == 2
 
 
-# --- commands ---------------------------------------------------------------------------------------------------------
-
-
-def test_results_go_to_a_folder_of_their_own_and_state_the_file(
-    exported: Export, video: tuple[Path, np.ndarray], tmp_path: Path
-) -> None:
+def test_results_have_their_own_folder(exported: Export, video: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     root = tmp_path / "videos" / "one"
     root.mkdir(parents=True)
     shutil.copy(video[0], root)
@@ -275,9 +262,6 @@ def test_the_demo_runs_the_file(exported: Export, video: tuple[Path, np.ndarray]
     expected = follow(pytorch_tracker(exported), video)
     boxes = read_boxes(tmp_path / "out" / "video_mmg.txt")
     np.testing.assert_allclose(boxes, [prediction.box_xywh for prediction in expected], atol=CLOSE)
-
-
-# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_no_onnx_file_is_refused(exported: Export, tmp_path: Path) -> None:
