@@ -4,10 +4,12 @@ import fcntl
 import os
 import resource
 import runpy
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import cv2
 import pytest
@@ -63,6 +65,16 @@ def save_random_weights(path: Path, experiment: Experiment, seed: int = 0, **ent
     return model
 
 
+class Attack:
+    """Writes a file when an unrestricted reader opens it."""
+
+    def __init__(self, evidence: Path) -> None:
+        self.evidence = evidence
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.evidence), "w")
+
+
 def load_refine(name: str, overrides: Iterable[str] = ()) -> RefineExperiment:
     """Load a mask network's experiment."""
     experiment = load_any(name, overrides)
@@ -74,6 +86,21 @@ def load_refine(name: str, overrides: Iterable[str] = ()) -> RefineExperiment:
 def one_thread() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@pytest.fixture
+def foreign_class(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Any]:
+    """Return a function that pretends a class of another program is installed, so that its objects can be written."""
+
+    def define(module: str, name: str) -> Any:
+        for dots in range(module.count(".") + 1):
+            parent = module.rsplit(".", dots)[0]
+            monkeypatch.setitem(sys.modules, parent, sys.modules.get(parent) or ModuleType(parent))
+        kind = type(name, (), {"__module__": module})
+        monkeypatch.setattr(sys.modules[module], name, kind, raising=False)
+        return kind
+
+    return define
 
 
 @pytest.fixture

@@ -48,13 +48,11 @@ def render_dataset(dataset: SequenceDataset, out: Path, image_format: str = "jpg
 
     Args:
         out: folder that receives the sequences; created when missing.
-        image_format: "jpg" (quality 95) or "png" (lossless).
+        image_format: one of `IMAGE_FORMATS`: "jpg" (quality 95) or "png" (lossless).
 
     Returns:
         The number of sequences written, those already there not counted.
     """
-    if image_format not in IMAGE_FORMATS:
-        raise ValueError(f"unknown image format {image_format!r}; choose one of {', '.join(IMAGE_FORMATS)}")
     out.mkdir(parents=True, exist_ok=True)
     written = 0
     for index in tqdm(range(len(dataset)), desc=f"rendering to {out}", unit="sequence", disable=not progress):

@@ -61,11 +61,9 @@ def test_only_full_finds_every_damaged_frame(tmp_path: Path, workers: int) -> No
     (tmp_path / "walk" / "img" / "00000001.png").write_bytes(b"not an image")
     assert not check_folder(tmp_path, workers=workers).broken
     report = check_folder(tmp_path, full=True, workers=workers)
-    assert report.broken
-    assert report.num_read == 9
+    assert report.broken and report.num_read == 9
     (problem,) = report.problems
-    assert problem.startswith("walk: 1 unreadable frames: ")
-    assert "00000001.png" in problem
+    assert problem.startswith("walk: 1 unreadable frames: ") and "00000001.png" in problem
 
 
 def test_folders_that_are_no_sequences_are_noted(tmp_path: Path) -> None:
@@ -81,9 +79,7 @@ def test_a_damaged_annotation_is_named_and_the_rest_still_checked(tmp_path: Path
     make_sequence(tmp_path / "a", boxes="1,2,x,4\n")
     make_sequence(tmp_path / "b")
     report = check_folder(tmp_path)
-    assert report.broken
-    assert "row 1" in report.problems[0]
-    assert report.num_frames == 5
+    assert report.broken and "row 1" in report.problems[0] and report.num_frames == 5
 
 
 @pytest.mark.parametrize(
@@ -118,10 +114,7 @@ def test_missing_frames_are_counted_without_reading_them(tmp_path: Path) -> None
         (tmp_path / "airplane-1" / "img" / f"{number:08d}.jpg").unlink()
     (report,) = check([Selection("lasot", "test", tmp_path)])
     assert report.num_read == 3  # 1, 5 and 9
-    assert any(
-        problem.startswith("airplane-1: 2 of 9 frames are missing, such as ") and problem.endswith("00000002.jpg")
-        for problem in report.problems
-    )
+    assert any(re.match("airplane-1: 2 of 9 frames are missing.*00000002.jpg$", line) for line in report.problems)
 
 
 def make_lasot_sequence(folder: Path, num_frames: int = 2) -> None:
@@ -141,8 +134,7 @@ def test_an_incomplete_benchmark_is_broken_and_a_split_that_is_not_there_is_not(
     assert "279 of 280 sequences are missing" in test.problems[0]
     assert "1 of 280 sequences" in describe(test)
     (asked,) = check([Selection("lasot", "train", tmp_path)])
-    assert asked.broken
-    assert describe(asked).split()[1] == "MISSING"
+    assert asked.broken and describe(asked).split()[1] == "MISSING"
 
 
 def test_names_that_two_sequences_share_are_a_problem(tmp_path: Path) -> None:
@@ -160,11 +152,9 @@ def test_nothing_asked_for_reports_what_is_stated(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MMG_FOLDER", str(tmp_path))
     monkeypatch.setenv("MMG_UAV123", str(tmp_path / "nowhere"))
     reports = {report.dataset: report for report in check([])}
-    assert not reports["folder"].broken
-    assert not reports["folder"].absent
+    assert not reports["folder"].broken and not reports["folder"].absent
     assert reports["uav123"].broken  # stated, but not there
-    assert not reports["nfs"].broken  # not stated, not asked for
-    assert "MMG_NFS" in reports["nfs"].absent
+    assert not reports["nfs"].broken and "MMG_NFS" in reports["nfs"].absent  # not stated, not asked for
     (asked,) = check([Selection("nfs")])
     assert asked.broken
 
@@ -189,12 +179,9 @@ def test_some_shards_of_trackingnet_are_complete_by_themselves(tmp_path: Path, m
     assert (train.num_sequences, train.num_frames) == (4, 12)
     assert "4 sequences, 12 frames (no published total)" in describe(train)
     assert "note: 2 of 12 shards: TRAIN_0, TRAIN_7" in describe(train)
-    assert not test.broken
-    assert "no TEST" in test.absent
-
+    assert not test.broken and "no TEST" in test.absent
     (several,) = check([Selection("trackingnet", "train_0-3", root)])
-    assert several.broken
-    assert "no TRAIN_1, TRAIN_2, TRAIN_3 in" in several.absent
+    assert several.broken and "no TRAIN_1, TRAIN_2, TRAIN_3 in" in several.absent
     (one,) = check([Selection("trackingnet", "train_7", root)])
     assert not one.broken
     (root / "TRAIN_7" / "anno" / "d.txt").unlink()
@@ -211,8 +198,7 @@ def test_an_index_that_cannot_be_kept_is_no_fault(tmp_path: Path, monkeypatch: p
         os.utime(folder, ns=(0, 10**18))
     (report,) = check([Selection("trackingnet", "train_3", tmp_path / "data")])
     assert not report.broken
-    assert "cannot keep the index" in report.remarks[0]
-    assert "MMG_CACHE" in report.remarks[0]
+    assert "cannot keep the index" in report.remarks[0] and "MMG_CACHE" in report.remarks[0]
 
 
 def test_published_oddities_are_no_fault_and_own_ones_are(tmp_path: Path) -> None:
@@ -226,8 +212,7 @@ def test_published_oddities_are_no_fault_and_own_ones_are(tmp_path: Path) -> Non
     assert not any("lion-5:" in problem for problem in lasot.problems)
     make_sequence(tmp_path / "own" / "walk", boxes="99,99,5,5\n")
     own = check_folder(tmp_path / "own")
-    assert own.broken
-    assert "lies outside its frame" in own.problems[0]
+    assert own.broken and "lies outside its frame" in own.problems[0]
     assert "no published total" not in describe(own)
 
 
@@ -244,15 +229,13 @@ def test_all_photographs_are_read_when_asked_for(tmp_path: Path) -> None:
     (tmp_path / "stills" / "0117.jpg").write_bytes(b"not a photograph")
     (report,) = check([Selection("stills", root=tmp_path / "stills")], full=True, workers=2)
     assert (report.num_frames, report.num_read, report.broken) == (230, 229, True)
-    (problem,) = report.problems
-    assert "0117.jpg" in problem
+    assert len(report.problems) == 1 and "0117.jpg" in report.problems[0]
     assert "230 photographs, 229 of them read" in describe(report)
     (few,) = check([Selection("stills", root=tmp_path / "nowhere")])
     assert few.broken
     make_photographs(tmp_path / "few", 3)
     (few,) = check([Selection("stills", root=tmp_path / "few")])
-    assert few.broken
-    assert "at least 10 are needed" in few.absent
+    assert few.broken and "at least 10 are needed" in few.absent
 
 
 def test_annotated_photographs_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,8 +269,7 @@ def test_a_crop_cache_is_checked_by_what_it_holds(tmp_path: Path, small_experime
     (report,) = check([Selection("folder", "train", tmp_path / "crops")], full=True)
     assert (report.num_read, report.broken) == (6, False)
     (absent,) = check([Selection("folder", "test", tmp_path / "crops")])
-    assert absent.broken
-    assert "holds the crops of train, not of 'test'" in absent.absent
+    assert absent.broken and "holds the crops of train, not of 'test'" in absent.absent
     with pytest.raises(FileNotFoundError, match="holds the crops of train"):
         open_dataset("folder", "test", tmp_path / "crops")
 
@@ -295,8 +277,7 @@ def test_a_crop_cache_is_checked_by_what_it_holds(tmp_path: Path, small_experime
 def test_long_lists_of_problems_are_cut() -> None:
     report = SplitReport("lasot", "test", Path("/x"), broken=True, problems=tuple(f"problem {i}" for i in range(30)))
     lines = describe(report, max_problems=5).splitlines()
-    assert len(lines) == 7
-    assert lines[-1].strip() == "and 25 more"
+    assert len(lines) == 7 and lines[-1].strip() == "and 25 more"
 
 
 def test_selections_are_checked_by_name() -> None:

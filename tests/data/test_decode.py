@@ -49,12 +49,8 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def textured(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
     """Draw coloured noise of several scales, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
-    layers = [
-        cv2.resize(
-            rng.random((height // cell + 2, width // cell + 2, 3)), (width, height), interpolation=cv2.INTER_CUBIC
-        )
-        for cell in (64, 16, 4)
-    ]
+    noises = [rng.random((height // cell + 2, width // cell + 2, 3)) for cell in (64, 16, 4)]
+    layers = [cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC) for noise in noises]
     return (255 * np.clip(0.5 * layers[0] + 0.35 * layers[1] + 0.15 * layers[2], 0, 1)).astype(np.uint8)
 
 

@@ -57,13 +57,6 @@ def test_crops_are_those_of_the_whole_frame(dataset: SceneDataset) -> None:
     assert outside > 50
 
 
-def test_a_part_that_is_the_whole_frame_is_the_frame(dataset: SceneDataset) -> None:
-    scene = dataset.scene(5)
-    height, width = scene.frame_size
-    whole = scene.draw(7, Rectangle(0, 0, width, height))
-    np.testing.assert_array_equal(whole[..., :3], scene.render(7).image)
-
-
 def test_no_more_is_drawn_than_the_window_needs(dataset: SceneDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, drawn = SceneFrames(dataset.scene(2)), []
     draw = Scene.draw

@@ -112,13 +112,6 @@ def test_video_colours_are_rgb(video: Path) -> None:
     assert red > blue + 60 and green > blue + 60
 
 
-def test_counting_does_not_disturb_reading(video: Path) -> None:
-    frames = VideoFile(video)
-    assert _index_of(frames[4]) == 4
-    assert len(frames) == NUM_FRAMES
-    assert _index_of(frames[5]) == 5
-
-
 def test_video_survives_another_process(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = VideoFile(video)
     assert _index_of(frames[9]) == 9

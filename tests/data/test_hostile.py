@@ -114,13 +114,6 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path)
         read_table(tmp_path / "groundtruth.txt", 4)
 
 
-@pytest.mark.parametrize("row", ["1_0,2,3,4", "1,2,3,\u0664", "1,2,\uff13,4", "0x1,2,3,4"])
-def test_numbers_that_only_programs_know_are_none(tmp_path: Path, row: str) -> None:
-    (tmp_path / "a.txt").write_text(f"1,2,3,4\n{row}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"a\.txt, row 2: expected 4 numbers"):
-        read_table(tmp_path / "a.txt", 4)
-
-
 @pytest.mark.parametrize("end", ["\u2028", "\x0b", "\x1c", "\x85"])
 def test_only_the_ends_of_lines_end_lines(tmp_path: Path, end: str) -> None:
     (tmp_path / "a.txt").write_text(f"1,2,3,4{end}5,6,7,8\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from lib.data.datasets.synthetic import SPLITS, SyntheticDataset
 from lib.data.sequence import Sequence
 from lib.data.synthetic import SceneStyle
 from lib.data.synthetic.record import SceneDataset
+from lib.eval.score.metrics import iou
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,8 @@ def test_motion_is_trackable_and_wide(sequences: list[Sequence]) -> None:
         fully = sequence.labels["visibility"] == 1
         step = np.linalg.norm(np.diff(centres, axis=0), axis=1) / sides[:-1]
         steps.extend(step[fully[1:] & fully[:-1]])
-        static_success.append(_success(np.repeat(boxes[:1], len(boxes), axis=0), boxes))
+        overlap = np.nan_to_num(iou(np.repeat(boxes[:1], len(boxes), axis=0), boxes))  # absent frames are misses
+        static_success.append([(overlap > threshold).mean() for threshold in np.arange(0, 1.05, 0.05)])
     assert 0.05 < np.median(steps) < 0.2
     assert np.quantile(steps, 0.95) < 0.45  # a search window of four sides reaches 1.5 sides to either side
     assert np.mean(static_success) < 0.2
@@ -111,13 +113,3 @@ def test_bad_arguments_are_refused() -> None:
         SyntheticDataset("test", 0)
     with pytest.raises(IndexError, match="sequence 40 of 40"):
         SyntheticDataset("test").scene(40)
-
-
-def _success(predicted_xywh: np.ndarray, true_xywh: np.ndarray) -> float:
-    """Area under the success curve, absent frames as misses."""
-    low = np.maximum(predicted_xywh[:, :2], true_xywh[:, :2])
-    high = np.minimum(predicted_xywh[:, :2] + predicted_xywh[:, 2:], true_xywh[:, :2] + true_xywh[:, 2:])
-    shared = (high - low).clip(min=0).prod(axis=1)
-    union = predicted_xywh[:, 2:].prod(axis=1) + true_xywh[:, 2:].prod(axis=1) - shared
-    overlap = np.nan_to_num(shared / union)
-    return float(np.mean([(overlap > threshold).mean() for threshold in np.arange(0, 1.05, 0.05)]))

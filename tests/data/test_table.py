@@ -41,11 +41,12 @@ def test_boxes_in_every_spelling(tmp_path: Path, text: str, read: Callable[[Path
 @pytest.mark.parametrize(
     "line",
     ["1,2,3", "1,2,3,", "1,2,3,4,5", "1,2,3,4,,", ",1,2,3,4", "1,2,x,4", "", "1,,2,3,4", "1-2-3-4", "1,2,3-,4",
-     "1,2,-,4", "1,2,.,4", "1,2,1.2.3,4", "1,2,--3,4", "1,2,.-3,4", "1,2,3 4,5"],
+     "1,2,-,4", "1,2,.,4", "1,2,1.2.3,4", "1,2,--3,4", "1,2,.-3,4", "1,2,3 4,5",
+     "1_0,2,3,4", "1,2,3,\u0664", "1,2,\uff13,4", "0x1,2,3,4"],  # the last line: numbers to programs alone
 )  # fmt: skip
 def test_a_malformed_row_names_file_row_and_text(tmp_path: Path, line: str, read: Callable[[Path], np.ndarray]) -> None:
     path = tmp_path / "boxes.txt"
-    path.write_text(f"1,2,3,4\n{line}\n5,6,7,8\n")
+    path.write_text(f"1,2,3,4\n{line}\n5,6,7,8\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"boxes\.txt, row 2: expected 4 numbers x,y,w,h") as caught:
         read(path)
     assert repr(line) in str(caught.value)

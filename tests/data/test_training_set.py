@@ -132,9 +132,8 @@ def test_a_short_or_unseen_video_ends_in_an_error_that_names_the_knobs():
 
 def test_ratios_are_kept():
     video, picture = Squares(), Squares(num_frames=1, images_only=True)
-    samples = TrainingSet(
-        [MixedSource(video, 3.0), MixedSource(picture, 1.0)], EXPERIMENT.data, EXPERIMENT.crop, seed=0
-    )
+    sources = [MixedSource(video, 3.0), MixedSource(picture, 1.0)]
+    samples = TrainingSet(sources, EXPERIMENT.data, EXPERIMENT.crop, seed=0)
     for index in range(400):
         samples[sample_id(0, index)]
     assert len(video.frames.reads) / len(picture.frames.reads) == pytest.approx(3, rel=0.35)
@@ -210,10 +209,8 @@ def test_an_absent_target_is_looked_for_in_the_middle_eighth(size):
 def test_drawn_videos_give_negatives_of_both_kinds():
     samples = training_set(SyntheticDataset("train"), negatives=1.0)
     scene = SyntheticDataset("train")
-    hidden = sum(
-        open_clip(scene, index, 1.0).draw_absent(np.random.default_rng(index)) is not None for index in range(40)
-    )
-    assert 0 < hidden < 40
+    drawn = [open_clip(scene, index, 1.0).draw_absent(np.random.default_rng(index)) for index in range(40)]
+    assert 0 < sum(view is not None for view in drawn) < 40
     assert not any(samples[sample_id(0, index)].present for index in range(10))
 
 

@@ -56,8 +56,3 @@ def test_a_token_moves_the_score_where_it_lies():
     rows, columns = moved.nonzero().unbind(1)
     # Four convolutions of 3 x 3 reach four tokens.
     assert rows.max() <= 7 and columns.min() >= 8
-
-
-def test_channels_that_cannot_be_halved_are_refused():
-    with pytest.raises(ValueError, match="multiple of 8"):
-        CenterHead(16, 4, 100)

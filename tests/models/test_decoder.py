@@ -227,14 +227,10 @@ def test_guided_block_equals_torchs_attention_with_the_same_weights(self_attenti
 
     def attend(layer, tokens: Tensor, source: Tensor) -> Tensor:
         reference = nn.MultiheadAttention(dim, heads, batch_first=True)
-        reference.load_state_dict(
-            {
-                "in_proj_weight": torch.cat((layer.query.weight, layer.key_value.weight)),
-                "in_proj_bias": torch.cat((layer.query.bias, layer.key_value.bias)),
-                "out_proj.weight": layer.output.weight,
-                "out_proj.bias": layer.output.bias,
-            }
-        )
+        weights = {f"in_proj_{kind}": torch.cat([getattr(layer.query, kind), getattr(layer.key_value, kind)])
+                   for kind in ("weight", "bias")}  # fmt: skip
+        weights |= {"out_proj.weight": layer.output.weight, "out_proj.bias": layer.output.bias}
+        reference.load_state_dict(weights)
         return reference(tokens, source, source)[0]
 
     expected = query

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from lib.models.center import CenterHead
 from lib.models.head import CornerBranch, PyramidCornerHead, soft_argmax
 
 
@@ -86,5 +87,6 @@ def test_every_parameter_gets_a_gradient():
 
 
 def test_channels_that_cannot_be_halved_three_times_are_refused():
-    with pytest.raises(ValueError, match="channels 100"):
-        PyramidCornerHead(16, 4, 100)
+    for kind in (PyramidCornerHead, CenterHead):
+        with pytest.raises(ValueError, match="channels 100 must be a multiple of 8"):
+            kind(16, 4, 100)

@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from conftest import Attack
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
@@ -28,16 +28,6 @@ model:
   encoder: {{dim: 32, depth: 4, num_heads: 2, eliminate_at: [1, 2]}}
   head: {{channels: 16}}
 """
-
-
-class Writes:
-    """Writes a file when an unrestricted reader opens it."""
-
-    def __init__(self, evidence: Path) -> None:
-        self.evidence = evidence
-
-    def __reduce__(self):
-        return open, (str(self.evidence), "w")
 
 
 def published(model: MMG) -> dict[str, Tensor]:
@@ -69,22 +59,14 @@ def model(config: str) -> MMG:
 
 
 @pytest.fixture
-def path(tmp_path: Path, model: MMG, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(tmp_path: Path, model: MMG, foreign_class, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a file such as the public training program does, with its own objects in it."""
-    module = ModuleType("lib.train.admin.settings")
-
-    class Settings:
-        pass
-
-    Settings.__module__, Settings.__qualname__ = module.__name__, "Settings"
-    module.Settings = Settings  # type: ignore[attr-defined]
-    settings = Settings()
-    settings.device = torch.device("cpu")  # type: ignore[attr-defined]
-    settings.env = Settings()  # type: ignore[attr-defined]
+    settings = foreign_class("lib.train.admin.settings", "Settings")()
+    settings.device, settings.env = torch.device("cpu"), type(settings)()
     path = tmp_path / "OSTrack_ep0300.pth.tar"
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, module.__name__, module)
-        torch.save({"epoch": 300, "net": published(model), "constructor": None, "settings": settings}, path)
+    torch.save({"epoch": 300, "net": published(model), "constructor": None, "settings": settings}, path)
+    for module in ("lib.train.admin.settings", "lib.train.admin"):
+        monkeypatch.delitem(sys.modules, module)
     return path
 
 
@@ -170,7 +152,7 @@ def test_another_network_s_weights_are_listed(path, config):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_objects_in_a_file_are_neither_imported_nor_run(tmp_path, model, config, zipped):
     evidence, path = tmp_path / "evidence", tmp_path / "evil.pth.tar"
-    content = {"net": published(model), "settings": Writes(evidence)}
+    content = {"net": published(model), "settings": Attack(evidence)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     assert read_trained_model(path, config).state.keys() == model.state_dict().keys()
     assert not evidence.exists()

@@ -1,31 +1,20 @@
 """Weights from outside: nothing runs code, nothing is silently left out."""
 
-import os
 import pickle
 import random
 import warnings
 from collections import OrderedDict
-from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import timm
 import torch
+from conftest import Attack
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from lib.models.encoder import JointEncoder
 from lib.models.pretrained import load_from_hub, load_mae, load_model_state, read_checkpoint
-
-
-class Malicious:
-    """Writes a file when an unrestricted reader opens it."""
-
-    def __init__(self, evidence: Path) -> None:
-        self.evidence = evidence
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.evidence}",)
 
 
 def mae_state(dim: int, depth: int, patch: int = 16, grid: int = 14) -> "OrderedDict[str, Tensor]":
@@ -61,7 +50,7 @@ def same_weights(one: nn.Module, state: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("how", ["torch", "torch_legacy", "pickle"])
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(tmp_path, how):
     evidence, path = tmp_path / "evidence", tmp_path / "evil.pth"
-    content = {"model": {"weight": torch.zeros(2)}, "settings": Malicious(evidence)}
+    content = {"model": {"weight": torch.zeros(2)}, "settings": Attack(evidence)}
     if how == "pickle":
         path.write_bytes(pickle.dumps(content))
     else:

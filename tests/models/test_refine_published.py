@@ -1,7 +1,6 @@
 """The published weights: names and shapes as they were published, nothing missing or left over, nothing that runs."""
 
 import sys
-import types
 from collections import OrderedDict
 
 import pytest
@@ -83,26 +82,10 @@ def test_weights_that_do_not_match_one_by_one_are_refused():
     assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
 
 
-@pytest.fixture
-def training_program(monkeypatch):
-    """Pretend that the program which wrote the published file is installed, so that its objects can be written."""
-
-    def define(module: str, name: str) -> type:
-        for dots in range(module.count(".") + 1):
-            parent = module.rsplit(".", dots)[0]
-            monkeypatch.setitem(sys.modules, parent, sys.modules.get(parent) or types.ModuleType(parent))
-        package = sys.modules[module]
-        kind = type(name, (), {"__module__": module})
-        monkeypatch.setattr(package, name, kind, raising=False)
-        return kind
-
-    return define
-
-
-def test_the_bookkeeping_in_the_published_file_is_read_without_its_program(tmp_path, training_program, monkeypatch):
-    settings = training_program("ltr.admin.settings", "Settings")()
+def test_the_bookkeeping_in_the_published_file_is_read_without_its_program(tmp_path, foreign_class, monkeypatch):
+    settings = foreign_class("ltr.admin.settings", "Settings")()
     settings.batch_size = 32
-    settings.env = training_program("ltr.admin.local", "EnvironmentSettings")()
+    settings.env = foreign_class("ltr.admin.local", "EnvironmentSettings")()
     path = tmp_path / "ARnet_seg_mask_ep0040.pth.tar"
     content = {"epoch": 40, "net_type": "ARnet_seg_mask", "net": as_published(small_net()), "settings": settings}
     torch.save(content, path, _use_new_zipfile_serialization=False)  # as PyTorch 1.2 did
@@ -113,8 +96,8 @@ def test_the_bookkeeping_in_the_published_file_is_read_without_its_program(tmp_p
     load_published(small_net(), read["net"], str(path))
 
 
-def test_objects_in_a_file_of_unknown_kind_are_refused(tmp_path, training_program):
+def test_objects_in_a_file_of_unknown_kind_are_refused(tmp_path, foreign_class):
     path = tmp_path / "other.pth.tar"
-    torch.save({"weights": {}, "extra": training_program("somewhere", "Thing")()}, path)
+    torch.save({"weights": {}, "extra": foreign_class("somewhere", "Thing")()}, path)
     with pytest.raises(ValueError, match=r"somewhere\.Thing"):
         read_own_or_published(path, is_published)

@@ -190,15 +190,13 @@ def test_weights_that_are_missing_or_no_network_are_named(tmp_path: Path) -> Non
         TrackerSpec("vit", weights=(tmp_path / "vit.onnx",)).build()
 
 
-def test_a_build_of_opencv_without_networks_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "vit.onnx").touch()
-    monkeypatch.delattr(cv2, "TrackerVit", raising=False)
-    with pytest.raises(ValueError, match=r"no Vit tracker.*4\.9 and later: pip install -U opencv-python"):
-        TrackerSpec("vit", weights=(tmp_path / "vit.onnx",)).build()
-
-
-@pytest.mark.parametrize("name", ["csrt", "kcf"])
-def test_a_build_of_opencv_without_the_tracker_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(cv2, f"Tracker{name.upper()}", raising=False)
-    with pytest.raises(ValueError, match=rf"no {name.upper()} tracker.*make classical"):
-        TrackerSpec(name).build()
+@pytest.mark.parametrize(
+    ("name", "cure"), [("CSRT", "make classical"), ("KCF", "make classical"), ("Vit", r"pip install -U opencv-python")]
+)
+def test_a_build_of_opencv_without_the_tracker_says_what_to_install(name, cure, tmp_path, monkeypatch) -> None:
+    monkeypatch.delattr(cv2, f"Tracker{name}", raising=False)
+    weights = (tmp_path / "vit.onnx",) if name == "Vit" else ()
+    for path in weights:
+        path.touch()
+    with pytest.raises(ValueError, match=rf"no {name} tracker.*{cure}"):
+        TrackerSpec(name.lower(), weights=weights).build()

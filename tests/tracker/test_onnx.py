@@ -34,6 +34,7 @@ from lib.tracker.template_update import TemplateUpdate
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "track_onnx.py"
+TWO_IMAGES = ("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
 CLOSE = 0.2  # px; what rounding may grow to where each frame's crop follows from the last frame's box
 
 
@@ -102,22 +103,12 @@ def test_one_crop_and_three_give_what_pytorch_gives(exported: Export) -> None:
     ("settings", "num_images"),
     [
         (("track.update=fixed",), 3),
-        (("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none"), 2),
-        (
-            (
-                "model.head.kind=center",
-                "model.encoder.depth=3",
-                "model.encoder.eliminate_at=[0, 1]",
-                "track.update=none",
-                "model.online_template=false",
-                "model.decoder.search_to_online=false",
-                "track.whole_pixels=true",
-            ),
-            2,
-        ),
+        (TWO_IMAGES, 2),
+        ((*TWO_IMAGES, "model.head.kind=center", "model.encoder.depth=3", "model.encoder.eliminate_at=[0, 1]",
+          "track.whole_pixels=true"), 2),
     ],
     ids=["no score", "two images", "OSTrack"],
-)
+)  # fmt: skip
 def test_other_networks_give_what_pytorch_gives(tmp_path: Path, settings: tuple[str, ...], num_images: int) -> None:
     experiment = load("mmg_tiny_score", (*EXPORTED, "model.score.enabled=false", *settings))
     model = save_model_that_moves(tmp_path / "w.pth", experiment)
@@ -142,10 +133,7 @@ def test_the_metadata_say_all_that_a_tracker_needs(exported: Export) -> None:
         "format": 1,
         "config": "mmg_tiny_score",
         "checkpoint_sha256": file_sha256(exported.checkpoint),
-        "clip_margin": track.clip_margin,
-        "size_smoothing": track.size_smoothing,
-        "whole_pixels": track.whole_pixels,
-        "averaged_pixels": track.averaged_pixels,
+        **{key: vars(track)[key] for key in ("clip_margin", "size_smoothing", "whole_pixels", "averaged_pixels")},
         "update": "score",
         "update_interval": 4,
         "update_intervals": {"folder": 3},
@@ -291,12 +279,8 @@ def test_an_onnx_file_of_another_model_is_refused(exported: Export, tmp_path: Pa
     with_entry(exported, path, colour="red")
     with pytest.raises(ValueError, match="lacks, or has besides, colour"):
         OnnxNetwork(path)
-    for name, value in (
-        ("update_interval", "soon"),
-        ("update_intervals", None),
-        ("update", "often"),
-        ("pixel_mean", [True]),
-    ):
+    wrong = {"update_interval": "soon", "update_intervals": None, "update": "often", "pixel_mean": [True]}
+    for name, value in wrong.items():
         with_entry(exported, path, **{name: value})
         with pytest.raises(ValueError, match=f"no sensible {name}.*: export it again"):
             OnnxNetwork(path)
