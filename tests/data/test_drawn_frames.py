@@ -13,13 +13,9 @@ from lib.data.synthetic import Scene, SceneStyle
 from lib.data.synthetic.record import SceneDataset, SceneFrames
 
 EVERYTHING = {
-    "distractor_probability": 1.0,
-    "occlusion_probability": 1.0,
-    "carrier_probability": 1.0,
-    "following_probability": 0.5,
-    "defocus_probability": 0.5,
-    "motion_blur_probability": 0.5,
-}
+    "distractor_probability": 1.0, "occlusion_probability": 1.0, "carrier_probability": 1.0,
+    "following_probability": 0.5, "defocus_probability": 0.5, "motion_blur_probability": 0.5,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["synthetic", "stills"])

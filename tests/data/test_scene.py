@@ -242,12 +242,8 @@ def test_an_oscillation_stays_within_its_amplitudes_and_uses_them() -> None:
 
 
 def test_an_excursion_is_elsewhere_between_its_ramps_only() -> None:
-    way = Wander(
-        50,
-        60,
-        Oscillation(np.random.default_rng(0), (20,), (30, 30)),
-        Oscillation(np.random.default_rng(1), (9,), (30, 30)),
-    )
+    offsets = [Oscillation(np.random.default_rng(seed), (reach,), (30, 30)) for seed, reach in enumerate((20, 9))]
+    way = Wander(50, 60, *offsets)
     trip = Excursion(way, -40, 70, start=20, stop=60, ramp=10)
     for time_inside in (0, 5, 20, 60, 80):
         assert trip.at(time_inside) == pytest.approx(way.at(time_inside))

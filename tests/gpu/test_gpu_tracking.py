@@ -89,10 +89,8 @@ def test_a_cuda_graph_gives_the_eager_boxes_and_reads_no_stale_template(device, 
     plain, graph = TrackingNetwork(copy.deepcopy(model)), TrackingNetwork(model, compiled=True)
     both = Compared(plain, graph)
     follow(build_tracker_of(both, wanted, device, ""), videos)
-    assert len(both.differences) == 60
-    assert max(both.differences) < 1e-3
-    assert len(both.stale) > 50
-    assert max(both.stale) > 5e-3, "the online template counts, so an old one would show"
+    assert len(both.differences) == 60 and max(both.differences) < 1e-3
+    assert len(both.stale) > 50 and max(both.stale) > 5e-3, "the online template counts, so an old one would show"
 
 
 class Watched:
@@ -150,8 +148,7 @@ def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(device, tracked
     with pytest.raises(ValueError, match="would fit") as refused:
         LockstepTracker(tracker, 20_000)
     found = re.search(r"(\d+) would fit", str(refused.value))
-    assert found is not None
-    assert int(found[1]) > 4
+    assert found is not None and int(found[1]) > 4
     LockstepTracker(tracker, int(found[1]))
     del filled
 

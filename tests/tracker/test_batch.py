@@ -35,11 +35,9 @@ class Brightness:
         return TrackOutput(corners.float(), (0.2 + middle).float())
 
 
-def make_tracker(
-    model: TrackingModel, update: TemplateUpdate | None = None, online_template: bool = True
-) -> MMGTracker:
+def make_tracker(model: TrackingModel, update: TemplateUpdate | None = None, online: bool = True) -> MMGTracker:
     update = update or TemplateUpdate("score", interval=3, threshold=0.3)
-    return MMGTracker(model, TargetCrops(32, 2.0, 64, 4.0), update, online_template=online_template)
+    return MMGTracker(model, TargetCrops(32, 2.0, 64, 4.0), update, online_template=online)
 
 
 def video(seed: int, num_frames: int) -> list[np.ndarray]:

@@ -10,21 +10,17 @@ from torch import Tensor
 from lib.data.crop import CropWindow
 from lib.models.mmg import TrackOutput
 from lib.tracker.mmg import MMGTracker, TargetCrops, TrackingModel, clip_to_frame, smooth_size
-from lib.tracker.template_update import TemplateUpdate
+from lib.tracker.template_update import TemplateUpdate, UpdateMode
 
 TEMPLATE_SIZE, SEARCH_SIZE = 32, 64
 NAN = float("nan")
 
 
 def make_tracker(
-    model: TrackingModel,
-    update: TemplateUpdate | None = None,
-    *,
-    online_template: bool = True,
-    search_size: int = SEARCH_SIZE,
+    model: TrackingModel, mode: UpdateMode = "none", interval: int = 100, size: int = SEARCH_SIZE, online: bool = True
 ) -> MMGTracker:
-    crops = TargetCrops(TEMPLATE_SIZE, 2.0, search_size, 4.0)
-    return MMGTracker(model, crops, update or TemplateUpdate("none"), online_template=online_template)
+    update, crops = TemplateUpdate(mode, interval), TargetCrops(TEMPLATE_SIZE, 2.0, size, 4.0)
+    return MMGTracker(model, crops, update, online_template=online)
 
 
 class BrightBoxFinder:
@@ -74,7 +70,7 @@ def noise(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
 
 def test_what_the_network_sees_comes_back_where_it_is_in_the_frame() -> None:
     truth = [(40, 30, 24, 32), (44, 36, 26, 30), (52, 44, 30, 28), (66, 40, 36, 24), (90, 52, 40, 20)]
-    tracker = make_tracker(BrightBoxFinder(), search_size=256)
+    tracker = make_tracker(BrightBoxFinder(), size=256)
     tracker.initialize(picture(120, 160, truth[0]), np.array(truth[0]))
     for box_xywh in truth[1:]:
         prediction = tracker.track(picture(120, 160, box_xywh))
@@ -83,7 +79,7 @@ def test_what_the_network_sees_comes_back_where_it_is_in_the_frame() -> None:
 
 
 def test_frames_may_change_their_size() -> None:
-    tracker = make_tracker(BrightBoxFinder(), search_size=256)
+    tracker = make_tracker(BrightBoxFinder(), size=256)
     tracker.initialize(picture(120, 160, (60, 50, 30, 20)), np.array((60, 50, 30, 20)))
     for height, width in ((240, 320), (90, 100), (75, 161)):
         prediction = tracker.track(picture(height, width, (55, 48, 30, 20)))
@@ -162,7 +158,7 @@ def test_output_that_is_not_finite_keeps_the_last_box_and_says_so(bad: float) ->
 
 def test_a_frame_with_such_output_never_becomes_the_template() -> None:
     script = Script([(NAN, 0.2, 0.6, 0.6)] * 2, scores=[0.99, 0.99])
-    tracker = make_tracker(script, TemplateUpdate("fixed", 1))
+    tracker = make_tracker(script, "fixed", 1)
     tracker.initialize(noise(0), np.array((60, 40, 30, 30)))
     tracker.track(noise(1))
     tracker.track(noise(2))
@@ -174,7 +170,7 @@ def test_a_frame_with_such_output_never_becomes_the_template() -> None:
 def test_the_best_crop_of_an_interval_becomes_the_online_template() -> None:
     scores = [0.6, 0.9, 0.7, 0.2, 0.3]
     script = Script([(0.3, 0.4, 0.7, 0.6)] * 5, scores)
-    tracker = make_tracker(script, TemplateUpdate("score", 3, 0.5))
+    tracker = make_tracker(script, "score", 3)
     frames = [noise(seed) for seed in range(6)]
     tracker.initialize(frames[0], np.array((60, 40, 30, 30)))
     predictions = [tracker.track(frame) for frame in frames[1:]]
@@ -195,7 +191,7 @@ def template_crop(image: np.ndarray, box_xywh: np.ndarray) -> Tensor:
 
 def test_a_new_video_forgets_the_last_one() -> None:
     script = Script([(0.3, 0.4, 0.7, 0.6)] * 3, [0.9] * 3)
-    tracker = make_tracker(script, TemplateUpdate("fixed", 2))
+    tracker = make_tracker(script, "fixed", 2)
     tracker.initialize(noise(0), np.array((60, 40, 30, 30)))
     tracker.track(noise(1))
     tracker.initialize(noise(2), np.array((20, 20, 40, 20)))
@@ -222,7 +218,7 @@ def test_the_crops_are_uint8_with_channels_first_in_rgb() -> None:
 
 def test_a_two_image_model_gets_no_online_template() -> None:
     script = Script([(0.3, 0.4, 0.7, 0.6)])
-    tracker = make_tracker(script, online_template=False)
+    tracker = make_tracker(script, online=False)
     tracker.initialize(noise(0), np.array((60, 40, 30, 30)))
     tracker.track(noise(1))
     assert script.shown[0][2] is None
@@ -230,9 +226,9 @@ def test_a_two_image_model_gets_no_online_template() -> None:
 
 def test_an_update_that_the_model_cannot_serve_is_refused() -> None:
     with pytest.raises(ValueError, match=r"score module: set track.update to 'fixed' or 'none'"):
-        make_tracker(Script([]), TemplateUpdate("score"))
+        make_tracker(Script([]), "score")
     with pytest.raises(ValueError, match=r"'fixed' needs a model with an online template"):
-        make_tracker(Script([]), TemplateUpdate("fixed"), online_template=False)
+        make_tracker(Script([]), "fixed", online=False)
 
 
 def test_a_prediction_is_the_callers_to_keep() -> None:

@@ -11,7 +11,6 @@ import yaml
 from conftest import command, load_refine
 
 from lib.config.load import experiment_to_dict
-from lib.config.refine_schema import RefineExperiment
 from lib.data.datasets import open_dataset
 from lib.eval.vot.tracker import build_vot_tracker
 from lib.models.refine.network import build_refine_model
@@ -56,7 +55,6 @@ def second_box(frames: list[np.ndarray], box_xywh: np.ndarray) -> np.ndarray:
 def refine_weights(tmp_path: Path) -> Path:
     """Return random weights of `refine_tiny`, as a training would have left them."""
     experiment = load_refine("refine_tiny")
-    assert isinstance(experiment, RefineExperiment)
     torch.manual_seed(0)
     content = {"config": experiment_to_dict(experiment), "model": build_refine_model(experiment).state_dict()}
     torch.save(content, tmp_path / "refine.pth")
