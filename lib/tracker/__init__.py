@@ -50,8 +50,9 @@ class TrackerSpec:
             FileNotFoundError: `weights` are not there.
         """
         if self.name not in TRACKERS:
-            raise ValueError(f"unknown tracker {self.name!r}{suggest(self.name, TRACKERS)}; known: "
-                             f"{', '.join(TRACKERS)}")  # fmt: skip
+            raise ValueError(
+                f"unknown tracker {self.name!r}{suggest(self.name, TRACKERS)}; known: {', '.join(TRACKERS)}"
+            )
         weights = (self.config, self.checkpoint, self.onnx)
         if not self.trained and weights != (None, None, None):
             raise ValueError(

@@ -97,8 +97,9 @@ class MaskSpec:
         if name is not None:
             return cls(name, checkpoint, device, threshold)
         if checkpoint is not None or threshold is not None:
-            raise ValueError("--refine-checkpoint and --mask-threshold say how masks are made: give --masks "
-                             "alpha_refine")  # fmt: skip
+            raise ValueError(
+                "--refine-checkpoint and --mask-threshold say how masks are made: give --masks alpha_refine"
+            )
         return None
 
     @property

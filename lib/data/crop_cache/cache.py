@@ -149,9 +149,10 @@ class CropDataset(SequenceDataset):
         path = self._folder / MANIFEST
         if not path.is_file():
             present = sorted(child.name for child in root.iterdir() if (child / MANIFEST).is_file())
-            raise FileNotFoundError(f"{root} holds the crops of {', '.join(present)}, not of {split!r}; crops are for "
-                                    "training only: add a split to train on with tracking/prepare.py crops, but to "
-                                    "test, name the folder of whole frames")  # fmt: skip
+            raise FileNotFoundError(
+                f"{root} holds the crops of {', '.join(present)}, not of {split!r}; crops are for training only: "
+                "add a split to train on with tracking/prepare.py crops, but to test, name the folder of whole frames"
+            )
         manifest = read_json(path)
         try:
             version, reach = manifest["version"], manifest["reach"]
@@ -184,9 +185,10 @@ class CropDataset(SequenceDataset):
         """
         needed = Reach.of(data, crop)
         if not self.reach.covers(needed):
-            raise ValueError(f"the crops in {self._folder} are too small for this experiment: they "
-                             f"{_describe(self.reach)}; it needs that they {_describe(needed)}; make them again with "
-                             "tracking/prepare.py crops --config")  # fmt: skip
+            raise ValueError(
+                f"the crops in {self._folder} are too small for this experiment: they {_describe(self.reach)}; it "
+                f"needs that they {_describe(needed)}; make them again with tracking/prepare.py crops --config"
+            )
 
 
 def is_crop_cache(root: TreePath) -> bool:

@@ -122,9 +122,10 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
         return entry.open(split, Path())
     root = root or stated_root(name, paths_file)
     if root is None:
-        raise FileNotFoundError(f"where is {name}? Write `{name}: DIR` into experiments/paths.yaml (copied from "
-                                f"paths.example.yaml) or set MMG_{name.upper()}=DIR; test.py and analyze.py also take "
-                                "--root DIR")  # fmt: skip
+        raise FileNotFoundError(
+            f"where is {name}? Write `{name}: DIR` into experiments/paths.yaml (copied from paths.example.yaml) or set "
+            f"MMG_{name.upper()}=DIR; test.py and analyze.py also take --root DIR"
+        )
     if not root.is_dir():
         raise FileNotFoundError(f"the folder of {name}, {root}, does not exist")
     tree = open_tree(root)
@@ -137,8 +138,9 @@ def find_entry(name: str, split: str | None) -> DatasetEntry:
         raise ValueError(f"unknown data set {name!r}{suggest(name, DATASETS)}; known: {', '.join(DATASETS)}")
     entry = DATASETS[name]
     if split is not None and not entry.has_split(split):
-        raise ValueError(f"data set {name} has no split {split!r}{suggest(split, entry.splits)}; it has "
-                         f"{', '.join(entry.splits)}")  # fmt: skip
+        raise ValueError(
+            f"data set {name} has no split {split!r}{suggest(split, entry.splits)}; it has {', '.join(entry.splits)}"
+        )
     return entry
 
 

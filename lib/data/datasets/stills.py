@@ -65,13 +65,16 @@ class StillsDataset(SceneDataset):
         super().__init__("stills", split, num_sequences, num_frames, style)
         names, masked = list_photographs(root)
         if len(names) < _FEWEST:
-            raise ValueError(f"{root} holds {len(names)} photographs; at least {_FEWEST} are needed, and a few hundred "
-                             "make a useful training set: add more, of any kind")  # fmt: skip
+            raise ValueError(
+                f"{root} holds {len(names)} photographs; at least {_FEWEST} are needed, and a few hundred make a "
+                "useful training set: add more, of any kind"
+            )
         chosen = tuple(name for name in names if name_hash(name) % 10 in SHARES[split])
         if len(chosen) < _FEWEST_OF_SPLIT:
-            raise ValueError(f"{len(chosen)} of the {len(names)} photographs in {root} belong to the split {split}, by "
-                             f"a hash of their names (a tenth each to val and test); at least {_FEWEST_OF_SPLIT} are "
-                             "needed: add more")  # fmt: skip
+            raise ValueError(
+                f"{len(chosen)} of the {len(names)} photographs in {root} belong to the split {split}, by a hash of "
+                f"their names (a tenth each to val and test); at least {_FEWEST_OF_SPLIT} are needed: add more"
+            )
         self.album = Album(root, chosen, masked)
 
     def _open(self, index: int, style: SceneStyle) -> Scene:

@@ -28,8 +28,9 @@ class TNL2KDataset(SequenceDataset):
         # The set has no published list: what is a folder with boxes is a sequence.
         paths = sorted(path for part in parts for path in _list_sequences(root / part, part, split))
         if not paths:
-            raise FileNotFoundError(f"no sequence of TNL2K {split} found in {root}; expected "
-                                    f"{_LAYOUT}{advice_to_unpack(root)}")  # fmt: skip
+            raise FileNotFoundError(
+                f"no sequence of TNL2K {split} found in {root}; expected {_LAYOUT}{advice_to_unpack(root)}"
+            )
         self._paths = Names(paths)
         self.names = Names(path.rpartition("/")[2] for path in paths)
 
@@ -39,9 +40,11 @@ class TNL2KDataset(SequenceDataset):
         boxes_xywh = read_boxes(folder / "groundtruth.txt")
         pictures = list_pictures(folder / "imgs")
         if pictures and len(pictures) != len(boxes_xywh):
-            raise ValueError(f"{folder / 'groundtruth.txt'} has {len(boxes_xywh)} rows, but there are {len(pictures)} "
-                             f"frames in {folder / 'imgs'}; the authors have revised the boxes of some training "
-                             "videos: see revised_annotations in their TNL2K_evaluation_toolkit")  # fmt: skip
+            raise ValueError(
+                f"{folder / 'groundtruth.txt'} has {len(boxes_xywh)} rows, but there are {len(pictures)} frames in "
+                f"{folder / 'imgs'}; the authors have revised the boxes of some training videos: see "
+                "revised_annotations in their TNL2K_evaluation_toolkit"
+            )
         # Without frames at hand the annotation alone can still be analysed.
         files = pictures or NumberedFiles(folder / "imgs", 1, len(boxes_xywh), digits=5)
         return annotated(self.names[index], ImageFiles(files), boxes_xywh, absent=~has_area(boxes_xywh))

@@ -99,8 +99,9 @@ def _shard_names(split: str, root: TreePath) -> list[str]:
             raise ValueError(f"TrackingNet has no split {split!r}: its shards run from 0 to {NUM_SHARDS - 1}")
     missing = [name for name in wanted if name not in present]
     if missing:
-        raise FileNotFoundError(f"TrackingNet {split}: no {', '.join(missing)} in {root}; expected "
-                                f"{_LAYOUT}{advice_to_unpack(root)}")  # fmt: skip
+        raise FileNotFoundError(
+            f"TrackingNet {split}: no {', '.join(missing)} in {root}; expected {_LAYOUT}{advice_to_unpack(root)}"
+        )
     return [present[name] for name in wanted]
 
 

@@ -113,9 +113,10 @@ class MixtureSet(Dataset[Drawn]):
                 if sample is not None:
                     return sample
         epoch, index_in_epoch = divmod(index, SHARD)
-        raise ValueError(f"no usable training sample after {self._mixed.max_redraws} draws (epoch {epoch}, index "
-                         f"{index_in_epoch}): the data sets hold too few frames with {wanted}; see data.sources and "
-                         "data.max_redraws")  # fmt: skip
+        raise ValueError(
+            f"no usable training sample after {self._mixed.max_redraws} draws (epoch {epoch}, index {index_in_epoch}): "
+            f"the data sets hold too few frames with {wanted}; see data.sources and data.max_redraws"
+        )
 
     def augment(self, crops: list[np.ndarray], rng: np.random.Generator) -> tuple[list[np.ndarray], bool]:
         """Flip and grey crops jointly, brighten each by itself; return whether they were flipped, too.

@@ -128,8 +128,9 @@ class LmdbWriter:
     def add(self, key: str, data: bytes) -> None:
         """Store a file, in place of an earlier one under the same path."""
         if not 0 < len(key.encode()) <= _MAX_KEY:
-            raise ValueError(f"the path {key!r} is too long for LMDB: {len(key.encode())} bytes, at most "
-                             f"{_MAX_KEY - len(_STAMP)}")  # fmt: skip
+            raise ValueError(
+                f"the path {key!r} is too long for LMDB: {len(key.encode())} bytes, at most {_MAX_KEY - len(_STAMP)}"
+            )
         self._pending[key.encode()] = data
         self._pending_bytes += len(data)
         if self._pending_bytes >= COMMIT_BYTES:
@@ -221,8 +222,9 @@ def write_lmdb(
         needed = sum(-(-size // _PAGE) * _PAGE for size in missing.values())
         free = shutil.disk_usage(out).free
         if needed > free:
-            raise OSError(f"{out} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} of {stored_bytes / 1e9:.1f} GB are "
-                          "needed")  # fmt: skip
+            raise OSError(
+                f"{out} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} of {stored_bytes / 1e9:.1f} GB are needed"
+            )
         with tqdm(
             total=sum(missing.values()), desc=f"packing {root.name}", unit="B", unit_scale=True, disable=not progress
         ) as bar:

@@ -118,8 +118,10 @@ def list_photographs(root: TreePath) -> tuple[tuple[str, ...], frozenset[str]]:
     masks = [f"{_MASKS}/{name}" for name in _walk(root / _MASKS, "")]
     for mask in masks:
         if mask not in photograph_of:
-            raise ValueError(f"{root / mask} belongs to no photograph; the mask of a/b.jpg is {_MASKS}/a/b.png, any "
-                             "value but 0 on the object")  # fmt: skip
+            raise ValueError(
+                f"{root / mask} belongs to no photograph; the mask of a/b.jpg is {_MASKS}/a/b.png, "
+                "any value but 0 on the object"
+            )
     return tuple(names), frozenset(photograph_of[mask] for mask in masks)
 
 
@@ -170,8 +172,9 @@ def _read_mask(path: TreePath, photograph: TreePath, colours: np.ndarray, reduct
         raise UnreadableFrameError(f"cannot read the mask {path}: {error}; remove or replace it") from error
     height, width = colours.shape[:2]
     if (-(-values.shape[0] // reduction), -(-values.shape[1] // reduction)) != (height, width):
-        raise UnreadableFrameError(f"the mask {path} is {values.shape[1]} x {values.shape[0]} px, unlike its "
-                                   f"photograph {photograph}")  # fmt: skip
+        raise UnreadableFrameError(
+            f"the mask {path} is {values.shape[1]} x {values.shape[0]} px, unlike its photograph {photograph}"
+        )
     mask = (values > 0).astype(np.uint8) * 255
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA) if reduction > 1 else mask
 
