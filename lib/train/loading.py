@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.config.schema import Optimization
 from lib.data.samples.mask_set import MaskSet
-from lib.data.samples.mixture import sample_id
+from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
 from lib.data.samples.training_set import TrainingSet
 from lib.data.storage.tree import suspect_lmdbs
 
@@ -71,6 +71,32 @@ class StepSampler(Sampler[list[int]]):
             for number in range(batching.passes):
                 first = step_in_epoch * batching.total + batching.first_row(number, self._rank)
                 yield [sample_id(epoch, index) for index in range(first, first + batching.batch_size)]
+
+
+class Group(NamedTuple):
+    """Validation samples of one forward pass.
+
+    Attributes:
+        number: of the group among all; seeds its masks, so that they do not depend on the number of processes.
+        ids: of the samples.
+        repeated: True where it only keeps this process in step with the others, and does not count.
+    """
+
+    number: int
+    ids: list[int]
+    repeated: bool
+
+
+def validation_share(num_samples: int, batch_size: int, rank: int, processes: int) -> list[Group]:
+    """Return the validation of one process; every process has as many, so that they can agree on things in between."""
+    starts = range(0, num_samples, batch_size)
+    share = []
+    for first in range(0, len(starts), processes):
+        repeated = first + rank >= len(starts)
+        number = first if repeated else first + rank
+        indices = range(starts[number], min(starts[number] + batch_size, num_samples))
+        share.append(Group(number, [sample_id(VALIDATION_EPOCH, index) for index in indices], repeated))
+    return share
 
 
 class _Loader(DataLoader):

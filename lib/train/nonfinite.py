@@ -26,12 +26,14 @@ class NonfinitePolicy:
     def __init__(self, run: Path, model: nn.Module, train: Optimization) -> None:
         self._run = run
         self._train = train
-        self._statistics = Statistics(model)
+        layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        self._statistics = [buffer for layer in layers for buffer in layer.buffers()]
+        self._before: list[Tensor] = []
 
     def begin_step(self) -> None:
         """Remember what the forward passes of a step change before it is known whether they are finite."""
         if self._train.on_nonfinite == "skip":
-            self._statistics.remember()
+            self._before = [buffer.clone() for buffer in self._statistics]
 
     def leave_out(
         self,
@@ -52,11 +54,12 @@ class NonfinitePolicy:
         Raises:
             FloatingPointError: the run has to stop.
         """
-        self._statistics.restore()
+        for buffer, before in zip(self._statistics, self._before, strict=bool(self._before)):
+            buffer.copy_(before)
         step = state["step"]
         terms = list(dict.fromkeys(name for losses in passes for name in nonfinite_terms(losses)))
         what = f"loss terms {terms} are not finite" if terms else "a gradient or another process's loss is not finite"
-        kept = dump_step(self._run, state, rank, first_rows, [batch._asdict() for batch in batches])
+        kept = self._dump(state, rank, first_rows, batches)
         how = f"; to see where it arises: python tracking/train.py --replay {kept}" if kept else ""
         if self._train.on_nonfinite == "stop":
             raise FloatingPointError(
@@ -67,55 +70,25 @@ class NonfinitePolicy:
                                      f"out (train.max_nonfinite){how}")  # fmt: skip
         return f"step {step} is left out: {what}{how}"
 
-
-class Statistics:
-    """The running statistics of BatchNorm, which a forward pass changes, and which a step left out must not change."""
-
-    def __init__(self, model: nn.Module) -> None:
-        layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        self._now = [buffer for layer in layers for buffer in layer.buffers()]
-        self._before: list[Tensor] = []
-
-    def remember(self) -> None:
-        """Keep the statistics as they are."""
-        self._before = [buffer.clone() for buffer in self._now]
-
-    def restore(self) -> None:
-        """Put back what was remembered, if anything was."""
-        for buffer, before in zip(self._now, self._before, strict=bool(self._before)):
-            buffer.copy_(before)
+    def _dump(
+        self, state: Mapping[str, Any], rank: int, first_rows: Sequence[int], batches: Sequence[AnyBatch]
+    ) -> Path | None:
+        """Write what is needed to take a step again; None where that cannot be written, which is no reason to fail."""
+        path = self._run / f"nonfinite_step_{state['step']:08d}{f'_rank_{rank}' if rank else ''}.pth"
+        content = {
+            **{name: value for name, value in state.items() if name not in ("optimizer", "average")},
+            "first_rows": list(first_rows),
+            "batches": [{name: tensor.cpu() for name, tensor in batch._asdict().items()} for batch in batches],
+        }
+        try:
+            write_checkpoint(path, content)
+        except OSError as error:
+            print(f"warning: the batch of the non-finite step could not be kept: {error}", file=sys.stderr)
+            return None
+        return path
 
 
 def nonfinite_terms(losses: Losses) -> list[str]:
     """Return the names of the terms that are not finite; `total` where only the sum is not."""
     bad = [name for name, term in losses.terms.items() if not term.isfinite()]
     return bad if bad or losses.total.isfinite() else ["total"]
-
-
-def dump_step(
-    run: Path, state: Mapping[str, Any], rank: int, first_rows: Sequence[int], batches: Sequence[Mapping[str, Tensor]]
-) -> Path | None:
-    """Write what is needed to take a step again: the run's state before it, and the batches of this process.
-
-    Args:
-        run: folder of the run.
-        state: as a checkpoint holds it, `step` included.
-        rank: of this process.
-        first_rows: place of each batch's first sample in the step.
-        batches: tensors by name.
-
-    Returns:
-        The file, or None when it could not be written, which is said and is no reason to fail.
-    """
-    path = run / f"nonfinite_step_{state['step']:08d}{f'_rank_{rank}' if rank else ''}.pth"
-    content = {
-        **{name: value for name, value in state.items() if name not in ("optimizer", "average")},
-        "first_rows": list(first_rows),
-        "batches": [{name: tensor.cpu() for name, tensor in batch.items()} for batch in batches],
-    }
-    try:
-        write_checkpoint(path, content)
-    except OSError as error:
-        print(f"warning: the batch of the non-finite step could not be kept: {error}", file=sys.stderr)
-        return None
-    return path

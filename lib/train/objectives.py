@@ -17,12 +17,12 @@ from lib.models.refine.network import AlphaRefineNet
 from lib.models.stem import StemEmbed
 from lib.train.losses import Losses, mask_loss, tracking_loss
 from lib.train.pictures import (
+    online_template_of,
     picture_boxes,
     picture_masks,
     picture_reconstructions,
     picture_scores,
     score_target,
-    score_template,
 )
 
 AnyBatch = Batch | MaskBatch
@@ -137,7 +137,7 @@ class ScoreObjective(Objective):
         self.model.score.train()
 
     def losses(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Losses:
-        logits, crop_boxes_xyxy = network(batch.template, batch.search, score_template(self.model, batch))
+        logits, crop_boxes_xyxy = network(batch.template, batch.search, online_template_of(batch, self.model))
         logits, wanted = logits.float(), score_target(batch, crop_boxes_xyxy)
         loss = functional.binary_cross_entropy_with_logits(logits, wanted.float())
         right = ((logits.detach() > 0) == wanted).float().mean()

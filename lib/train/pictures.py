@@ -1,4 +1,7 @@
-"""Pictures of what a network makes of samples, for TensorBoard and for the eye."""
+"""Pictures of what a network makes of samples, for TensorBoard and for the eye; all (H, W, 3) uint8 RGB.
+
+A model is drawn in evaluation mode and left in the mode it had; its batch lies on its device.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,20 +38,17 @@ def picture_reconstructions(model: MMG, batch: Batch, generator: torch.Generator
     """Draw input, masked, coarse and fine of the online template and the search region of every sample.
 
     The rebuilt images show the prediction where tokens were masked, and the input elsewhere, which no loss concerns;
-    when nothing is masked they are predictions throughout.
+    when nothing is masked they are predictions throughout. There are one or two rows a sample.
 
     Args:
-        model: with decoders; runs in evaluation mode, and is left in the mode it had.
-        batch: samples on the model's device.
+        model: with decoders.
+        batch: samples.
         generator: source of the masks; torch's global one when None.
-
-    Returns:
-        (H, W, 3) uint8 RGB: one or two rows a sample.
     """
     assert model.decoder is not None, "this model has no decoders"
     was_training = model.training
     model.eval()
-    online_template = batch.online_template if model.encoder.online_template else None
+    online_template = online_template_of(batch, model)
     rebuilt = model(batch.template, batch.search, online_template, generator=generator).reconstruction
     model.train(was_training)
     assert rebuilt is not None
@@ -62,18 +62,10 @@ def picture_reconstructions(model: MMG, batch: Batch, generator: torch.Generator
 
 @torch.no_grad()
 def picture_boxes(model: MMG, batch: Batch) -> np.ndarray:
-    """Draw template, online template and search region of every sample, with the true and the predicted box.
-
-    Args:
-        model: runs in evaluation mode, and is left in the mode it had.
-        batch: samples on the model's device.
-
-    Returns:
-        (H, W, 3) uint8 RGB: one row a sample.
-    """
+    """Draw template, online template and search region of every sample, with the true and the predicted box."""
     was_training = model.training
     model.eval()
-    online_template = batch.online_template if model.encoder.online_template else None
+    online_template = online_template_of(batch, model)
     output = model(batch.template, batch.search, online_template, reconstruct=False)
     model.train(was_training)
     boxes_xywh = [xyxy_to_xywh(boxes) * TILE for boxes in (batch.search_crop_box_xyxy, output.crop_boxes_xyxy)]
@@ -146,15 +138,7 @@ def crop_tile(crop: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def picture_masks(model: AlphaRefineNet, batch: MaskBatch) -> np.ndarray:
-    """Draw the reference crop with its box, the search crop with the true mask, and with the predicted one.
-
-    Args:
-        model: runs in evaluation mode, and is left in the mode it had.
-        batch: samples on the model's device.
-
-    Returns:
-        (H, W, 3) uint8 RGB: one row a sample.
-    """
+    """Draw the reference crop with its box, the search crop with the true mask, and with the predicted one."""
     was_training = model.training
     model.eval()
     predicted = model(batch.reference, batch.reference_crop_box_xyxy, batch.search) > 0
@@ -176,17 +160,9 @@ def picture_masks(model: AlphaRefineNet, batch: MaskBatch) -> np.ndarray:
 
 @torch.no_grad()
 def picture_scores(model: MMG, batch: Batch) -> np.ndarray:
-    """Draw template, online template and search region of every sample with its score, green where that is right.
-
-    Args:
-        model: runs in evaluation mode, and is left in it.
-        batch: samples on the model's device.
-
-    Returns:
-        (H, W, 3) uint8 RGB: one row a sample.
-    """
+    """Draw template, online template and search region of every sample with its score, green where that is right."""
     model.eval()
-    logits, crop_boxes_xyxy = model.rate(batch.template, batch.search, score_template(model, batch))
+    logits, crop_boxes_xyxy = model.rate(batch.template, batch.search, online_template_of(batch, model))
     scores, wanted = logits.float().sigmoid().tolist(), score_target(batch, crop_boxes_xyxy).tolist()
     rows = []
     for number, (score, right) in enumerate(zip(scores, wanted, strict=True)):
@@ -203,7 +179,8 @@ def score_target(batch: Batch, crop_boxes_xyxy: Tensor | None) -> Tensor:
     return batch.present & (iou(crop_boxes_xyxy, batch.search_crop_box_xyxy) > 0.5)
 
 
-def score_template(model: MMG, batch: Batch) -> Tensor | None:
+def online_template_of(batch: Batch, model: MMG) -> Tensor | None:
+    """Return what a model takes of a batch's online templates: None where it is one of two images."""
     return batch.online_template if model.encoder.online_template else None
 
 
@@ -225,9 +202,6 @@ def picture_training_samples(
         root: folder of the data set, for an experiment with one source; otherwise the configured one.
         paths_file: where data sets lie; None for `experiments/paths.yaml`.
         columns: samples in a row.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: one folder for several sources, or a source without usable samples.

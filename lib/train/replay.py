@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lib.config.load import any_from_dict
-from lib.config.refine_schema import RefineExperiment
-from lib.config.schema import Experiment
 from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.training_set import Batch
 from lib.models.pretrained import load_model_state, read_checkpoint
@@ -38,7 +36,10 @@ def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) 
     dump = read_checkpoint(path)
     if not {"config", "model", "step", "first_rows", "batches", "total"} <= dump.keys():
         raise ValueError(f"{path} is no dump of a step: it is made beside the checkpoints when a loss is not finite")
-    experiment = _experiment(dump, path)
+    experiment = any_from_dict(dump["config"], str(path))
+    # To be computed by one process, in as many passes as make the same step.
+    train = dataclasses.replace(experiment.train, accumulate_to=dump["total"], total_batch=dump["total"], compile=False)
+    experiment = dataclasses.replace(experiment, train=train)
     with tempfile.TemporaryDirectory() as folder:
         trainer = open_trainer(experiment, Path(folder), device=device, paths_file=paths_file)
         load_model_state(trainer.model, dump["model"], source=str(path))
@@ -111,10 +112,3 @@ def _print_fault(what: str, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         print(f"not finite: {what} {', '.join(names[:_LISTED])}{more}")
-
-
-def _experiment(dump: dict[str, Any], path: Path) -> Experiment | RefineExperiment:
-    """Return the dump's experiment, to be computed by one process, in as many passes as make the same step."""
-    experiment = any_from_dict(dump["config"], str(path))
-    train = dataclasses.replace(experiment.train, accumulate_to=dump["total"], total_batch=dump["total"], compile=False)
-    return dataclasses.replace(experiment, train=train)

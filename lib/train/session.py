@@ -77,7 +77,9 @@ def open_trainer(
 ) -> Trainer:
     """Build everything that training needs and load the newest checkpoint of `run`, if it has one."""
     if isinstance(experiment, Experiment):
-        check_start(experiment, run)
+        check_stage(experiment)
+        if experiment.train.start_from is not None and not is_begun(run):
+            find_start(experiment.train.start_from)
     torch_device = distributed.choose_device(device)
     train, data = experiment.train, experiment.data
     sources = open_sources(data.sources, paths_file)
@@ -104,13 +106,6 @@ def open_trainer(
         for change in record_environment(run, trainer.progress.step, describe_environment(torch_device, datasets)):
             trainer.log.warn(f"{run} continues in another environment: {change}")
     return trainer
-
-
-def check_start(experiment: Experiment, run: Path) -> None:
-    """Refuse an experiment that does not fit its stage, or that starts from what is not there."""
-    check_stage(experiment)
-    if experiment.train.start_from is not None and not is_begun(run):
-        find_start(experiment.train.start_from)
 
 
 def first_stage(experiment: Experiment | RefineExperiment, settings: Iterable[str]) -> Experiment:

@@ -24,7 +24,7 @@ from lib.models.pretrained import load_model_state
 from lib.train import distributed
 from lib.train.checkpoint import Progress, lock_run, read_state, remove_remains, save_checkpoint
 from lib.train.distributed import Interrupted, StopSignals
-from lib.train.loading import StepSampler, advice, learning_rate_scale, open_loader, plan_batching
+from lib.train.loading import StepSampler, advice, learning_rate_scale, open_loader, plan_batching, validation_share
 from lib.train.log import Meter, RunLog, describe
 from lib.train.losses import Losses, mean_losses
 from lib.train.nonfinite import NonfinitePolicy
@@ -40,7 +40,6 @@ from lib.train.optim import (
     scale_may_fall,
     set_learning_rate,
 )
-from lib.train.validation import Group, mean_over_groups, validation_share
 
 _PICTURED = 4  # samples in a TensorBoard picture
 
@@ -213,19 +212,25 @@ class Trainer:
         loader = open_loader(self._validation_set, [group.ids for group in share], data.workers, self.device)
         generator = torch.Generator(device=self.device)
 
-        def compute(batch: AnyBatch, group: Group) -> Losses:
-            self._report("recording")
-            generator.manual_seed(group.number)
-            with self._autocast():
-                return self.objective.losses(self.objective.network, batch.to(self.device), generator)
-
-        def pause() -> None:
-            self._report("waiting for the other ranks")
-            self._stop_if(self._stops.agreed(self.device))
-
+        sums = {"samples": 0.0}
+        measures: list[str] = []
         self.model.eval()
         with self._averaged():
-            results, measures = mean_over_groups(share, loader, compute, pause, self.device)
+            for group, batch in zip(share, loader, strict=True):
+                self._agree_to_go_on()
+                self._report("recording")
+                generator.manual_seed(group.number)
+                with self._autocast():
+                    losses = self.objective.losses(self.objective.network, batch.to(self.device), generator)
+                measures = list(losses.measures)
+                samples = 0 if group.repeated else batch.num_samples
+                sums["samples"] += samples
+                for name, value in {**losses.terms, "total": losses.total, **losses.measures}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * samples
+            self._agree_to_go_on()
+        totals = torch.tensor(list(sums.values()), dtype=torch.float64, device=self.device)
+        num_samples, *values = distributed.sum_over_ranks(totals).tolist()
+        results = {name: value / num_samples for name, value in zip(list(sums)[1:], values, strict=True)}
         self.log.scalars("validation", self.progress.step, results, epoch=epoch)
         shown = ", ".join(f"{name} {results[name]:.4f}" for name in ("total", *measures))
         self.log.say(f"epoch {epoch}: validation {shown}")
@@ -335,6 +340,11 @@ class Trainer:
 
     def _report(self, doing: str) -> None:
         distributed.report(self.progress.step, doing)
+
+    def _agree_to_go_on(self) -> None:
+        """Stop where any process has caught a signal; all have to ask at the same point."""
+        self._report("waiting for the other ranks")
+        self._stop_if(self._stops.agreed(self.device))
 
     def _stop_if(self, number: int) -> None:
         if number:

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from lib.config.load import load
-from lib.train.loading import advice, learning_rate_scale, plan_batching
+from lib.data.samples.mixture import VALIDATION_EPOCH, sample_id
+from lib.train.loading import advice, learning_rate_scale, plan_batching, validation_share
 
 PAPER = load("mmg_vitb").train  # 20 a pass, learning rates for 80
 
@@ -49,3 +50,16 @@ def test_the_linear_rule_is_followed_when_asked():
     assert learning_rate_scale(train, 20) == 0.25
     said = advice(train, plan_batching(train, 1))
     assert said is not None and "multiplies them by 0.25" in said
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+@pytest.mark.parametrize("num_samples", [1, 6, 7, 20])
+def test_the_shares_of_a_validation_are_the_whole(processes, num_samples):
+    whole = validation_share(num_samples, 3, 0, 1)
+    shares = [validation_share(num_samples, 3, rank, processes) for rank in range(processes)]
+    assert len({len(share) for share in shares}) == 1  # all processes take part in every agreement
+    counted = sorted(group for share in shares for group in share if not group.repeated)
+    assert counted == whole
+    ids = [index for group in whole for index in group.ids]
+    assert ids == [sample_id(VALIDATION_EPOCH, index) for index in range(num_samples)]
+    assert all(group.ids for share in shares for group in share)
