@@ -111,95 +111,79 @@ def main(argv: list[str]) -> int:
     purpose = _purpose(arguments)
     if purpose in _OPTIONS:
         refuse_options(commands.choices[arguments.command], arguments, {"command", *_OPTIONS[purpose]}, purpose)
+    print(_measure(arguments))
+    return 0
+
+
+def _measure(arguments: argparse.Namespace) -> str:
     # Each measurement loads only what it needs, so that one does not weigh on the other.
     if arguments.command == "analysis":
         from lib.profiling.analysis import measure_analysis
 
-        print(measure_analysis(arguments.results))
-        return 0
+        return measure_analysis(arguments.results)
     if arguments.command == "agreement":
         from lib.profiling.agreement import measure_agreement
 
-        print(
-            measure_agreement(
-                arguments.benchmark,
-                arguments.config,
-                arguments.checkpoint,
-                root=arguments.root,
-                paths_file=arguments.paths,
-                device_name=arguments.device,
-                precision=arguments.precision,
-                compiled=arguments.compile,
-                num_frames=arguments.frames,
-            )
+        return measure_agreement(
+            arguments.benchmark,
+            arguments.config,
+            arguments.checkpoint,
+            root=arguments.root,
+            paths_file=arguments.paths,
+            device_name=arguments.device,
+            precision=arguments.precision,
+            compiled=arguments.compile,
+            num_frames=arguments.frames,
         )
-        return 0
     from lib.config.load import load
 
     if arguments.command == "data":
         from lib.profiling.samples import profile_crops, profile_data
 
-        experiment = load(arguments.config)
+        experiment, samples, photographs = load(arguments.config), arguments.samples, arguments.photographs
         if arguments.crops:
-            print(profile_crops(experiment, arguments.samples, arguments.photographs))
-        else:
-            name, _, split = (arguments.dataset or "").partition(":")
-            stored = (name, split or "train", arguments.root) if name else None
-            print(
-                profile_data(
-                    experiment, stored, arguments.samples, arguments.workers, arguments.photographs, arguments.quality
-                )
-            )
-        return 0
+            return profile_crops(experiment, samples, photographs)
+        name, _, split = (arguments.dataset or "").partition(":")
+        stored = (name, split or "train", arguments.root) if name else None
+        return profile_data(experiment, stored, samples, arguments.workers, photographs, arguments.quality)
     if arguments.command == "track":
         from lib.profiling.loop import profile_track
 
-        print(
-            profile_track(
-                arguments.video,
-                arguments.config,
-                checkpoint=arguments.checkpoint,
-                box=arguments.box,
-                batches=arguments.batch,
-                num_frames=arguments.frames,
-                num_threads=arguments.threads,
-                device_name=arguments.device,
-                json_file=arguments.json,
-            )
+        return profile_track(
+            arguments.video,
+            arguments.config,
+            checkpoint=arguments.checkpoint,
+            box=arguments.box,
+            batches=arguments.batch,
+            num_frames=arguments.frames,
+            num_threads=arguments.threads,
+            device_name=arguments.device,
+            json_file=arguments.json,
         )
-        return 0
-    if arguments.command == "train":
-        from lib.profiling.report import profile_training
+    from lib.profiling.report import profile_model, profile_training
 
+    if arguments.command == "train":
         changed = {"train.batch_size": arguments.batch_size, "train.precision": arguments.precision}
         changes = [f"{key}={value}" for key, value in changed.items() if value is not None]
-        print(
-            profile_training(
-                load(arguments.config, [*arguments.overrides, *changes]),
-                device_name=arguments.device,
-                steps=arguments.steps,
-                loader=arguments.loader,
-                memory=arguments.memory,
-                paths_file=arguments.paths,
-                json_file=arguments.json,
-            )
-        )
-        return 0
-    from lib.profiling.report import profile_model
-
-    print(
-        profile_model(
-            load(arguments.config, arguments.overrides),
-            device_name=arguments.device if arguments.speed else None,
-            precisions=arguments.precision or (),
-            modes=arguments.mode or (),
-            frames=arguments.frames,
-            baseline=load(arguments.baseline) if arguments.baseline else None,
+        return profile_training(
+            load(arguments.config, [*arguments.overrides, *changes]),
+            device_name=arguments.device,
+            steps=arguments.steps,
+            loader=arguments.loader,
+            memory=arguments.memory,
+            paths_file=arguments.paths,
             json_file=arguments.json,
-            plot_file=arguments.plot,
         )
+    return profile_model(
+        load(arguments.config, arguments.overrides),
+        device_name=arguments.device if arguments.speed else None,
+        precisions=arguments.precision or (),
+        modes=arguments.mode or (),
+        frames=arguments.frames,
+        baseline=load(arguments.baseline) if arguments.baseline else None,
+        json_file=arguments.json,
+        plot_file=arguments.plot,
     )
-    return 0
 
 
 def _purpose(arguments: argparse.Namespace) -> str:

@@ -97,26 +97,19 @@ def share_gradients(network: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
 
 
-def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Return the mean of a tensor over all processes."""
-    return sum_over_ranks(values) / world_size()
-
-
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Return the sum of a tensor over all processes."""
-    if not distributed.is_initialized():
-        return values
-    values = values.clone()
-    distributed.all_reduce(values)
+    if distributed.is_initialized():
+        values = values.clone()
+        distributed.all_reduce(values)
     return values
 
 
 def largest_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Return the elementwise largest of a tensor over all processes."""
-    if not distributed.is_initialized():
-        return values
-    values = values.clone()
-    distributed.all_reduce(values, distributed.ReduceOp.MAX)
+    if distributed.is_initialized():
+        values = values.clone()
+        distributed.all_reduce(values, distributed.ReduceOp.MAX)
     return values
 
 

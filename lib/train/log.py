@@ -5,7 +5,8 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +45,20 @@ class RunLog:
 
     def scalars(self, kind: str, step: int, values: dict[str, float], **also: Any) -> None:
         """Record named scalars of one step under a kind such as `train` or `validation`."""
-        if not self._enabled:
-            return
-        try:
-            self._file.write(json.dumps({"kind": kind, "step": step, **also, **values}) + "\n")
-            self._file.flush()
-            for name, value in values.items():
-                for board in self._boards:
-                    board.add_scalar(f"{kind}/{name}", value, step)
-        except OSError as error:
-            self._say_failure(error)
+        if self._enabled:
+            with self._going_on():
+                self._file.write(json.dumps({"kind": kind, "step": step, **also, **values}) + "\n")
+                self._file.flush()
+                for name, value in values.items():
+                    for board in self._boards:
+                        board.add_scalar(f"{kind}/{name}", value, step)
 
     def picture(self, name: str, step: int, image: np.ndarray) -> None:
         """Record an (H, W, 3) uint8 RGB picture in TensorBoard."""
-        if not self._enabled:
-            return
-        try:
-            for board in self._boards:
-                board.add_image(name, image, step, dataformats="HWC")
-        except OSError as error:
-            self._say_failure(error)
+        if self._enabled:
+            with self._going_on():
+                for board in self._boards:
+                    board.add_image(name, image, step, dataformats="HWC")
 
     def say(self, text: str) -> None:
         """Print a line without breaking a progress bar."""
@@ -77,18 +72,19 @@ class RunLog:
 
     def close(self) -> None:
         """Write what is left."""
-        if not self._enabled:
-            return
-        for record in (self._file, *self._boards):
-            try:
+        for record in (self._file, *self._boards) if self._enabled else ():
+            with self._going_on():
                 record.close()
-            except OSError as error:
-                self._say_failure(error)
 
-    def _say_failure(self, error: OSError) -> None:
-        if not self._failed:
-            self.warn(f"the log of this run cannot be written, training goes on: {error}")
-        self._failed = True
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Say once when a record cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            if not self._failed:
+                self.warn(f"the log of this run cannot be written, training goes on: {error}")
+            self._failed = True
 
 
 class WandbBoard:
@@ -174,7 +170,8 @@ class Meter:
         table = torch.stack([torch.stack([row[name].float() for name in names]) for row in self._rows])
         means = torch.where(table.isfinite(), table, torch.nan).nanmean(dim=0)
         own = torch.tensor([self._waited / elapsed, memory_gb(device)], device=means.device)
-        values = dict(zip(names, distributed.mean_over_ranks(means).tolist(), strict=True))
+        means = distributed.sum_over_ranks(means) / distributed.world_size()
+        values = dict(zip(names, means.tolist(), strict=True))
         waits, memory = distributed.largest_over_ranks(own).tolist()
         values |= {"samples_per_second": self._samples / elapsed, "data_wait": waits, "memory_gb": memory}
         self._started, self._rows, self._waited, self._samples = time.perf_counter(), [], 0.0, 0

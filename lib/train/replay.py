@@ -2,9 +2,10 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) 
         trainer.objective.train()
         for first_row, stored in zip(dump["first_rows"], dump["batches"], strict=True):
             batch = (Batch if stored.keys() == set(Batch._fields) else MaskBatch)(**stored).to(trainer.device)
-            with _FirstFault(trainer.model) as fault:
+            with _first_fault(trainer.model) as layers:
                 losses = trainer.forward(batch, dump["step"], first_row)
             shown = {**losses.terms, "total": losses.total, **losses.measures}
             print("  ".join(f"{name} {float(value.detach()):.6g}" for name, value in shown.items()))
@@ -64,40 +65,32 @@ def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) 
             ]
             terms = nonfinite_terms(losses)
             _print_fault("inputs", inputs)
-            _print_fault("first layer", fault.names)
+            _print_fault("first layer", layers)
             _print_fault("loss terms", terms)
             _print_fault("gradients", gradients)
-            finite = finite and not (inputs or fault.names or terms or gradients)
+            finite = finite and not (inputs or layers or terms or gradients)
         trainer.log.close()
     if finite:
         print("all is finite here: the fault may need the device or the precision of the run")
     return 0 if finite else 1
 
 
-class _FirstFault:
-    """Watches a network while it is entered as a context; `names` then holds the first layer with a bad output."""
+@contextmanager
+def _first_fault(model: nn.Module) -> Iterator[list[str]]:
+    """Watch a network within the block; the list gets the name of the first layer with an output that is not finite."""
+    names: list[str] = []
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self.names: list[str] = []
+    def look(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        # Layers finish from the inside out, so the first one that is met is the innermost.
+        if not names and any(not tensor.isfinite().all() for tensor in _tensors(output)):
+            names.append(f"{name} ({type(module).__name__})")
 
-    def __enter__(self) -> "_FirstFault":
-        for name, module in self._model.named_modules():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
+    handles = [module.register_forward_hook(partial(look, name)) for name, module in model.named_modules()]
+    try:
+        yield names
+    finally:
+        for handle in handles:
             handle.remove()
-
-    def _hook(self, name: str) -> Any:
-        def look(module: nn.Module, inputs: object, output: object) -> None:
-            # Layers finish from the inside out, so the first one that is met is the innermost.
-            if not self.names and any(not tensor.isfinite().all() for tensor in _tensors(output)):
-                self.names.append(f"{name} ({type(module).__name__})")
-
-        return look
 
 
 def _tensors(output: object) -> Iterable[Tensor]:

@@ -76,7 +76,7 @@ def ablations_to_json(summaries: Sequence[Ablations]) -> str:
             "benchmark": summary.benchmark.name,
             "measure": summary.measure,
             "protocol": summary.analysis and summary.analysis.protocol,
-            "missing": {each.result: each.sequences for each in (summary.analysis.missing if summary.analysis else ())},
+            "missing": summary.analysis.missing if summary.analysis else {},
             "rows": [_to_dict(row) for row in summary.rows],
         }
         for summary in summaries

@@ -31,9 +31,9 @@ def to_csv(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> str:
         head = (analysis.benchmark.name, analysis.protocol, scores.name, scope, name, len(scores.sequences), missing)
         numbers = (*measures, *low_high, scores.fps)
         rows.append((*head, *numbers, "measured"))
-    for lacking in analysis.missing:
-        for name in lacking.sequences:
-            head = (analysis.benchmark.name, analysis.protocol, lacking.result, "missing", name, 0, 1)
+    for result, names in analysis.missing.items():
+        for name in names:
+            head = (analysis.benchmark.name, analysis.protocol, result, "missing", name, 0, 1)
             rows.append((*head, *("" for _ in keys), "", "", "", "not measured"))
     for table in published:
         for row in table.rows:
@@ -46,9 +46,9 @@ def to_csv(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> str:
 def _scopes(analysis: Analysis) -> Iterator[tuple[str, str, BenchmarkScores]]:
     for scores in analysis.scores:
         yield "overall", "", scores
-    for attribute in by_attribute(analysis):
-        for scores in attribute.scores:
-            yield "attribute", attribute.attribute, scores
+    for attribute, results in by_attribute(analysis).items():
+        for scores in results:
+            yield "attribute", attribute, scores
     for scores in analysis.scores:
         for sequence in scores.sequences:
             yield "sequence", sequence.name, BenchmarkScores(scores.name, (sequence,))
@@ -86,8 +86,8 @@ def _overall(analysis: Analysis, published: Sequence[PublishedTable]) -> str:
 
 def _attributes(analysis: Analysis) -> str:
     rows = [
-        (each.attribute, str(each.num_sequences), *_bold_best([scores.auc for scores in each.scores], percent))
-        for each in by_attribute(analysis)
+        (attribute, str(len(results[0].sequences)), *_bold_best([scores.auc for scores in results], percent))
+        for attribute, results in by_attribute(analysis).items()
     ]
     table = Table(["Attribute", Latex(r"\#"), *(scores.name for scores in analysis.scores)], {"": rows})
     return table.latex(f"AUC by attribute. {_caption(analysis)}.", f"tab:{analysis.benchmark.name}-attributes")

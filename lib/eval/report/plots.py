@@ -1,7 +1,7 @@
 """The plots of an analysis, as PNG and PDF: curves, attributes, speed against accuracy, two results compared."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write_head
 from lib.eval.report.tables import describe_with_names
-from lib.eval.score.analysis import Analysis, AttributeScores, by_attribute
+from lib.eval.score.analysis import Analysis, by_attribute
 from lib.eval.score.comparison import Comparison
 from lib.eval.score.metrics import CURVES, Curve
 from lib.eval.score.published import MARK, PublishedTable
@@ -83,15 +83,15 @@ def draw_curve(curve: Curve, results: Sequence[BenchmarkScores], subtitle: str) 
     return figure
 
 
-def draw_radar(attributes: Sequence[AttributeScores], subtitle: str) -> Figure:
+def draw_radar(attributes: Mapping[str, Sequence[BenchmarkScores]], subtitle: str) -> Figure:
     """Draw AUC by attribute: a spoke for each, from 0 in the centre to a common round number at the rim."""
     figure = new_figure(7.6, 6.8)
     plot = figure.add_subplot(projection="polar")
     assert isinstance(plot, PolarAxes)
     angles = np.linspace(0, 2 * np.pi, len(attributes), endpoint=False)
-    values = np.array([[scores.auc for scores in each.scores] for each in attributes])
+    values = np.array([[scores.auc for scores in results] for results in attributes.values()])
     rim = min(1.0, max(0.1, math.ceil(10 * values.max()) / 10))
-    for index, scores in enumerate(attributes[0].scores):
+    for index, scores in enumerate(next(iter(attributes.values()))):
         plot.plot(
             np.append(angles, angles[0]),
             100 * np.append(values[:, index], values[0, index]),
@@ -105,10 +105,10 @@ def draw_radar(attributes: Sequence[AttributeScores], subtitle: str) -> Figure:
     plot.set_theta_direction(-1)
     plot.set_theta_zero_location("N")
     labels = [
-        f"{each.attribute}\n({percent(float(row.min()))} to {percent(float(row.max()))})"
+        f"{attribute}\n({percent(float(row.min()))} to {percent(float(row.max()))})"
         if len(row) > 1
-        else f"{each.attribute}\n({percent(float(row[0]))})"
-        for each, row in zip(attributes, values, strict=True)
+        else f"{attribute}\n({percent(float(row[0]))})"
+        for attribute, row in zip(attributes, values, strict=True)
     ]
     plot.set_xticks(angles, labels, fontsize=8)
     for angle, text in zip(angles, plot.get_xticklabels(), strict=True):  # beside the circle, not across it

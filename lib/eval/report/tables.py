@@ -45,8 +45,8 @@ def format_attributes(analysis: Analysis) -> str:
         return ""
     head = ("attribute", "sequences", *(scores.name for scores in analysis.scores))
     rows = []
-    for each in attributes:
-        rows.append((each.attribute, str(each.num_sequences), *(percent(scores.auc) for scores in each.scores)))
+    for attribute, results in attributes.items():
+        rows.append((attribute, str(len(results[0].sequences)), *(percent(scores.auc) for scores in results)))
     rows.append(("all", str(analysis.num_scored), *(percent(scores.auc) for scores in analysis.scores)))
     return "\n".join(["AUC by attribute", *Table(head, {"": rows}).lines()])
 
@@ -95,17 +95,16 @@ def to_json(analysis: Analysis) -> str:
         "protocol": analysis.protocol,
         "results": {scores.name: _numbers(scores) for scores in analysis.scores},
     }
-    attributes = by_attribute(analysis)
-    if attributes:
+    if attributes := by_attribute(analysis):
         document["attributes"] = {
-            each.attribute: {
-                "num_sequences": each.num_sequences,
-                "auc": {scores.name: scores.auc for scores in each.scores},
+            attribute: {
+                "num_sequences": len(results[0].sequences),
+                "auc": {scores.name: scores.auc for scores in results},
             }
-            for each in attributes
+            for attribute, results in attributes.items()
         }
     if analysis.missing:
-        document["missing"] = {result.result: list(result.sequences) for result in analysis.missing}
+        document["missing"] = analysis.missing
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 

@@ -114,7 +114,7 @@ def _report_data(
         "description": describe(analysis),
         "remarks": remarks,
         "left_out": list(analysis.left_out),
-        "missing": [{"tracker": each.result, "sequences": list(each.sequences)} for each in analysis.missing],
+        "missing": [{"tracker": result, "sequences": names} for result, names in analysis.missing.items()],
         "columns": [{"key": key, "label": label, "kind": _KINDS.get(key, "share")} for key, label in columns],
         "trackers": [{"name": scores.name, "numbers": _numbers(scores)} for scores in analysis.scores],
         "published": [

@@ -1,6 +1,7 @@
 """Score folders of result files on a benchmark, as a whole and by attribute."""
 
 from collections import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,25 +25,18 @@ class Result:
 
 
 @dataclass(frozen=True)
-class MissingSequences:
-    """Sequences of the benchmark that a result has no file for."""
-
-    result: str
-    sequences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Analysis:
     """The scores of several results, in the order asked for, on the same sequences of a benchmark.
 
-    `num_sequences` is of the whole benchmark; fewer were scored when `missing` names results that lack some.
+    `num_sequences` is of the whole benchmark; fewer were scored where `missing` names, by result, sequences without a
+    file.
     """
 
     benchmark: Benchmark
     protocol: Protocol
     num_sequences: int
     scores: tuple[BenchmarkScores, ...]
-    missing: tuple[MissingSequences, ...]
+    missing: dict[str, tuple[str, ...]]
 
     @property
     def num_scored(self) -> int:
@@ -51,7 +45,7 @@ class Analysis:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The sequences that were not scored, because some result lacks them."""
-        return tuple(dict.fromkeys(name for result in self.missing for name in result.sequences))
+        return tuple(dict.fromkeys(name for names in self.missing.values() for name in names))
 
 
 def analyze(
@@ -72,12 +66,10 @@ def analyze(
             results of another benchmark or of other videos with the same names, or a benchmark that publishes the first
             box of a sequence only.
     """
-    missing = tuple(
-        MissingSequences(result.name, absent) for result in results if (absent := _missing(benchmark, dataset, result))
-    )
+    missing = {result.name: absent for result in results if (absent := _missing(benchmark, dataset, result))}
     if missing and not allow_missing:
         raise ValueError(f"{describe_missing(missing, limit=10)}; --allow-missing scores the sequences that all have")
-    left_out = {name for result in missing for name in result.sequences}
+    left_out = {name for names in missing.values() for name in names}
     scored: dict[str, list[SequenceScores]] = {result.name: [] for result in results}
     differences: dict[Path, dict[str, str]] = {result.folder: {} for result in results if is_recorded(result.folder)}
     for index, name in enumerate(dataset.names):
@@ -148,7 +140,7 @@ def find_all_results(
         present = result_names(result.folder)
         missing = tuple(name for name in dataset.names if name not in present)
         if len(missing) == len(dataset) or (missing and not allow_missing):
-            lack = describe_missing([MissingSequences(result.name, missing)], limit=3)
+            lack = describe_missing({result.name: missing}, limit=3)
             remarks.append(f"{lack}; left out, unless --allow-missing is given")
         else:
             found.append(result)
@@ -164,13 +156,13 @@ def known_results(benchmark: Benchmark, results_dir: Path) -> list[str]:
     return sorted("/".join(path.parts[-3:-1]) for path in folders if any(path.glob("*.txt")))
 
 
-def describe_missing(missing: abc.Sequence[MissingSequences], limit: int | None = None) -> str:
+def describe_missing(missing: Mapping[str, tuple[str, ...]], limit: int | None = None) -> str:
     """List the missing sequences of each result in words; at most `limit` names of each."""
     parts = []
-    for result in missing:
-        shown = result.sequences[:limit]
-        more = f" and {len(result.sequences) - len(shown)} more" if len(shown) < len(result.sequences) else ""
-        parts.append(f"{result.result} lacks {len(result.sequences)} sequences: {', '.join(shown)}{more}")
+    for result, names in missing.items():
+        shown = names[:limit]
+        more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+        parts.append(f"{result} lacks {len(names)} sequences: {', '.join(shown)}{more}")
     return "; ".join(parts)
 
 
@@ -221,24 +213,12 @@ def _score(
     )
 
 
-@dataclass(frozen=True)
-class AttributeScores:
-    """All results of an analysis on the sequences with one attribute; at least one sequence has it."""
-
-    attribute: str
-    scores: tuple[BenchmarkScores, ...]
-
-    @property
-    def num_sequences(self) -> int:
-        return len(self.scores[0].sequences)
-
-
-def by_attribute(analysis: Analysis) -> tuple[AttributeScores, ...]:
-    """Score each attribute that some sequence carries, in alphabetical order; none where the data set states none."""
+def by_attribute(analysis: Analysis) -> dict[str, tuple[BenchmarkScores, ...]]:
+    """Score all results on the sequences with each attribute, in alphabetical order; none where none is stated."""
     # Every result was scored on the same sequences.
     attributes = sorted({name for sequence in analysis.scores[0].sequences for name in sequence.attributes})
 
     def having(attribute: str, scores: BenchmarkScores) -> BenchmarkScores:
         return BenchmarkScores(scores.name, tuple(each for each in scores.sequences if attribute in each.attributes))
 
-    return tuple(AttributeScores(each, tuple(having(each, own) for own in analysis.scores)) for each in attributes)
+    return {attribute: tuple(having(attribute, own) for own in analysis.scores) for attribute in attributes}
