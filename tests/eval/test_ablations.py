@@ -157,20 +157,6 @@ def test_the_figure_shows_every_run_and_what_is_not_there(tmp_path: Path) -> Non
     assert names == ["ablations_mmg_tiny_toys.pdf", "ablations_mmg_tiny_toys.png"]
 
 
-def test_the_papers_tables_need_neither_results_nor_data(tmp_path: Path) -> None:
-    def refuse(benchmark: Benchmark) -> Videos:
-        raise AssertionError("there is nothing to score")
-
-    (summary,) = summarize_ablations(BENCHMARKS["lasot"], refuse, tmp_path)
-    assert summary.base == "mmg_vitb" and summary.analysis is None
-    text = format_ablations([summary])
-    assert text.count("not run here") == 13 and re.search(r"all +70\.3 +73\.5 +not run here", text)
-    assert "python tracking/train.py --config table4_none" in text
-    assert plot_ablations([summary], tmp_path / "plots") == [] and not (tmp_path / "plots").exists()
-    (summary,) = summarize_ablations(BENCHMARKS["synthetic"], refuse, tmp_path)
-    assert summary.base == "mmg_tiny", "the small model belongs to the embedded data"
-
-
 def test_the_small_models_results_stand_below_those_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "mmg" / "tiny_table4_none.seed1"
     write_results(tmp_path, "tiny_table4_none.seed1", 4)
@@ -182,17 +168,6 @@ def test_the_small_models_results_stand_below_those_asked_for(tmp_path: Path) ->
     assert text.index("no results of mmg_vitb") < text.index("configs based on mmg_tiny; synthetic")
     (alone,) = summarize(tmp_path, BENCHMARKS["synthetic"])
     assert alone.rows == small.rows
-
-
-def test_results_on_a_data_set_that_is_not_at_hand_are_said_not_to_be_scored(tmp_path: Path) -> None:
-    def missing(benchmark: Benchmark) -> Videos:
-        raise FileNotFoundError("where is toys?")
-
-    write_results(tmp_path, "table4_none", 4)
-    (summary,) = summarize_ablations(BENCHMARK, missing, tmp_path)
-    text = format_ablations([summary])
-    assert "1 results on Toys cannot be scored: where is toys?" in text
-    assert "not scored" in text and "not run here" not in text
 
 
 def test_missing_sequences_are_told(tmp_path: Path) -> None:

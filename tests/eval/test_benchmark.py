@@ -3,8 +3,6 @@
 import ast
 import dataclasses
 import shutil
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,21 +176,6 @@ def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(
     assert names == {"one.txt", "one_time.txt", "run.json", "two.txt", "two_time.txt"}
 
 
-def test_a_picture_too_large_to_read_fails_its_sequence_only(
-    videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99)))
-    (videos / "one" / "0001.png").write_bytes(png + chunk(b"IEND", b""))
-    assert run() == 1
-    captured = capsys.readouterr()
-    assert "FAILED one" in captured.err and "0001.png is not an image" in captured.err
-    assert "1 sequences tracked" in captured.out
-
-
 def test_overwriting_refreshes_the_record(
     tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,32 +298,3 @@ def test_a_video_is_told_by_length_box_and_picture() -> None:
     assert fingerprint() == fingerprint()
     others = {fingerprint(shade=8), fingerprint(length=4), fingerprint(left=1.5), fingerprint(width=9)}
     assert len(others | {fingerprint()}) == 5
-
-
-@pytest.mark.slow
-def test_the_network_gives_the_same_boxes_with_any_number_of_workers(
-    tmp_path: Path, small_experiment: Callable[..., Experiment]
-) -> None:
-    rng = np.random.default_rng(0)
-    for number in range(5):
-        folder = tmp_path / "noise" / f"video-{number}"
-        folder.mkdir(parents=True)
-        (folder / "groundtruth.txt").write_text("30,20,24,20\n")
-        for index in range(6 + number % 2):
-            coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC))
-    experiment = dataclasses.replace(small_experiment("track.update=fixed", "track.update_interval=2"), name="small")
-    weights = tmp_path / "weights.pth"
-    save_random_weights(weights, experiment)
-    spec = TrackerSpec("mmg", checkpoint=weights, device="cpu", benchmark="folder")
-    texts = []
-    for num_workers in (1, 2, 3):
-        results = tmp_path / f"results{num_workers}"
-        options = RunOptions(tmp_path / "noise", results_dir=results, num_workers=num_workers)
-        assert run_test(spec, options) == 0
-        folder = results / "mmg" / "small" / "folder"
-        texts.append({path.name: path.read_text() for path in folder.glob("video-?.txt")})
-        assert len(texts[-1]) == 5
-    assert texts[0] == texts[1] == texts[2]
-    moved = read_boxes(tmp_path / "results1" / "mmg" / "small" / "folder" / "video-0.txt")
-    assert len(np.unique(moved, axis=0)) == 6, "a tracker that stands still would show nothing"

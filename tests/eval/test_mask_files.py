@@ -153,14 +153,6 @@ def test_options_that_make_no_sense_stop_before_the_tracking(arguments, tmp_path
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.slow
-def test_several_workers_make_the_same_masks(arguments, tmp_path):
-    assert command("test")([*arguments, "--masks", "box", "--workers", "2"]) == 0
-    assert all(SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4) for name in BOXES)
-    alone = SequenceMasks(results_folder(tmp_path), "box", "two").open()[3]
-    assert np.array_equal(alone, box_to_mask(np.array(BOXES["two"], float), 20, 24))
-
-
 class KillingMask(BoxMask):
     """Ends its process where the frames of the video are dark."""
 
@@ -192,15 +184,6 @@ def test_a_killed_worker_costs_the_masks_of_one_sequence(tmp_path, capfd):
     assert "error: 1 sequences have no masks" in said
     done = [name for name in names if SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4)]
     assert done == [name for name in names if name != "video-1"]
-
-
-@pytest.mark.slow
-def test_weights_that_no_worker_can_read_are_one_error(arguments, videos, tmp_path):
-    assert command("test")(arguments) == 0
-    (tmp_path / "weights.pth").write_bytes(b"none")
-    spec, masks = TrackerSpec("static", benchmark="folder"), MaskSpec("alpha_refine", tmp_path / "weights.pth")
-    with pytest.raises((ValueError, OSError), match=r"weights\.pth"):
-        run_masks(spec, masks, RunOptions(videos, results_dir=tmp_path / "results", num_workers=2))
 
 
 def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsys):

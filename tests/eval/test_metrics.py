@@ -53,12 +53,6 @@ def test_four_frames_by_hand() -> None:
     assert scores.pooled == PooledOverlap(num_frames=3, iou_sum=1.5, num_over_50=1, num_over_75=1)
 
 
-def test_first_frame_counts_with_the_true_box() -> None:
-    scores = score([[500, 500, 1, 1], [500, 500, 1, 1]], [TRUE] * 2)
-    assert scores.precision == scores.norm_precision == 0.5
-    assert scores.auc == pytest.approx(20 / 21 / 2, abs=1e-12)
-
-
 def test_precision_includes_its_threshold() -> None:
     off_by_20, off_by_more = [26.0, 22.0, 32.0, 16.0], [26.0, 22.001, 32.0, 16.0]  # (16, 12) is 20 away
     assert score([TRUE, off_by_20], [TRUE] * 2).precision == 1
@@ -90,20 +84,6 @@ def test_absent_frames_count_as_misses() -> None:
     scores = score([TRUE] * 4, [TRUE] * 4, absent=[0, 0, 1, 1])
     assert scores.success_curve[0] == scores.precision == scores.norm_precision == 0.5
     assert scores.pooled.num_frames == 1  # but AO and SR leave them out
-
-
-@pytest.mark.parametrize("invalid", [[np.nan] * 4, [10, 10, 0, 20], [0, 0, 0, 0]])
-def test_frames_without_a_true_box_count_as_misses(invalid: list[float]) -> None:
-    scores = score([TRUE] * 2, [TRUE, invalid])
-    assert scores.success_curve[0] == scores.precision == scores.norm_precision == 0.5
-    assert scores.pooled.num_frames == 0
-
-
-def test_protocols_differ_in_which_true_boxes_are_valid() -> None:
-    at_border = [0.0, 10.0, 40.0, 20.0]
-    assert score([at_border] * 2, [at_border] * 2, protocol="stark").precision == 1
-    assert score([at_border] * 2, [at_border] * 2, protocol="strict").precision == 1
-    assert score([at_border] * 2, [at_border] * 2, protocol="pytracking").precision == 0
 
 
 def test_curves_are_averaged_over_sequences_and_overlap_over_frames() -> None:
@@ -146,10 +126,10 @@ def test_inputs_are_left_as_they_are() -> None:
 
 
 def test_longer_results_are_cut_and_shorter_ones_refused() -> None:
-    boxes = np.array([TRUE] * 5)
-    assert check_predictions(boxes, 3, "a.txt").shape == (3, 4)
-    with pytest.raises(ValueError, match=r"a\.txt: 5 rows, but the sequence has 6 frames"):
-        check_predictions(boxes, 6, "a.txt")
+    boxes = np.array([TRUE] * 3 + [[np.nan, 1, -5, np.inf]] * 2)  # whatever the rows beyond the end hold
+    np.testing.assert_array_equal(check_predictions(boxes, 3, "a.txt"), [TRUE] * 3)
+    with pytest.raises(ValueError, match=r"a\.txt: 3 rows, but the sequence has 6 frames"):
+        check_predictions(boxes[:3], 6, "a.txt")
 
 
 @pytest.mark.parametrize("bad", [[np.nan, 1, 1, 1], [1, np.inf, 1, 1], [1, 1, -1, 1], [1, 1, 1, -0.5]])
@@ -175,9 +155,3 @@ def test_got10k_drops_frame_one_and_hidden_frames_and_clips() -> None:
     pooled = got10k_overlap(predicted, true, np.array([8, 8, 8, 0, 1]), frame_size=(100, 100))
     # Both boxes of frame 2 end at the right border: IoU 1. Frame 3 is exactly .5. The empty row stays empty: 0.
     assert pooled == PooledOverlap(num_frames=3, iou_sum=1.5, num_over_50=1, num_over_75=1)
-
-
-def test_got10k_clipping_keeps_the_sides_of_a_moved_corner() -> None:
-    # The toolkit moves a corner at -10 to 0 and keeps the width of 20, so the two boxes become the same.
-    predicted, true = np.array([[0, 0, 1, 1], [-10, 0, 20, 10]], float), np.array([[0, 0, 1, 1], [0, 0, 20, 10]], float)
-    assert got10k_overlap(predicted, true, np.array([8, 8]), (100, 100)).iou_sum == 1

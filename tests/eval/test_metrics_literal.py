@@ -170,19 +170,6 @@ def test_the_awkward_cases_do_occur() -> None:
         assert thresholds <= set(values), "no value lies on a threshold: the draw has become too easy"
 
 
-def test_a_benchmark_agrees_with_a_tool_that_keeps_single_precision() -> None:
-    """Such a tool rounds every sequence's curve to float32: 2e-5 points is what that can cost."""
-    rng = np.random.default_rng(7)
-    videos = [draw_video(rng) for _ in range(50)]
-    scores = BenchmarkScores("tracker", tuple(score(video, "lasot", "stark") for video in videos))
-    kept = [np.asarray(curves_of(judge(video, "lasot", "stark"))[0], np.float32) for video in videos]
-    auc = np.mean(kept, axis=0, dtype=np.float32).mean(dtype=np.float32)
-    assert 100 * scores.auc == pytest.approx(100 * float(auc), abs=2e-5)
-    for curve, at, score_here in ((1, 20, scores.precision), (2, 20, scores.norm_precision)):
-        kept = np.array([curves_of(judge(video, "lasot", "stark"))[curve][at] for video in videos], np.float32)
-        assert 100 * score_here == pytest.approx(100 * float(kept.mean(dtype=np.float32)), abs=2e-5)
-
-
 def test_an_overlap_of_twentieths_is_not_above_its_own_threshold() -> None:
     """Tools step through the thresholds in ways that differ in the last bit; none may move a frame across one."""
     true = np.tile([10.0, 10, 20, 20], (2, 1))
@@ -191,18 +178,6 @@ def test_an_overlap_of_twentieths_is_not_above_its_own_threshold() -> None:
         predicted = np.array([true[0], [10, 10, 20, step] if step else [100, 100, 20, 20]])
         curve = score_sequence("video", predicted, true, np.zeros(2, bool)).success_curve
         assert curve.tolist() == pytest.approx([((0.05 * k < 1) + (step > k)) / 2 for k in range(21)])
-
-
-def test_rows_beyond_the_end_count_for_nothing_whatever_they_hold() -> None:
-    rng = np.random.default_rng(3)
-    for rest in ([np.nan] * 4, [0, 0, 0, 0], [1, 1, -5, 5], [np.inf] * 4):
-        video = draw_video(rng, nan_rows=False)
-        num_frames = len(video.true)
-        exact = video._replace(predicted=video.predicted[:num_frames])
-        longer = video._replace(predicted=[*exact.predicted, tuple(rest)])
-        one, other = score(exact, "lasot", "stark"), score(longer, "lasot", "stark")
-        np.testing.assert_array_equal(one.success_curve, other.success_curve)
-        np.testing.assert_array_equal(one.norm_precision_curve, other.norm_precision_curve)
 
 
 def test_got10k_pools_what_a_frame_by_frame_count_finds() -> None:

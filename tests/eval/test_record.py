@@ -110,16 +110,6 @@ def test_patches_of_packages_are_remarked_on_while_earlier_results_stay(tmp_path
     assert read_record(tmp_path) == newer
 
 
-def test_other_videos_under_the_same_names_are_refused_or_replaced(tmp_path: Path) -> None:
-    claim_folder(tmp_path, RECORD, overwrite=False)
-    write(tmp_path, "video")
-    other = dataclasses.replace(RECORD, videos={"video": "99", "other": "99"})
-    with pytest.raises(ValueError, match=r"results of other videos called video, .*another --root"):
-        claim_folder(tmp_path, other, overwrite=False)
-    claim_folder(tmp_path, other, overwrite=True, sequences=["video", "other"])
-    assert names(tmp_path) == [REPLACED, "run.json"] and read_record(tmp_path) == other
-
-
 def test_videos_are_remembered_from_run_to_run(tmp_path: Path) -> None:
     claim_folder(tmp_path, dataclasses.replace(RECORD, videos={"video": "1f"}), overwrite=False)
     write(tmp_path, "video")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import files_no_longer_than
 
-from lib.eval.results import ResultFiles, check_names, read_boxes, read_seconds, result_names, write_whole
+from lib.eval.results import ResultFiles, check_names, read_boxes, read_seconds, result_names
 
 BOXES = np.array([[1.0, 2.0, 3.0, 4.0], [1.23456, -5.0, 1000.5, 0.00004], [0.1, 0.2, 0.3, 0.4]])
 SECONDS = np.array([0.5, 0.001, 0.0000123])
@@ -64,14 +64,6 @@ def test_only_whole_files_of_this_sequence_are_complete(tmp_path: Path) -> None:
     assert files.is_complete(3, BOXES[0])
     files.seconds.unlink()
     assert not files.is_complete(3, BOXES[0])
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "video.txt"
-    path.write_text("old\n")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "new\udcff")  # a lone surrogate cannot be encoded: the write breaks off
-    assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_write_that_the_system_cuts_off_names_the_file(tmp_path: Path) -> None:

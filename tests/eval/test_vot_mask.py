@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from lib.eval.vot.mask_format import box_of_mask, decode_mask, encode_mask, place_mask
+from lib.eval.vot.mask_format import decode_mask, encode_mask, place_mask
 
 
 def drawn_mask(seed: int, height: int = 23, width: int = 31) -> np.ndarray:
@@ -49,17 +49,6 @@ def test_a_mask_that_reaches_beyond_the_picture_is_cut() -> None:
 def test_text_that_is_no_mask_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no mask|runs have 5 pixels"):
         decode_mask(text, 4, 4)
-
-
-def test_place_mask_pads_below_and_to_the_right() -> None:
-    part = np.array([[False, True]])
-    assert place_mask(part, 0, 0, 2, 3).tolist() == [[False, True, False], [False, False, False]]
-
-
-def test_the_box_is_the_tight_one() -> None:
-    mask = np.zeros((9, 9), dtype=bool)
-    mask[2, 3] = mask[6, 7] = True
-    assert box_of_mask(mask).tolist() == [3, 2, 5, 5]
 
 
 @pytest.mark.slow

@@ -125,23 +125,6 @@ def test_the_genuine_stack_runs_its_three_experiments(workspace: Path) -> None:
     assert len(list(genuine.glob("oracle_*.zip"))) == 1
 
 
-def test_lacking_weights_are_named_in_the_toolkits_log(workspace: Path) -> None:
-    add(workspace, "mmg", "--config", "mmg_tiny", "--checkpoint", "nowhere/latest.pth", "--name", "lacking")
-    shown = toolkit(workspace, "evaluate", "lacking")
-    assert f"Server terminated the session: there is no checkpoint {ROOT}/nowhere/latest.pth" in shown
-    assert "Unable to connect" not in shown
-    assert f"error: there is no checkpoint {ROOT}/nowhere/latest.pth" in the_log(workspace, "lacking")
-
-
-def test_arguments_that_somebody_mistyped_are_named_in_the_toolkits_log(workspace: Path) -> None:
-    with (workspace / "trackers.ini").open("a") as file:
-        file.write(
-            f"[mistyped]\nprotocol = trax\ncommand = {sys.executable} {ROOT}/tracking/vot.py static --thread\n\n"
-        )
-    assert "does not know these arguments" in toolkit(workspace, "evaluate", "mistyped")
-    assert "expected one argument" in the_log(workspace, "mistyped")
-
-
 @pytest.mark.parametrize(
     ("name", "statement", "console", "log"),
     [

@@ -13,16 +13,13 @@ from lib.config.load import load
 from lib.data.crop_cache.cache import CropDataset
 from lib.data.datasets import open_dataset
 from lib.data.datasets.folder import FolderDataset
-from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.jpeg import DECODERS
 from lib.data.samples.mixture import MixedSource
 from lib.data.samples.training_set import TrainingSet
-from lib.data.synthetic import Scene
 from lib.profiling import samples as benchmark_crops
 from lib.profiling.samples import (
     compare_decoders,
     fastest,
-    in_new_process,
     measure_in_turns,
     profile_data,
     slowest_functions,
@@ -71,28 +68,6 @@ def test_the_functions_that_take_most_are_named(videos: Path) -> None:
     samples = TrainingSet([MixedSource(FolderDataset(videos), 1.0)], EXPERIMENT.data, EXPERIMENT.crop, seed=0)
     shares = [float(line.split("%")[0]) for line in slowest_functions(samples, 3)]
     assert shares == sorted(shares, reverse=True) and 30 < sum(shares) <= 100.1
-
-
-def test_scenes_are_measured_at_full_difficulty() -> None:
-    """A curriculum begins with scenes that take half the time."""
-
-    class Scenes(SyntheticDataset):
-        def scene(self, index: int, difficulty: float = 1.0) -> Scene:
-            difficulties.add(difficulty)
-            return super().scene(index, difficulty)
-
-    difficulties: set[float] = set()
-    assert EXPERIMENT.data.curriculum_epochs > 0
-    measure_in_turns([Scenes("train")], EXPERIMENT, num_samples=2)
-    assert difficulties == {1.0}
-
-
-def test_a_new_process_is_told_to_keep_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "MALLOC_TRIM_THRESHOLD_"
-    monkeypatch.setenv(name, "7")
-    assert in_new_process(os.getpid) != os.getpid()
-    assert int(in_new_process(os.getenv, name) or 0) > 10**8
-    assert os.environ[name] == "7"
 
 
 def test_frames_to_measure_with_have_the_size_and_the_targets(tmp_path: Path) -> None:

@@ -8,11 +8,8 @@ import torch
 from conftest import SMALL
 
 from lib.config.load import load
-from lib.data.samples.training_set import Batch
-from lib.models.build import build_model
 from lib.profiling import clock as peak
 from lib.profiling import training as cost_module
-from lib.profiling.clock import PeakMeter, watch_parts
 from lib.profiling.report import profile_training
 from lib.profiling.training import (
     StepFlops,
@@ -20,7 +17,6 @@ from lib.profiling.training import (
     count_step_flops,
     describe_cost,
     measure_training,
-    named_parts,
     synthetic_batch,
 )
 from lib.train.session import open_trainer
@@ -68,16 +64,6 @@ def test_operations_are_those_of_the_model_whatever_the_step_repeats_or_freezes(
     assert second_stage.forward["score"] < backward <= 2 * second_stage.forward["score"]
 
 
-def test_stages_add_up_to_the_step(small_experiment):
-    step = TimedTrainer(small_experiment(), CPU)
-    batch = synthetic_batch(small_experiment(), 4)
-    seconds = step.take(lambda: batch)
-    total = seconds.pop("step")
-    assert set(seconds) == STAGES
-    assert all(value > 0 for value in seconds.values())
-    assert sum(seconds.values()) == pytest.approx(total)
-
-
 def test_a_timed_step_is_the_trainer_s(small_experiment, tmp_path):
     """Masks, drop-path, losses, clipping and optimiser: the same weights after a step."""
     experiment = small_experiment("model.encoder.drop_path=0.3", "train.precision=bf16")
@@ -114,27 +100,6 @@ def test_the_second_stage_and_a_two_image_tracker_have_the_stages_that_they_run(
     }  # fmt: skip
     two = small_experiment("model.online_template=false", "model.decoder.search_to_online=false", "track.update=none")
     assert "decoders" in TimedTrainer(two, CPU).take(lambda: synthetic_batch(two, 4))
-
-
-def test_the_peak_is_the_best_size_s_median():
-    meter = PeakMeter(CPU, torch.float32)
-    meter._rates = {512: [1.0, 9.0, 2.0], 1024: [3.0, 3.5, 0.1], 2048: [2.5, 2.5, 2.5]}
-    assert (meter.flops, meter.side) == (3.0, 1024)
-    measured = PeakMeter(CPU, torch.float32)
-    measured.round()
-    assert measured.side in (64, 128)
-    assert measured.flops > 1e8, "operations a second"
-
-
-def test_parts_are_watched_in_order_and_only_inside_the_block(small_experiment):
-    model = build_model(small_experiment("model.score.enabled=true"))
-    assert list(named_parts(model)) == ["encoder", "decoders", "head", "score"]
-    seen: list[str] = []
-    batch: Batch = synthetic_batch(small_experiment(), 2)
-    with watch_parts(named_parts(model), lambda name: seen.append(f"+{name}"), lambda name: seen.append(f"-{name}")):
-        model(batch.template, batch.search, batch.online_template)
-    model(batch.template, batch.search, batch.online_template)
-    assert seen == ["+encoder", "-encoder", "+decoders", "-decoders", "+head", "-head"]
 
 
 def test_figures_are_written_as_json(small_experiment, tmp_path, monkeypatch):

@@ -9,12 +9,10 @@ import pytest
 from conftest import command, save_random_weights
 
 from lib.config.schema import Experiment
-from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image
 from lib.data.images.video import VideoFile
 from lib.draw import PALETTE, TRUTH
 from lib.eval.record import RunRecord, claim_folder
-from lib.eval.report.film import open_film
 
 
 def visualize(*arguments: str) -> int:
@@ -144,11 +142,6 @@ def test_a_strip_of_what_is_not_there_is_refused(videos: Path, tmp_path: Path) -
     with pytest.raises(FileNotFoundError, match="nobody"):
         visualize("track", "folder", "walk", "nobody", *where)
     assert not (tmp_path / "strip.png").exists()
-
-
-def test_an_unknown_sequence_of_a_drawn_data_set_is_named_with_a_suggestion() -> None:
-    with pytest.raises(ValueError, match=r"no sequence 'test-00003'.*did you mean 'test-0003'.*test-0000, test-0001"):
-        open_film(SyntheticDataset("test"), "test-00003", [])
 
 
 def test_reconstructions_of_a_checkpoint(small_experiment: Callable[..., Experiment], tmp_path: Path) -> None:

@@ -45,12 +45,6 @@ def test_a_full_disk_leaves_the_old_checkpoint_intact(tmp_path):
     assert newest is not None and newest["step"] == 1
 
 
-def test_every_nth_stays_for_ever(tmp_path):
-    for step in range(2, 22, 2):
-        save_checkpoint(tmp_path, step, state(step), keep=2, keep_every=6)
-    assert [int(path.stem[5:]) for path in checkpoints(tmp_path)] == [20, 18, 12, 6]
-
-
 def test_a_disk_that_fills_between_the_two_files_leaves_the_old_ones(tmp_path, monkeypatch):
     """Without hard links `latest.pth` is a copy, which may fail when the checkpoint itself just fitted."""
     save_checkpoint(tmp_path, 1, state(1), keep=1)
@@ -186,7 +180,3 @@ def test_only_broken_checkpoints_are_an_error_not_a_fresh_start(tmp_path):
     (tmp_path / "step_00000001.pth").write_bytes(b"broken")
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="none of the 1 checkpoints"):
         load_newest(tmp_path)
-
-
-def test_an_empty_folder_has_none(tmp_path):
-    assert load_newest(tmp_path) is None

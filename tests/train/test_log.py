@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.train.log import Meter, RunLog, describe
+from lib.train.log import Meter, RunLog
 
 CPU = torch.device("cpu")
 
@@ -22,15 +22,6 @@ def test_means_are_those_of_finite_values():
     assert values["samples_per_second"] > 0 and values["memory_gb"] > 0.01
     meter.add({"total": torch.tensor(5.0), "gradient_norm": torch.tensor(1.0)}, waited=0.0, samples=8)
     assert meter.read_and_reset(CPU)["total"] == 5.0
-
-
-def test_the_line_names_every_loss_and_how_the_machine_does():
-    line = describe({"l1": 0.125, "total": 2.5, "mean_iou": 0.75, "gradient_norm": 3.0, "samples_per_second": 60.5,
-                     "data_wait": 0.031, "memory_gb": 1.5, "lr": 1e-4})  # fmt: skip
-    assert line == (
-        "l1 0.125  total 2.500  mean_iou 0.750 | lr 1.00e-04  60.5 samples/s  data wait 3 %  gradient 3.00  "
-        "memory 1.50 GB"
-    )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full, a disk without space")

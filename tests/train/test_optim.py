@@ -8,7 +8,7 @@ from torch import nn
 
 from lib.config.load import load
 from lib.models.build import build_model
-from lib.train.optim import WeightAverage, build_optimizer, learning_rate_factor, load_optimizer, set_learning_rate
+from lib.train.optim import WeightAverage, build_optimizer, learning_rate_factor, load_optimizer
 
 
 def test_the_encoder_has_its_own_rate_and_every_parameter_is_in_one_group(small_experiment):
@@ -40,14 +40,6 @@ def test_warm_up_and_cosine():
     train = dataclasses.replace(load("mmg_tiny").train, epochs=10, warmup_epochs=2.0, schedule="cosine")
     factors = [learning_rate_factor(train, progress) for progress in (0, 1, 2, 6, 10)]
     assert factors == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-12)
-
-
-def test_setting_the_rate_keeps_the_ratio(small_experiment):
-    experiment = small_experiment("train.lr=1e-3", "train.encoder_lr=1e-4")
-    optimizer = build_optimizer(build_model(experiment), experiment.train)
-    set_learning_rate(optimizer, 0.5)
-    set_learning_rate(optimizer, 0.1)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1e-5, 1e-4])
 
 
 def test_the_average_of_two_steps_by_hand():

@@ -116,11 +116,6 @@ def test_a_folder_of_another_config_is_refused_and_free_keys_may_change(small_ex
     open_trainer(small_experiment("train.log_every=7", "track.update=none"), tmp_path, device="cpu")
 
 
-def test_a_batch_that_the_learning_rates_were_not_set_for_is_said(small_experiment, tmp_path):
-    with pytest.warns(UserWarning, match=r"1 x 2 samples make 2 a step.*total_batch: 4"):
-        open_trainer(small_experiment("train.batch_size=2"), tmp_path, device="cpu")
-
-
 def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experiment, tmp_path, capsys):
     """Files may not grow beyond 64 KiB: the checkpoints cannot be written, and the one of before stays."""
     experiment = small_experiment()
