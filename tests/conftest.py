@@ -4,14 +4,16 @@ import fcntl
 import os
 import resource
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -188,3 +190,66 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
     model = build_model(experiment, pretrained=False).eval()
     model.load_state_dict(torch.load(folder / "w.pth")["model"])
     return Export(folder / "w.pth", folder / "w.onnx", experiment, model)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a headless browser that selenium drives; skip without one."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e .[browser]")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not browser or not driver:
+        pytest.skip("needs Chromium and chromedriver, such as Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
+        "disable-component-update", "disable-sync",
+        "force-prefers-reduced-motion",  # no smooth scrolling: what is clicked must stand still
+        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+        "window-size=1300,900",
+    ):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    session.implicitly_wait(1)
+    yield session
+    session.quit()
+
+
+class FakeTrax(ModuleType):
+    """Speaks for the toolkit: hands out requests, and writes down in `events` what this process does."""
+
+    TraxStatus = SimpleNamespace(INITIALIZE="initialize", FRAME="frame", QUIT="quit")
+    Region = SimpleNamespace(MASK="mask")
+    Image = SimpleNamespace(PATH="path")
+    Mask = SimpleNamespace(create=lambda array: array)
+
+    def __init__(self, requests: list[Any]) -> None:
+        super().__init__("trax")
+        self.events: list[Any] = []
+        self._requests = requests
+
+    def Server(self, *formats: list[str]) -> "FakeTrax":  # noqa: N802
+        self.events.append(("open", *formats))
+        return self
+
+    def wait(self) -> Any:
+        self.events.append("wait")
+        return self._requests.pop(0)
+
+    def status(self, objects: list[tuple[np.ndarray, dict[str, str]]]) -> None:
+        ((mask, _),) = objects
+        assert mask.dtype == np.uint8 and mask.flags.c_contiguous
+        self.events.append(mask.tolist())
+
+    def quit(self, reason: str | None = None) -> None:
+        self.events.append(("quit", reason))
+
+
+def vot_request(kind: str, frame: str = "", *masks: np.ndarray) -> SimpleNamespace:
+    objects = [(SimpleNamespace(array=lambda normalize, mask=mask: mask if normalize else None), {}) for mask in masks]
+    return SimpleNamespace(type=kind, image={"color": SimpleNamespace(path=lambda: frame)}, objects=objects)
+
+
+QUIT = SimpleNamespace(type="quit", image=None, objects=None)

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import FrameType
 
 import cv2
 import numpy as np
 import pytest
+from conftest import QUIT, FakeTrax, vot_request
 
 from lib.config.schema import Experiment
 from lib.data.crop import CropWindow
@@ -104,29 +105,14 @@ def test_a_vot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = sorted((MADE / "videos" / "test-0000" / "img").iterdir())
     first = np.zeros((192, 256), np.uint8)
     first[60:100, 80:120] = 1
-    masks: list[np.ndarray] = []
-
-    def request(kind: str, frame: Path = frames[0]) -> SimpleNamespace:
-        target = (SimpleNamespace(array=lambda normalize: first), {})
-        return SimpleNamespace(type=kind, image={"color": SimpleNamespace(path=lambda: str(frame))}, objects=[target])
-
-    def open_session(*formats: list[str]) -> SimpleNamespace:
-        requests = iter([request("initialize"), request("frame", frames[1]), request("quit")])
-        return SimpleNamespace(wait=lambda: next(requests), status=lambda objects: masks.append(objects[0][0]),
-                               quit=lambda reason=None: None)  # fmt: skip
-
-    trax = SimpleNamespace(
-        Server=open_session,
-        Region=SimpleNamespace(MASK="mask"),
-        Image=SimpleNamespace(PATH="path"),
-        Mask=SimpleNamespace(create=lambda mask: mask),
-        TraxStatus=SimpleNamespace(INITIALIZE="initialize", FRAME="frame", QUIT="quit"),
-    )
+    requests = [vot_request("initialize", str(frames[0]), first), vot_request("frame", str(frames[1])), QUIT]
+    trax = FakeTrax(2 * requests)
     monkeypatch.setattr("faulthandler.enable", lambda: None)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setitem(sys.modules, "trax", trax)
     compare("A VOT run", lambda: serve(lambda: tracker))
-    assert len(masks) == 4 and all(mask.any() for mask in masks)
+    masks = [event for event in trax.events if isinstance(event, list)]
+    assert len(masks) == 4 and all(np.any(mask) for mask in masks)
 
 
 def test_a_jpeg_to_a_crop(tmp_path: Path) -> None:

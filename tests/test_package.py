@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import lib
-from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.mp4 import Mp4Writer
 
@@ -33,9 +31,7 @@ def run(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.slow
-def test_a_wheel_tracks_a_video_from_another_folder(
-    tmp_path: Path, small_experiment: Callable[..., Experiment]
-) -> None:
+def test_a_wheel_tracks_a_video_from_another_folder(tmp_path, small_experiment):
     source = tmp_path / "source"
     source.mkdir()
     for name in CARRIED:
@@ -88,7 +84,7 @@ def test_a_wheel_tracks_a_video_from_another_folder(
     assert (own / "mmg_tracker" / "py.typed").is_file()
 
 
-def test_without_packages_a_command_says_what_to_run(tmp_path: Path) -> None:
+def test_without_packages_a_command_says_what_to_run(tmp_path):
     finished = run(sys.executable, "-S", ROOT / "tracking" / "test.py", "--version", cwd=tmp_path)
     assert finished.returncode == 2
     (line,) = finished.stderr.splitlines()
@@ -96,7 +92,7 @@ def test_without_packages_a_command_says_what_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_lib_is_named(tmp_path: Path) -> None:
+def test_another_lib_is_named(tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "__init__.py").write_text("")
     finished = run(sys.executable, ROOT / "tracking" / "demo.py", "--version", cwd=tmp_path, PYTHONPATH=str(tmp_path))
@@ -113,14 +109,14 @@ def stated(name: str) -> list[Requirement]:
     return [Requirement(word) for word in words if word and not word.startswith("-e")]
 
 
-def test_the_constraints_satisfy_the_requirements() -> None:
+def test_the_constraints_satisfy_the_requirements():
     pinned = {canonicalize_name(line.name): line.specifier for line in stated("constraints.txt")}
     for needed in stated("requirements.txt"):
         (exact,) = pinned[canonicalize_name(needed.name)]
         assert exact.operator == "==" and needed.specifier.contains(exact.version), needed
 
 
-def test_the_recipes_name_what_is_there() -> None:
+def test_the_recipes_name_what_is_there():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     (from_pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     recipe = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")

@@ -3,7 +3,6 @@
 import http.client
 import io
 import json
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -138,41 +137,29 @@ def test_one_run_at_a_time(video: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_box_drawn_in_a_browser_comes_back_as_a_video_that_plays(page: Page) -> None:
-    selenium = pytest.importorskip("selenium.webdriver")
+def test_a_box_drawn_in_a_browser_comes_back_as_a_video_that_plays(page: Page, chromium: Any) -> None:
     action_chains = pytest.importorskip("selenium.webdriver.common.action_chains")
-    chromium, driver_file = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver_file is None:
-        pytest.skip("no Chromium here")
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,900"):
-        options.add_argument(argument)
-    browser = selenium.Chrome(options, selenium.ChromeService(driver_file))
-    try:
-        browser.get(f"http://127.0.0.1:{page.port}/")
-        canvas = browser.find_element("id", "canvas")
-        wait_for(lambda: canvas.size["width"] >= 128)
-        # Offsets are from the middle of the canvas of 128 x 96, whose pixels are the frame's.
-        mouse = action_chains.ActionChains(browser)
-        mouse.move_to_element_with_offset(canvas, -40, -20).click_and_hold()
-        mouse.move_by_offset(30, 24).release().perform()
-        browser.find_element("id", "start").click()
-        wait_for(lambda: len(browser.find_elements("css selector", "#files a")) == 2)
-        assert browser.find_element("id", "error").text == ""
-        drawn = np.loadtxt(page.out / "clip_static.txt", delimiter=",")
-        np.testing.assert_allclose(drawn, np.tile((24, 28, 30, 24), (NUM_FRAMES, 1)), atol=2)
-        assert len(VideoFile(page.out / "clip_static.mp4")) == NUM_FRAMES
-        pytest.importorskip("av")
-        browser.execute_script(
-            "const video = document.createElement('video'); video.id = 'player'; video.muted = true;"
-            "document.body.append(video); video.src = '/files/clip_static.mp4'; video.play();"
-        )
-        player = browser.find_element("id", "player")
-        wait_for(lambda: player.get_property("ended") or player.get_property("error"))
-        assert player.get_property("error") is None and player.get_property("videoWidth") == 128
-    finally:
-        browser.quit()
+    chromium.get(f"http://127.0.0.1:{page.port}/")
+    canvas = chromium.find_element("id", "canvas")
+    wait_for(lambda: canvas.size["width"] >= 128)
+    # Offsets are from the middle of the canvas of 128 x 96, whose pixels are the frame's.
+    mouse = action_chains.ActionChains(chromium)
+    mouse.move_to_element_with_offset(canvas, -40, -20).click_and_hold()
+    mouse.move_by_offset(30, 24).release().perform()
+    chromium.find_element("id", "start").click()
+    wait_for(lambda: len(chromium.find_elements("css selector", "#files a")) == 2)
+    assert chromium.find_element("id", "error").text == ""
+    drawn = np.loadtxt(page.out / "clip_static.txt", delimiter=",")
+    np.testing.assert_allclose(drawn, np.tile((24, 28, 30, 24), (NUM_FRAMES, 1)), atol=2)
+    assert len(VideoFile(page.out / "clip_static.mp4")) == NUM_FRAMES
+    pytest.importorskip("av")
+    chromium.execute_script(
+        "const video = document.createElement('video'); video.id = 'player'; video.muted = true;"
+        "document.body.append(video); video.src = '/files/clip_static.mp4'; video.play();"
+    )
+    player = chromium.find_element("id", "player")
+    wait_for(lambda: player.get_property("ended") or player.get_property("error"))
+    assert player.get_property("error") is None and player.get_property("videoWidth") == 128
 
 
 def wait_for(condition: Any) -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import save_random_weights
 
-from lib.config.schema import Experiment
 from lib.data.images.frames import ArrayFrames
 from lib.data.sequence import Sequence
 from lib.eval.record import (
@@ -64,12 +63,7 @@ def folder_of(tmp_path: Path, tracker: str = "static", config: str = "default") 
     return tmp_path / "results" / tracker / config / "folder"
 
 
-def test_what_cannot_track_leaves_no_folder_behind(
-    run: Callable[..., int],
-    tmp_path: Path,
-    small_experiment: Callable[..., Experiment],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_cannot_track_leaves_no_folder_behind(run, tmp_path, small_experiment, monkeypatch):
     monkeypatch.delattr(cv2, "TrackerCSRT", raising=False)
     untrained = tmp_path / "weights.pth"
     save_random_weights(untrained, small_experiment(config="mmg_tiny_score"))
@@ -89,7 +83,7 @@ def test_what_cannot_track_leaves_no_folder_behind(
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["static"]
 
 
-def test_workers_are_spread_over_all_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_spread_over_all_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     gpu, gpus = torch.device("cuda"), ["cuda:0", "cuda:1", "cuda:2"]
     assert worker_devices(gpu, 2, 0) == ["cuda:0", "cuda:1"]
@@ -100,9 +94,7 @@ def test_workers_are_spread_over_all_devices(monkeypatch: pytest.MonkeyPatch) ->
     assert worker_devices(gpu, 2, 1) == ["cuda:2", "cuda:0"]
 
 
-def test_the_same_command_goes_on_with_a_copy_of_the_data_and_new_videos(
-    tmp_path: Path, videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_same_command_goes_on_with_a_copy_of_the_data_and_new_videos(tmp_path, videos, run, capsys):
     assert run(None, videos, False, "one") == 0
     copy = tmp_path / "elsewhere"
     shutil.copytree(videos, copy)
@@ -112,9 +104,7 @@ def test_the_same_command_goes_on_with_a_copy_of_the_data_and_new_videos(
     assert "1 sequences had complete results" in out and "2 sequences tracked" in out
 
 
-def test_other_videos_with_the_same_names_lengths_and_boxes_are_refused(
-    tmp_path: Path, run: Callable[..., int]
-) -> None:
+def test_other_videos_with_the_same_names_lengths_and_boxes_are_refused(tmp_path, run):
     assert run() == 0
     other = write_videos(tmp_path / "other", 41, {"one": 3, "two": 4})
     before = (folder_of(tmp_path) / "one_time.txt").read_text()
@@ -126,9 +116,7 @@ def test_other_videos_with_the_same_names_lengths_and_boxes_are_refused(
     assert run(None, other) == 0
 
 
-def test_a_sequence_that_fails_under_overwrite_leaves_nothing_old_beside_the_new(
-    tmp_path: Path, videos: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sequence_that_fails_under_overwrite_leaves_nothing_old_beside_the_new(tmp_path, videos, run, capsys):
     folder = folder_of(tmp_path)
     assert run() == 0
     whole = (videos / "one" / "0002.png").read_bytes()
@@ -143,9 +131,7 @@ def test_a_sequence_that_fails_under_overwrite_leaves_nothing_old_beside_the_new
     assert not (folder / REPLACED).exists() and len(read_boxes(folder / "one.txt")) == 3
 
 
-def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(
-    tmp_path: Path, videos: Path, run: Callable[..., int]
-) -> None:
+def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(tmp_path, videos, run):
     assert run() == 0
     boxes = folder_of(tmp_path) / "one.txt"
     boxes.write_text(boxes.read_text()[:-5])
@@ -154,9 +140,7 @@ def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(
     assert sorted(path.name for path in boxes.parent.glob("*.txt")) == ["two.txt", "two_time.txt"]
 
 
-def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(
-    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(tmp_path, run, monkeypatch):
     class Interrupted(StaticBox):
         def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
             if image[0, 0, 0] == 40 and (folder / "two.txt").exists():
@@ -176,9 +160,7 @@ def test_an_interrupted_overwrite_is_finished_by_the_same_command_without_it(
     assert names == {"one.txt", "one_time.txt", "run.json", "two.txt", "two_time.txt"}
 
 
-def test_overwriting_refreshes_the_record(
-    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overwriting_refreshes_the_record(tmp_path, run, monkeypatch):
     run()
     versions = {**package_versions(), "numpy": "99.1", "torch": "99.0.0"}
     monkeypatch.setattr("lib.eval.run.benchmark.package_versions", lambda: versions)
@@ -189,9 +171,7 @@ def test_overwriting_refreshes_the_record(
     assert record is not None and record.versions == versions and record.code == code_sha256(CODE)
 
 
-def test_another_checkpoint_under_the_same_name_is_refused(
-    tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
-) -> None:
+def test_another_checkpoint_under_the_same_name_is_refused(tmp_path, run, small_experiment):
     experiment = dataclasses.replace(small_experiment("track.update=none"), name="small")
     weights = tmp_path / "latest.pth"
     save_random_weights(weights, experiment)
@@ -207,9 +187,7 @@ def test_another_checkpoint_under_the_same_name_is_refused(
     assert (folder_of(tmp_path, "mmg", "small") / "two.txt").read_text() != boxes
 
 
-def test_weights_that_change_under_the_test_are_noticed(
-    tmp_path: Path, small_experiment: Callable[..., Experiment]
-) -> None:
+def test_weights_that_change_under_the_test_are_noticed(tmp_path, small_experiment):
     experiment = small_experiment("track.update=none")
     weights = tmp_path / "latest.pth"
     save_random_weights(weights, experiment)
@@ -220,9 +198,7 @@ def test_weights_that_change_under_the_test_are_noticed(
         pinned.build()
 
 
-def test_an_interval_for_an_unknown_benchmark_is_refused(
-    tmp_path: Path, run: Callable[..., int], small_experiment: Callable[..., Experiment]
-) -> None:
+def test_an_interval_for_an_unknown_benchmark_is_refused(tmp_path, run, small_experiment):
     def spec(intervals: str) -> TrackerSpec:
         experiment = small_experiment("track.update=fixed", f"track.update_intervals={intervals}")
         weights = tmp_path / "weights.pth"
@@ -235,14 +211,14 @@ def test_an_interval_for_an_unknown_benchmark_is_refused(
     assert run(spec("{lasot: 50, vot2020: 10}")) == 0
 
 
-def test_names_that_would_share_a_file_are_refused(videos: Path, run: Callable[..., int]) -> None:
+def test_names_that_would_share_a_file_are_refused(videos, run):
     write_videos(videos, 90, {"one_time": 2})
     with pytest.raises(ValueError, match="'one' and one_time would share"):
         run()
     assert run(None, videos, False, "one_time", "two") == 0
 
 
-def test_code_is_what_runs_not_what_is_said_about_it() -> None:
+def test_code_is_what_runs_not_what_is_said_about_it():
     def bare(source: str) -> str:
         return bare_code(ast.parse(source))
 
@@ -254,7 +230,7 @@ def test_code_is_what_runs_not_what_is_said_about_it() -> None:
     assert bare('class A:\n    """Empty."""\n') == bare("class A:\n    pass\n")
 
 
-def test_the_code_that_counts_is_what_a_tracker_runs() -> None:
+def test_the_code_that_counts_is_what_a_tracker_runs():
     def names(starts: tuple[type, ...]) -> set[str]:
         return {name for _, name in used_code([(start.__module__, start.__name__) for start in starts])}
 
@@ -264,7 +240,7 @@ def test_the_code_that_counts_is_what_a_tracker_runs() -> None:
     assert {"MaskSpec", "AlphaRefineNet", "StretchedWindow"} <= masks
 
 
-def test_moved_code_is_the_same_code_and_changed_code_is_not(tmp_path: Path) -> None:
+def test_moved_code_is_the_same_code_and_changed_code_is_not(tmp_path):
     top = "_SIDE = 3\n\n\ndef grow(x):\n    return x + _SIDE\n\n\n"
     use = "class Tracker:\n    def step(self, x):\n        {}return grow(x)\n"
     apart = "from lib.data.a import grow\n\n\n" + use.format("")
@@ -289,7 +265,7 @@ def test_moved_code_is_the_same_code_and_changed_code_is_not(tmp_path: Path) -> 
     assert found["apart"] == found["within"] == found["folded"] != found["changed"]
 
 
-def test_a_video_is_told_by_length_box_and_picture() -> None:
+def test_a_video_is_told_by_length_box_and_picture():
     def fingerprint(shade: int = 7, length: int = 3, left: float = 1.0, width: int = 8) -> str:
         frames = ArrayFrames(np.full((length, 6, width, 3), shade, np.uint8))
         rows = np.tile([left, 2.0, 3.0, 4.0], (length, 1))

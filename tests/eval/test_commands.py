@@ -36,7 +36,7 @@ def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_from_videos_to_numbers(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_videos_to_numbers(videos, capsys):
     assert command("test")(["Static", "Folder", "--root", str(videos)]) == 0, "the case of names does not matter"
     folder = Path("results/static/default/folder")
     np.testing.assert_array_equal(read_boxes(folder / "right.txt"), [[10, 10, 16, 8]] * 3)
@@ -76,7 +76,7 @@ def write_results(folder: Path, offset: float) -> str:
     return str(folder)
 
 
-def test_every_output_at_once(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_output_at_once(videos, capsys):
     near, far = write_results(Path("deep/near"), 0), write_results(Path("deep/far"), 8)
     Path("rows.yaml").write_text(
         "source: a colleague\ntables:\n  - {benchmark: folder, unit: percent, columns: [auc], rows: {theirs: [12.5]}}\n"
@@ -95,16 +95,14 @@ def test_every_output_at_once(videos: Path, capsys: pytest.CaptureFixture[str]) 
     assert (Path("plots") / "comparison.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_published_numbers_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_published_numbers_alone(capsys):
     assert command("analyze")(["vot2020", "--published"]) == 0
     assert "published, not measured here" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no numbers on 'otb100'"):
         command("analyze")(["otb100", "--published"])
 
 
-def test_without_results_all_there_are_that_can_be_scored_together(
-    videos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_results_all_there_are_that_can_be_scored_together(videos, capsys):
     where = ["FOLDER", "--root", str(videos), "--no-plots"]
     with pytest.raises(FileNotFoundError, match=r"no complete results on folder in results; run tracking/test\.py"):
         command("analyze")(where)
@@ -137,15 +135,13 @@ def test_without_results_all_there_are_that_can_be_scored_together(
         ("analyze", "lasot --ablations --report r", "--report is about results"),
     ],
 )
-def test_words_that_mean_nothing_here_are_answered_by_what_does(name: str, line: str, lesson: str) -> None:
+def test_words_that_mean_nothing_here_are_answered_by_what_does(name, line, lesson):
     with pytest.raises(ValueError) as caught:
         command(name)(line.split())
     assert lesson in str(caught.value)
 
 
-def test_ablations_that_were_never_run_show_the_papers_tables(
-    videos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ablations_that_were_never_run_show_the_papers_tables(videos, capsys, monkeypatch):
     monkeypatch.delenv("MMG_LASOT", raising=False)
     for arguments in (["lasot"], ["folder", "--root", str(videos)], ["got10k_test"], ["synthetic"]):
         assert command("analyze")([*arguments, "--ablations", "--csv", "ablations.csv"]) == 0
@@ -156,9 +152,7 @@ def test_ablations_that_were_never_run_show_the_papers_tables(
     assert Path("ablations.csv").read_text().count("\n") == 14
 
 
-def test_ablations_on_a_data_set_that_is_not_at_hand(
-    videos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ablations_on_a_data_set_that_is_not_at_hand(videos, capsys, monkeypatch):
     monkeypatch.delenv("MMG_LASOT", raising=False)
     write_results(Path("results/mmg/table4_none.seed1/lasot"), 0)
     Path("paths.yaml").write_text("coco: /data/coco\n")
@@ -183,7 +177,7 @@ def test_ablations_on_a_data_set_that_is_not_at_hand(
         (["--rows", "rows.yaml"], "rows.yaml"),
     ],
 )
-def test_mistakes_are_found_before_anything_is_scored(videos: Path, options: list[str], message: str) -> None:
+def test_mistakes_are_found_before_anything_is_scored(videos, options, message):
     near, far = write_results(Path("near"), 0), write_results(Path("far"), 8)
     Path("far/left.txt").write_text("this would be found by reading it\n")
     Path("file").write_text("mine")
@@ -194,7 +188,7 @@ def test_mistakes_are_found_before_anything_is_scored(videos: Path, options: lis
     assert sorted(Path().rglob("*")) == before and Path("file").read_text() == "mine"
 
 
-def test_a_user_sees_file_row_and_text_but_no_traceback(videos: Path) -> None:
+def test_a_user_sees_file_row_and_text_but_no_traceback(videos):
     folder = write_results(Path("near"), 0)
     (Path(folder) / "right.txt").write_text("4,4,16,8\r\n4,4,wide,8\r\n4,4,16,8\r\n")
     done = subprocess.run(
@@ -205,14 +199,14 @@ def test_a_user_sees_file_row_and_text_but_no_traceback(videos: Path) -> None:
     assert done.stderr == "error: near/right.txt, row 2: expected 4 numbers x,y,w,h, found '4,4,wide,8'\n"
 
 
-def test_tables_do_not_wait_for_a_deep_learning_package() -> None:
+def test_tables_do_not_wait_for_a_deep_learning_package():
     load = f"import runpy, sys; runpy.run_path({str(COMMANDS / 'analyze.py')!r})"
     code = f"{load}; print({{'torch', 'timm', 'matplotlib'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-def test_chosen_sequences_then_the_rest(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chosen_sequences_then_the_rest(videos, capsys):
     run, analyze = command("test"), command("analyze")
     assert run(["static", "folder", "--root", str(videos), "--sequences", "right"]) == 0
     with pytest.raises(ValueError, match="lacks 1 sequences: left"):
@@ -235,13 +229,13 @@ def test_chosen_sequences_then_the_rest(videos: Path, capsys: pytest.CaptureFixt
         ("analyze", ["folder", "static/default"], "no results 'static/default'"),
     ],
 )
-def test_mistakes_are_named(videos: Path, name: str, arguments: list[str], message: str) -> None:
+def test_mistakes_are_named(videos, name, arguments, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         command(name)([*arguments, "--root", str(videos)])
     assert not Path("results").exists(), "a mistake leaves nothing behind"
 
 
-def test_a_results_folder_that_cannot_be_made_is_named_with_its_option(videos: Path) -> None:
+def test_a_results_folder_that_cannot_be_made_is_named_with_its_option(videos):
     Path("file").write_text("")
     with pytest.raises(ValueError, match=r"--results-dir file/x: .*is a file, so nothing can be written below it"):
         command("test")(["static", "folder", "--root", str(videos), "--results-dir", "file/x"])

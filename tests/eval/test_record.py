@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +33,7 @@ def changed(**versions: str) -> dict[str, str]:
     return {**VERSIONS, **versions}
 
 
-def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path: Path) -> None:
+def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path):
     folder = tmp_path / "mmg" / "mmg_tiny" / "synthetic"
     assert claim_folder(folder, RECORD, overwrite=False) is None
     assert read_record(folder) == RECORD
@@ -51,7 +50,7 @@ def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path: Path) -> N
         ({"code": "cd" * 32, "config": "x"}, "config mmg_tiny, now x"),
     ],
 )
-def test_results_of_another_run_are_refused_or_set_aside(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+def test_results_of_another_run_are_refused_or_set_aside(tmp_path, change, named):
     claim_folder(tmp_path, RECORD, overwrite=False)
     files = write(tmp_path)
     other = dataclasses.replace(RECORD, **change)
@@ -74,9 +73,7 @@ def test_results_of_another_run_are_refused_or_set_aside(tmp_path: Path, change:
         ({"versions": changed(torch="2.16.0+cpu")}, "release of torch 2.15, now 2.16"),
     ],
 )
-def test_results_of_changed_code_go_on_by_the_one_flag_that_the_message_names(
-    tmp_path: Path, change: dict[str, Any], named: str
-) -> None:
+def test_results_of_changed_code_go_on_by_the_one_flag_that_the_message_names(tmp_path, change, named):
     claim_folder(tmp_path, RECORD, overwrite=False)
     files = write(tmp_path)
     other = dataclasses.replace(RECORD, **change)
@@ -97,7 +94,7 @@ def test_results_of_changed_code_go_on_by_the_one_flag_that_the_message_names(
     assert record is not None and record.code == RECORD.code and record.earlier == ()
 
 
-def test_patches_of_packages_are_remarked_on_while_earlier_results_stay(tmp_path: Path) -> None:
+def test_patches_of_packages_are_remarked_on_while_earlier_results_stay(tmp_path):
     newer = dataclasses.replace(RECORD, versions=changed(numpy="2.5.0", torch="2.15.3+cu999"))
     claim_folder(tmp_path, RECORD, overwrite=False)
     write(tmp_path, "video")
@@ -110,7 +107,7 @@ def test_patches_of_packages_are_remarked_on_while_earlier_results_stay(tmp_path
     assert read_record(tmp_path) == newer
 
 
-def test_videos_are_remembered_from_run_to_run(tmp_path: Path) -> None:
+def test_videos_are_remembered_from_run_to_run(tmp_path):
     claim_folder(tmp_path, dataclasses.replace(RECORD, videos={"video": "1f"}), overwrite=False)
     write(tmp_path, "video")
     claim_folder(tmp_path, dataclasses.replace(RECORD, videos={"other": "2f"}), overwrite=False)
@@ -118,14 +115,14 @@ def test_videos_are_remembered_from_run_to_run(tmp_path: Path) -> None:
         claim_folder(tmp_path, dataclasses.replace(RECORD, videos={"video": "3f"}), overwrite=False)
 
 
-def test_results_of_nobody_are_refused_or_replaced(tmp_path: Path) -> None:
+def test_results_of_nobody_are_refused_or_replaced(tmp_path):
     write(tmp_path)
     with pytest.raises(ValueError, match=r"no run\.json"):
         claim_folder(tmp_path, RECORD, overwrite=False)
     claim_folder(tmp_path, RECORD, overwrite=True)
 
 
-def test_results_of_a_version_that_hashed_files_go_on_with_a_remark(tmp_path: Path) -> None:
+def test_results_of_a_version_that_hashed_files_go_on_with_a_remark(tmp_path):
     claim_folder(tmp_path, RECORD, overwrite=False)
     write(tmp_path)
     file = tmp_path / "run.json"
@@ -141,7 +138,7 @@ def test_results_of_a_version_that_hashed_files_go_on_with_a_remark(tmp_path: Pa
         claim_folder(tmp_path, dataclasses.replace(RECORD, checkpoint_sha256="cd" * 32), overwrite=False)
 
 
-def test_overwriting_keeps_what_has_no_successor(tmp_path: Path) -> None:
+def test_overwriting_keeps_what_has_no_successor(tmp_path):
     claim_folder(tmp_path, RECORD, overwrite=False)
     for name in ("video", "other", "third"):
         write(tmp_path, name)
@@ -158,7 +155,7 @@ def test_overwriting_keeps_what_has_no_successor(tmp_path: Path) -> None:
     assert names(tmp_path) == ["run.json", "third.txt", "third_time.txt"]
 
 
-def test_two_generations_set_aside_together_have_no_record(tmp_path: Path) -> None:
+def test_two_generations_set_aside_together_have_no_record(tmp_path):
     for number, name in enumerate(("video", "other")):
         claim_folder(tmp_path, dataclasses.replace(RECORD, checkpoint_sha256=str(number)), overwrite=True)
         write(tmp_path, name)
@@ -166,9 +163,7 @@ def test_two_generations_set_aside_together_have_no_record(tmp_path: Path) -> No
     assert names(tmp_path / REPLACED) == ["other.txt", "other_time.txt", "video.txt", "video_time.txt"]
 
 
-def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(tmp_path, monkeypatch):
     ResultFiles(tmp_path, "video").write(BOXES, SECONDS, 7)
     moved: list[str] = []
     replace = Path.replace
@@ -186,7 +181,7 @@ def test_the_boxes_leave_first_and_a_count_of_bad_boxes_leaves_too(
 @pytest.mark.parametrize(
     "text", ["{", "null", '{"tracker": "mmg"}', json.dumps({**dataclasses.asdict(RECORD), "videos": {"a": 1}})]
 )
-def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"run\.json: .*; tracking/test\.py --overwrite .*remove this file"):
         claim_folder(tmp_path, RECORD, overwrite=False)
@@ -194,7 +189,7 @@ def test_a_damaged_record_names_a_cure_that_every_command_has(tmp_path: Path, te
     assert read_record(tmp_path) == RECORD
 
 
-def test_a_run_that_has_left_no_results_does_not_keep_others_out(tmp_path: Path) -> None:
+def test_a_run_that_has_left_no_results_does_not_keep_others_out(tmp_path):
     claim_folder(tmp_path, dataclasses.replace(RECORD, batch=64), overwrite=False)
     assert claim_folder(tmp_path, dataclasses.replace(RECORD, batch=16), overwrite=False) is None
     found = read_record(tmp_path)

@@ -100,7 +100,7 @@ def assert_same_results(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_batch_gives_what_one_by_one_gives_and_failures_end_alone(workers: int, tmp_path: Path) -> None:
+def test_a_batch_gives_what_one_by_one_gives_and_failures_end_alone(workers, tmp_path):
     dataset = videos(*MIXED, outside=4)
     alone, together = run(tmp_path / "alone", dataset, 1), run(tmp_path / "together", dataset, 3, workers)
     assert_same_results(tmp_path / "alone", tmp_path / "together")
@@ -120,7 +120,7 @@ def test_a_batch_gives_what_one_by_one_gives_and_failures_end_alone(workers: int
     assert_same_results(tmp_path / "alone", tmp_path / "together")
 
 
-def test_the_time_of_a_frame_is_its_share_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_frame_is_its_share_of_the_step(tmp_path, monkeypatch):
     """By a clock that advances by 6 s whenever it is read: a step lasts as long, and so does a first frame."""
     now = [0.0]
 
@@ -134,7 +134,7 @@ def test_the_time_of_a_frame_is_its_share_of_the_step(tmp_path: Path, monkeypatc
     assert seconds == [[6, 2, 2, 6, 6], [6, 2, 2], [6, 2, 2]]
 
 
-def test_an_interrupt_leaves_whole_files_and_no_thread(tmp_path: Path) -> None:
+def test_an_interrupt_leaves_whole_files_and_no_thread(tmp_path):
     done = [0]
 
     def advance(num_frames: int) -> None:
@@ -150,24 +150,20 @@ def test_an_interrupt_leaves_whole_files_and_no_thread(tmp_path: Path) -> None:
     assert ResultFiles(tmp_path, "video-0").is_complete(4, FIRST_BOX)
 
 
-def test_results_of_batches_are_not_mixed_with_others() -> None:
+def test_results_of_batches_are_not_mixed_with_others():
     alone = RunRecord("mmg", "tiny", "folder", None, None, {})
     assert describe_differences(alone, replace(alone, batch=8)) == {"batch": "batch 1, now 8"}
 
 
 @pytest.mark.parametrize(("tracker", "batch", "message"), [("static", 4, "has no network"), ("mmg", 0, "--batch 0")])
-def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(
-    tracker: str, batch: int, message: str, tmp_path: Path
-) -> None:
+def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(tracker, batch, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         run_test(TrackerSpec(tracker, benchmark="synthetic"), RunOptions(batch=batch, results_dir=tmp_path / "results"))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("cores", "expected"), [(2, (1, 1, 1)), (16, (4, 15, 6))])
-def test_decoding_takes_the_cores_that_tracking_leaves(
-    cores: int, expected: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decoding_takes_the_cores_that_tracking_leaves(cores, expected, monkeypatch):
     monkeypatch.setattr(sequence_batch, "available_cores", lambda: cores)
     count = sequence_batch.default_num_decoders
     assert (count(4, 1, 1), count(64, 1, 1), count(64, 2, 2)) == expected

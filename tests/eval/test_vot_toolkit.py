@@ -6,13 +6,11 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import save_random_weights
 
-from lib.config.schema import Experiment
 from lib.eval.vot.scores import read_vot_analysis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,9 +59,7 @@ def the_log(workspace: Path, tracker: str) -> str:
     return path.read_text()
 
 
-def test_evaluation_analysis_report_and_pack_run_as_they_are(
-    workspace: Path, small_experiment: Callable[..., Experiment]
-) -> None:
+def test_evaluation_analysis_report_and_pack_run_as_they_are(workspace, small_experiment):
     small = small_experiment("model.decoder.self_decoder=false")
     weights = workspace / "weights.pth"
     save_random_weights(weights, small)
@@ -106,7 +102,7 @@ def test_evaluation_analysis_report_and_pack_run_as_they_are(
     assert "are not those that the workspace was written for" in shown
 
 
-def test_the_genuine_stack_runs_its_three_experiments(workspace: Path) -> None:
+def test_the_genuine_stack_runs_its_three_experiments(workspace):
     genuine = workspace.parent / "genuine"
     # On the drawn videos: those of the challenge are not at hand.
     videos = ("--stack", "vot2020/shortterm", "--sequences-dir", str(workspace / "sequences"))
@@ -132,9 +128,7 @@ def test_the_genuine_stack_runs_its_three_experiments(workspace: Path) -> None:
         ("faulting", "import ctypes; ctypes.string_at(0)", "waiting for response", "Segmentation fault"),
     ],
 )
-def test_a_crash_leaves_its_place_in_the_toolkits_log(
-    workspace: Path, name: str, statement: str, console: str, log: str
-) -> None:
+def test_a_crash_leaves_its_place_in_the_toolkits_log(workspace, name, statement, console, log):
     script = workspace / f"{name}.py"
     script.write_text(
         "from lib.eval.vot.server import serve\n\n\nclass Tracker:\n    def start(self, frame, mask): pass\n\n"

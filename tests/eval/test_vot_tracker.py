@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from conftest import QUIT, FakeTrax, vot_request
 
 from lib.eval.vot.mask_format import encode_mask
 from lib.eval.vot.server import VotTracker, serve
@@ -23,42 +24,6 @@ from lib.tracker.masks import BoxMask, MaskSpec
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class FakeTrax(ModuleType):
-    """Speaks for the toolkit: hands out requests, and writes down in `events` what this process does."""
-
-    TraxStatus = SimpleNamespace(INITIALIZE="initialize", FRAME="frame", QUIT="quit")
-    Region = SimpleNamespace(MASK="mask")
-    Image = SimpleNamespace(PATH="path")
-    Mask = SimpleNamespace(create=lambda array: array)
-
-    def __init__(self, requests: list[Any]) -> None:
-        super().__init__("trax")
-        self.events: list[Any] = []
-        self._requests = requests
-
-    def Server(self, *formats: list[str]) -> "FakeTrax":  # noqa: N802
-        self.events.append(("open", *formats))
-        return self
-
-    def wait(self) -> Any:
-        self.events.append("wait")
-        return self._requests.pop(0)
-
-    def status(self, objects: list[tuple[np.ndarray, dict[str, str]]]) -> None:
-        ((mask, _),) = objects
-        assert mask.dtype == np.uint8 and mask.flags.c_contiguous
-        self.events.append(mask.tolist())
-
-    def quit(self, reason: str | None = None) -> None:
-        self.events.append(("quit", reason))
-
-
-def request(kind: str, frame: str = "", *masks: np.ndarray) -> SimpleNamespace:
-    objects = [(SimpleNamespace(array=lambda normalize, mask=mask: mask if normalize else None), {}) for mask in masks]
-    return SimpleNamespace(type=kind, image={"color": SimpleNamespace(path=lambda: frame)}, objects=objects)
-
-
-QUIT = SimpleNamespace(type="quit", image=None, objects=None)
 FIRST = np.array([[0, 2], [0, 0]], dtype=np.uint8)
 
 
@@ -88,8 +53,8 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[Any]]
     return run
 
 
-def test_one_process_follows_run_after_run(talk: Callable[..., tuple[int, list[Any]]]) -> None:
-    start, frames = request("initialize", "1", FIRST), [request("frame", "2"), request("frame", "3")]
+def test_one_process_follows_run_after_run(talk):
+    start, frames = vot_request("initialize", "1", FIRST), [vot_request("frame", "2"), vot_request("frame", "3")]
     code, events = talk(Echo, start, frames[0], start, frames[1], QUIT)
     assert code == 0
     first = [[0, 1], [0, 0]]
@@ -98,26 +63,22 @@ def test_one_process_follows_run_after_run(talk: Callable[..., tuple[int, list[A
     assert events[-1] == ("quit", None)
 
 
-def test_the_toolkit_is_greeted_before_the_tracker_is_built_and_answered_when_that_fails(
-    talk: Callable[..., tuple[int, list[Any]]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_toolkit_is_greeted_before_the_tracker_is_built_and_answered_when_that_fails(talk, capsys):
     order: list[str] = []
 
     def build() -> VotTracker:
         order.append("build")
         raise FileNotFoundError("there is no checkpoint latest.pth")
 
-    code, events = talk(build, request("initialize", "1", FIRST))
+    code, events = talk(build, vot_request("initialize", "1", FIRST))
     assert code == 1
     # A reason is the answer to a request: one sent earlier is lost.
     assert events == [("open", ["mask"], ["path"], ["color"]), "wait", ("quit", "there is no checkpoint latest.pth")]
     assert capsys.readouterr().err == "error: there is no checkpoint latest.pth\n"
 
 
-def test_a_crash_leaves_its_reason_with_the_toolkit_and_its_traceback_in_the_log(
-    talk: Callable[..., tuple[int, list[Any]]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, events = talk(Echo, request("initialize", "1", FIRST), request("frame", "bad"))
+def test_a_crash_leaves_its_reason_with_the_toolkit_and_its_traceback_in_the_log(talk, capsys):
+    code, events = talk(Echo, vot_request("initialize", "1", FIRST), vot_request("frame", "bad"))
     assert code == 1
     assert events[-1] == ("quit", r"RuntimeError: out of memory: 2 \xbd GiB")
     shown = capsys.readouterr()
@@ -126,9 +87,7 @@ def test_a_crash_leaves_its_reason_with_the_toolkit_and_its_traceback_in_the_log
     assert shown.err.isascii()
 
 
-def test_what_the_tracker_prints_stays_out_of_the_protocol(
-    talk: Callable[..., tuple[int, list[Any]]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_tracker_prints_stays_out_of_the_protocol(talk, capsys):
     def build() -> VotTracker:
         print("loading")
         return Echo()
@@ -138,31 +97,31 @@ def test_what_the_tracker_prints_stays_out_of_the_protocol(
     assert (shown.out, shown.err) == ("", "loading\n")
 
 
-def test_a_second_target_is_refused(talk: Callable[..., tuple[int, list[Any]]]) -> None:
-    _, events = talk(Echo, request("initialize", "1", FIRST, FIRST))
+def test_a_second_target_is_refused(talk):
+    _, events = talk(Echo, vot_request("initialize", "1", FIRST, FIRST))
     assert events[-1] == ("quit", "the toolkit asks for 2 targets at once; this tracker follows one")
 
 
-def test_a_person_at_a_terminal_is_told_who_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_at_a_terminal_is_told_who_starts_it(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     with pytest.raises(ValueError, match="started by the VOT toolkit"):
         serve(Echo)
 
 
-def test_a_missing_toolkit_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_toolkit_is_named_with_its_cure(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setitem(sys.modules, "trax", None)
     with pytest.raises(ValueError, match=r"pip install -e '\.\[vot\]'"):
         serve(Echo)
 
 
-def test_nothing_heavy_is_loaded_before_the_greeting() -> None:
+def test_nothing_heavy_is_loaded_before_the_greeting():
     code = "import sys, tracking.vot; print([name for name in ('torch', 'timm', 'lib.tracker') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_no_file_of_ours_imports_the_toolkit_which_tracking_vot_would_hide() -> None:
+def test_no_file_of_ours_imports_the_toolkit_which_tracking_vot_would_hide():
     for path in [*(ROOT / "lib").rglob("*.py"), *(ROOT / "tracking").glob("*.py")]:
         assert not re.search(r"^\s*(import|from) vot\b", path.read_text(encoding="utf-8"), re.MULTILINE), path
 
@@ -196,7 +155,7 @@ def frame(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_mask_cut_at_right_and_bottom_starts_the_tight_box_and_each_box_becomes_a_mask(frame: Path) -> None:
+def test_a_mask_cut_at_right_and_bottom_starts_the_tight_box_and_each_box_becomes_a_mask(frame):
     part = np.zeros((6, 5), dtype=bool)
     part[2:6, 1:4] = True
     tracker = Sliding()
@@ -211,7 +170,7 @@ def test_a_mask_cut_at_right_and_bottom_starts_the_tight_box_and_each_box_become
     assert masked.follow(frame).sum() == 9, "an empty mask gives way to the box"
 
 
-def test_a_target_without_a_pixel_and_a_box_that_is_not_finite_end_the_run(frame: Path) -> None:
+def test_a_target_without_a_pixel_and_a_box_that_is_not_finite_end_the_run(frame):
     with pytest.raises(ValueError, match=r"the mask to start on in .* is empty"):
         MaskedTracker(Sliding(), BoxMask()).start(frame, np.zeros((3, 3), dtype=bool))
     masked = MaskedTracker(Sliding(finite=False), BoxMask())
@@ -220,13 +179,13 @@ def test_a_target_without_a_pixel_and_a_box_that_is_not_finite_end_the_run(frame
         masked.follow(frame)
 
 
-def test_other_weights_than_the_workspaces_are_refused() -> None:
+def test_other_weights_than_the_workspaces_are_refused():
     build_vot_tracker(TrackerSpec("static"), MaskSpec("box"))
     with pytest.raises(ValueError, match="not those that the workspace was written for"):
         build_vot_tracker(TrackerSpec("static"), MaskSpec("box"), digest="0123456789abcdef")
 
 
-def test_true_boxes_go_to_the_backend_and_a_hidden_target_has_no_mask(frame: Path) -> None:
+def test_true_boxes_go_to_the_backend_and_a_hidden_target_has_no_mask(frame):
     truth = np.zeros((3, 12, 16), dtype=bool)
     truth[0, 2:5, 3:9] = truth[1, 4:6, 4:6] = True
     truth[1, 8, 9] = True
@@ -240,7 +199,7 @@ def test_true_boxes_go_to_the_backend_and_a_hidden_target_has_no_mask(frame: Pat
     assert not boxes.follow(frame.with_name("00000003.jpg")).any()
 
 
-def test_the_oracle_answers_the_ground_truth_of_each_frame_by_its_number(frame: Path) -> None:
+def test_the_oracle_answers_the_ground_truth_of_each_frame_by_its_number(frame):
     masks = np.random.default_rng(0).random((3, 12, 16)) < 0.3
     (frame.parents[1] / "groundtruth.txt").write_text("\n".join(map(encode_mask, masks)) + "\n")
     for number in (2, 3):

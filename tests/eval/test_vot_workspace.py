@@ -46,7 +46,7 @@ def command_of(folder: Path, name: str) -> list[str]:
     return shlex.split(known[name]["command"])
 
 
-def test_anchors_stand_every_so_many_frames_where_the_target_is_visible_and_run_to_the_farther_end() -> None:
+def test_anchors_stand_every_so_many_frames_where_the_target_is_visible_and_run_to_the_farther_end():
     anchors = choose_anchors(np.ones(60, dtype=bool), 20)
     assert {int(frame): int(anchors[frame]) for frame in np.flatnonzero(anchors)} == {0: 1, 20: 1, 40: -1, 59: -1}
     visible = np.ones(60, dtype=bool)
@@ -54,7 +54,7 @@ def test_anchors_stand_every_so_many_frames_where_the_target_is_visible_and_run_
     assert np.flatnonzero(choose_anchors(visible, 20)).tolist() == [3, 17, 40, 59]
 
 
-def test_runs_are_never_shorter_than_half_the_video() -> None:
+def test_runs_are_never_shorter_than_half_the_video():
     for length in (20, 33, 60):
         anchors = choose_anchors(np.ones(length, dtype=bool), 7)
         runs = [length - frame if anchors[frame] > 0 else frame + 1 for frame in np.flatnonzero(anchors)]
@@ -63,7 +63,7 @@ def test_runs_are_never_shorter_than_half_the_video() -> None:
         choose_anchors(np.zeros(5, dtype=bool), 2)
 
 
-def test_the_files_hold_the_drawn_video(workspace: Path) -> None:
+def test_the_files_hold_the_drawn_video(workspace):
     names = (workspace / "sequences" / "list.txt").read_text().split()
     assert len(names) == 2
     folder = workspace / "sequences" / names[1]
@@ -85,7 +85,7 @@ def test_the_files_hold_the_drawn_video(workspace: Path) -> None:
         assert "m0,0,0,0,0" not in path.read_text().split(), "no video hides its target altogether"
 
 
-def test_the_stack_is_vot2020s_baseline_over_lengths_that_the_runs_have(workspace: Path) -> None:
+def test_the_stack_is_vot2020s_baseline_over_lengths_that_the_runs_have(workspace):
     config = yaml.safe_load((workspace / "config.yaml").read_text())
     assert config == {"registry": ["./trackers.ini"], "stack": "stack.yaml"}
     stack = yaml.safe_load((workspace / "stack.yaml").read_text())
@@ -99,7 +99,7 @@ def test_the_stack_is_vot2020s_baseline_over_lengths_that_the_runs_have(workspac
     assert average["type"] == "multistart_average_ar"
 
 
-def test_the_same_call_keeps_what_is_there_and_draws_what_is_missing(workspace: Path, tmp_path: Path) -> None:
+def test_the_same_call_keeps_what_is_there_and_draws_what_is_missing(workspace, tmp_path):
     shutil.copytree(workspace, tmp_path, dirs_exist_ok=True)
     first, second = (tmp_path / "sequences" / "list.txt").read_text().split()
     kept = tmp_path / "sequences" / first / "color" / "00000001.jpg"
@@ -115,7 +115,7 @@ def test_the_same_call_keeps_what_is_there_and_draws_what_is_missing(workspace: 
     assert is_workspace(tmp_path)
 
 
-def test_another_workspace_is_not_written_over(workspace: Path) -> None:
+def test_another_workspace_is_not_written_over(workspace):
     before = sorted(path.name for path in (workspace / "sequences").iterdir())
     with pytest.raises(ValueError, match=r"stack\.yaml belongs to another workspace"):
         write_local_workspace(workspace, replace(SHORT, spacing=5))
@@ -127,7 +127,7 @@ def test_another_workspace_is_not_written_over(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vidéos", "50%"])
-def test_a_path_that_the_toolkit_cannot_use_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_path_that_the_toolkit_cannot_use_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match="the VOT toolkit cannot use the path"):
         write_local_workspace(tmp_path / name, SHORT)
     with pytest.raises(ValueError, match="the VOT toolkit cannot use the path"):
@@ -135,7 +135,7 @@ def test_a_path_that_the_toolkit_cannot_use_is_refused(tmp_path: Path, name: str
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_place_of_the_workspace_and_a_video_without_masks_are_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_workspace_and_a_video_without_masks_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"test_vot_workspace\.py is a file, not a folder"):
         write_local_workspace(Path(__file__), SHORT)
     sequence = replace(SyntheticDataset("test", 1, 5)[0], masks=None)
@@ -144,7 +144,7 @@ def test_a_file_in_place_of_the_workspace_and_a_video_without_masks_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_genuine_workspace_names_the_toolkits_stack(tmp_path: Path) -> None:
+def test_the_genuine_workspace_names_the_toolkits_stack(tmp_path):
     write_genuine_workspace(tmp_path / "work", tmp_path / "it's here")
     config = yaml.safe_load((tmp_path / "work" / "config.yaml").read_text())
     assert config["stack"] == "vot2020/shortterm"
@@ -152,9 +152,7 @@ def test_the_genuine_workspace_names_the_toolkits_stack(tmp_path: Path) -> None:
     assert is_workspace(tmp_path / "work")
 
 
-def test_a_command_works_from_any_folder_and_survives_the_toolkits_parsing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_works_from_any_folder_and_survives_the_toolkits_parsing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     odd = Path("50% 'odd' \"name\"")
     odd.mkdir()
@@ -172,7 +170,7 @@ def test_a_command_works_from_any_folder_and_survives_the_toolkits_parsing(
     ]
 
 
-def test_weights_that_are_there_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_there_are_remembered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec, masks = TrackerSpec("mmg", "mmg_tiny"), MaskSpec("box")
     before = describe_tracker(PROGRAM, spec, masks)
@@ -187,7 +185,7 @@ def test_weights_that_are_there_are_remembered(tmp_path: Path, monkeypatch: pyte
     assert all(command[:-1] == (*before.command, "--weights-digest") for command in commands)
 
 
-def test_trackers_are_added_beside_what_somebody_wrote(tmp_path: Path) -> None:
+def test_trackers_are_added_beside_what_somebody_wrote(tmp_path):
     path = tmp_path / "trackers.ini"
     path.write_text("# mine\n[other]\ncommand = x\nprotocol = trax")
     assert add_tracker(tmp_path, VotEntry("a", ("run", "1")))
@@ -208,7 +206,7 @@ def test_trackers_are_added_beside_what_somebody_wrote(tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
-def test_names_that_the_toolkit_would_pass_over_and_sections_in_a_path_are_refused() -> None:
+def test_names_that_the_toolkit_would_pass_over_and_sections_in_a_path_are_refused():
     for name in ("a b", "table4/none", "", "é"):
         with pytest.raises(ValueError, match="--name"):
             VotEntry(name, ("run",))
@@ -216,9 +214,7 @@ def test_names_that_the_toolkit_would_pass_over_and_sections_in_a_path_are_refus
         VotEntry("a", ("run", "--checkpoint", "x\n[b]\ncommand = y"))
 
 
-def test_the_command_adds_trackers_to_what_is_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_adds_trackers_to_what_is_there(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = ("--sequences", "1", "--frames", "20", "--anchors", "19")
     assert command("prepare")(["vot-workspace", "work", "--tracker", "oracle", *data]) == 0
@@ -242,14 +238,14 @@ def test_the_command_adds_trackers_to_what_is_there(
         (["--tracker", "static", "--frames", "3"], "20 frames"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_written(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_mistakes_are_named_before_anything_is_written(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         command("prepare")(["vot-workspace", str(tmp_path / "work"), *arguments])
     assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("text", ["name: mmg_tiny\ncrop: {}\n", "stack: [unclosed", "hello"])
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, text: str) -> None:
+def test_a_folder_of_something_else_is_left_alone(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match="no config of a workspace"):
         is_workspace(tmp_path)

@@ -63,30 +63,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(analysis, dataset, results, folder / "report", 4, (published,))
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e .[browser]")
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.skip("needs Chromium and chromedriver, such as Debian's chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync",
-        "force-prefers-reduced-motion",  # no smooth scrolling: what is clicked must stand still
-        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
-        "window-size=1300,900",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    session.implicitly_wait(1)
-    yield session
-    session.quit()
-
-
 @pytest.fixture
 def opened(chromium: Any, page: Path) -> Iterator[Any]:
     """Open the page anew; whatever a test does, nothing may go wrong in the console."""

@@ -4,7 +4,6 @@ import runpy
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,6 @@ import pytest
 import torch
 from conftest import COMMANDS, command, save_random_weights
 
-from lib.config.schema import Experiment
 from lib.data.images.video import VideoFile
 from lib.mp4 import Mp4Writer
 
@@ -42,7 +40,7 @@ def video(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ["folder", "video"])
-def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_demo_writes_video_and_boxes(source, tmp_path, request):
     path: Path = request.getfixturevalue(source)
     out = tmp_path / "out"
     code = demo(str(path), "--box", "40", "30", "20.5", "16", "--tracker", "static", "--out", str(out))
@@ -70,22 +68,20 @@ def test_the_demo_writes_video_and_boxes(source: str, tmp_path: Path, request: p
         (["--box", "10,10,20,20", "--tracker", "static", "--config", "mmg_tiny"], "leave out --config"),
     ],
 )
-def test_what_is_wrong_is_said(arguments: list[str], message: str, folder: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said(arguments, message, folder, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         demo(str(folder), "--out", str(tmp_path / "out"), *arguments)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_frame_is_named_and_leaves_no_files(folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_frame_is_named_and_leaves_no_files(folder, tmp_path):
     (folder / "3.png").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"3\.png"):
         demo(str(folder), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(
-    folder: Path, tmp_path: Path, small_experiment: Callable[..., Experiment], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(folder, tmp_path, small_experiment, capsys):
     experiment = small_experiment("track.update=none")
     weights = tmp_path / "nan.pth"
     save_random_weights(weights, experiment)
@@ -99,9 +95,7 @@ def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(
     assert (tmp_path / "out" / "pictures_mmg.txt").read_text() == "40.0000,30.0000,20.0000,16.0000\n" * 6
 
 
-def test_several_boxes_are_tracked_together_as_each_alone(
-    folder: Path, tmp_path: Path, small_experiment: Callable[..., Experiment]
-) -> None:
+def test_several_boxes_are_tracked_together_as_each_alone(folder, tmp_path, small_experiment):
     for number in range(6):
         picture = np.random.default_rng(number).integers(0, 256, (96, 128, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), picture)
@@ -118,7 +112,7 @@ def test_several_boxes_are_tracked_together_as_each_alone(
         np.testing.assert_allclose(np.loadtxt(tmp_path / "all" / name, delimiter=","), alone, rtol=0, atol=0.05)
 
 
-def test_folders_that_differ_after_a_dot_do_not_share_files(folder: Path, tmp_path: Path) -> None:
+def test_folders_that_differ_after_a_dot_do_not_share_files(folder, tmp_path):
     for name in ("clip.1", "clip.2"):
         shutil.copytree(folder, tmp_path / name)
         demo(str(tmp_path / name), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out"))
@@ -133,25 +127,21 @@ def test_folders_that_differ_after_a_dot_do_not_share_files(folder: Path, tmp_pa
         (["--page", "--port", "70000"], "argument --port: invalid choice"),
     ],
 )
-def test_a_box_is_required_and_a_port_that_there_is(
-    options: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_box_is_required_and_a_port_that_there_is(options, said, folder, capsys):
     with pytest.raises(SystemExit) as stop:
         demo(str(folder), *options)
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
 
 
-def test_the_first_frame_is_saved_to_choose_a_box_on(folder: Path, tmp_path: Path) -> None:
+def test_the_first_frame_is_saved_to_choose_a_box_on(folder, tmp_path):
     assert demo(str(folder), "--first-frame", str(tmp_path / "first.png")) == 0
     saved, shown = cv2.imread(str(tmp_path / "first.png")), cv2.imread(str(folder / "0.png"))
     assert saved is not None and shown is not None
     np.testing.assert_array_equal(saved, shown)
 
 
-def test_the_command_ends_with_a_line_and_a_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_ends_with_a_line_and_a_code(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command sets
     monkeypatch.syspath_prepend(COMMANDS)
     monkeypatch.setattr(sys, "argv", ["demo.py", str(tmp_path / "nowhere.mp4"), "--box", "1,2,3,4"])

@@ -29,7 +29,7 @@ def checkpoint(tmp_path: Path, small_experiment: Callable[..., Experiment]) -> P
     return path
 
 
-def test_weights_are_the_checkpoints_own(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_are_the_checkpoints_own(checkpoint, tmp_path, capsys):
     out = tmp_path / "new" / "w.safetensors"
     assert run("--checkpoint", str(checkpoint), "--out", str(out)) == 0
     before, after = read_trained_model(checkpoint), read_trained_model(out)
@@ -44,7 +44,7 @@ def test_weights_are_the_checkpoints_own(checkpoint: Path, tmp_path: Path, capsy
     assert [path.name for path in out.parent.iterdir()] == ["w.safetensors"]
 
 
-def test_a_config_gives_the_file_its_name_and_how_it_tracks(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_config_gives_the_file_its_name_and_how_it_tracks(checkpoint, tmp_path):
     plain = experiment_to_dict(read_trained_model(checkpoint).experiment)
     del plain["name"]
     plain["track"] |= {"update": "fixed", "update_interval": 7}
@@ -63,32 +63,26 @@ def test_a_config_gives_the_file_its_name_and_how_it_tracks(checkpoint: Path, tm
         (["--out", "w.onnx", "--config", "mmg_vitt"], "another model than config mmg_vitt"),
     ],
 )
-def test_what_is_wrong_is_said(
-    arguments: list[str], message: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_wrong_is_said(arguments, message, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         run("--checkpoint", str(checkpoint), *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
 
 
-def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_weights_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         run("--checkpoint", "nowhere.pth", "--out", str(tmp_path / "w.onnx"))
 
 
-def test_a_score_that_was_not_trained_is_not_exported(
-    tmp_path: Path, small_experiment: Callable[..., Experiment]
-) -> None:
+def test_a_score_that_was_not_trained_is_not_exported(tmp_path, small_experiment):
     experiment = small_experiment("track.update=score")
     save_random_weights(tmp_path / "w.pth", experiment)
     with pytest.raises(ValueError, match="not trained: train the second stage"):
         run("--checkpoint", str(tmp_path / "w.pth"), "--out", str(tmp_path / "w.onnx"))
 
 
-def test_a_checkpoint_that_changes_meanwhile_is_refused(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_changes_meanwhile_is_refused(checkpoint, tmp_path, monkeypatch):
     digests = iter(["one", "another"])
     monkeypatch.setattr(export, "file_sha256", lambda path: next(digests))
     with pytest.raises(ValueError, match=r"w\.pth has changed while it was read.*give --checkpoint"):

@@ -28,16 +28,12 @@ def measure() -> Callable[[Sequence[str]], int]:
         (("data", "--root", "videos"), "--root", "data without --dataset"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(
-    measure: Callable[[Sequence[str]], int], arguments: tuple[str, ...], option: str, purpose: str
-) -> None:
+def test_an_option_that_would_do_nothing_is_refused(measure, arguments, option, purpose):
     with pytest.raises(ValueError, match=f"^{re.escape(f'{option} means nothing for {purpose}: leave it out')}$"):
         measure(arguments)
 
 
-def test_sizes_alone_are_asked_for_by_an_option_that_is_taken(
-    measure: Callable[[Sequence[str]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sizes_alone_are_asked_for_by_an_option_that_is_taken(measure, capsys):
     assert measure(["model", *TINY, "--no-speed"]) == 0
     said = capsys.readouterr().out
     assert "multiply-adds" in said and "tracked frames" not in said

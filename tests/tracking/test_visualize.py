@@ -1,6 +1,5 @@
 """The visualize command: film strips from result files, reconstructions from a checkpoint."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import command, save_random_weights
 
-from lib.config.schema import Experiment
 from lib.data.images.frames import read_image
 from lib.data.images.video import VideoFile
 from lib.draw import PALETTE, TRUTH
@@ -37,7 +35,7 @@ def write_result(folder: Path, rows: int = 4) -> str:
     return str(folder)
 
 
-def test_a_film_strip_shows_truth_and_prediction(videos: Path, tmp_path: Path) -> None:
+def test_a_film_strip_shows_truth_and_prediction(videos, tmp_path):
     result, out = write_result(tmp_path / "mine"), tmp_path / "strip.png"
     where = ["--root", str(videos), "--out", str(out)]
     code = visualize("track", "folder", "walk", result, "--frames", "2", *where)
@@ -50,7 +48,7 @@ def test_a_film_strip_shows_truth_and_prediction(videos: Path, tmp_path: Path) -
         assert tuple(tile[125, 100]) == truth
 
 
-def test_a_comparison_is_a_strip_of_chosen_frames_and_a_video_of_all(videos: Path, tmp_path: Path) -> None:
+def test_a_comparison_is_a_strip_of_chosen_frames_and_a_video_of_all(videos, tmp_path):
     results = [write_result(tmp_path / name) for name in ("mine", "other")]
     (tmp_path / "other" / "walk.txt").write_text("100,100,60,50\n" * 3 + "300,200,30,30\n")
     where = ["--root", str(videos), "--out", str(tmp_path / "drawn" / "v1.0")]
@@ -69,7 +67,7 @@ def test_a_comparison_is_a_strip_of_chosen_frames_and_a_video_of_all(videos: Pat
     assert np.abs(frame[34 + 100, 100].astype(int) - 90).max() < 10
 
 
-def test_a_missing_result_is_named_with_the_command_that_makes_it(videos: Path, tmp_path: Path) -> None:
+def test_a_missing_result_is_named_with_the_command_that_makes_it(videos, tmp_path):
     results = [write_result(tmp_path / name) for name in ("whole", "theirs", "ours")]
     for folder in results[1:]:
         (Path(folder) / "walk.txt").unlink()
@@ -82,7 +80,7 @@ def test_a_missing_result_is_named_with_the_command_that_makes_it(videos: Path, 
     assert "python tracking/test.py mmg folder --config tiny --sequences walk, with the same --root" in command
 
 
-def test_the_worst_moments_are_compared(videos: Path, tmp_path: Path) -> None:
+def test_the_worst_moments_are_compared(videos, tmp_path):
     result, out = write_result(tmp_path / "mine"), tmp_path / "worst"
     (tmp_path / "mine" / "walk.txt").write_text("100,100,60,50\n" * 2 + "200,120,60,50\n" * 2)
     where = ["--root", str(videos), "--no-video", "--out", str(out)]
@@ -105,14 +103,14 @@ def test_the_worst_moments_are_compared(videos: Path, tmp_path: Path) -> None:
         (["--rate", "0"], "at 0 frames per second"),
     ],
 )
-def test_mistakes_in_a_comparison_are_named(videos: Path, tmp_path: Path, options: list[str], message: str) -> None:
+def test_mistakes_in_a_comparison_are_named(videos, tmp_path, options, message):
     result = write_result(tmp_path / "mine")
     with pytest.raises(ValueError, match=message):
         visualize("compare", "folder", "walk", result, "--root", str(videos), "--out", str(tmp_path / "a"), *options)
     assert not list(tmp_path.glob("a.*")), "what is wrong is found before anything is written"
 
 
-def test_pictures_that_cannot_be_written_are_refused_first(videos: Path, tmp_path: Path) -> None:
+def test_pictures_that_cannot_be_written_are_refused_first(videos, tmp_path):
     (tmp_path / "file").write_text("mine")
     film = ["folder", "walk", "nobody", "--root", str(videos)]
     network = ["--checkpoint", "nobody.pth"]
@@ -129,7 +127,7 @@ def test_pictures_that_cannot_be_written_are_refused_first(videos: Path, tmp_pat
             visualize(name, *words, "--out", str(tmp_path / out))
 
 
-def test_a_strip_of_what_is_not_there_is_refused(videos: Path, tmp_path: Path) -> None:
+def test_a_strip_of_what_is_not_there_is_refused(videos, tmp_path):
     result = write_result(tmp_path / "mine")
     where = ["--root", str(videos), "--out", str(tmp_path / "strip.png")]
     with pytest.raises(ValueError, match=r"no sequence 'wlak'.*did you mean 'walk'"):
@@ -144,7 +142,7 @@ def test_a_strip_of_what_is_not_there_is_refused(videos: Path, tmp_path: Path) -
     assert not (tmp_path / "strip.png").exists()
 
 
-def test_reconstructions_of_a_checkpoint(small_experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_reconstructions_of_a_checkpoint(small_experiment, tmp_path):
     checkpoint, out = tmp_path / "weights.pth", tmp_path / "rebuilt.png"
     save_random_weights(checkpoint, small_experiment())
     assert visualize("reconstruction", "--checkpoint", str(checkpoint), "--samples", "2", "--out", str(out)) == 0
@@ -154,9 +152,7 @@ def test_reconstructions_of_a_checkpoint(small_experiment: Callable[..., Experim
     assert picture[26:186].std() > 20
 
 
-def test_reconstructions_without_weights_are_of_the_default_ones_on_a_data_set_of_choice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reconstructions_without_weights_are_of_the_default_ones_on_a_data_set_of_choice(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["reconstruction", "--samples", "1", "--out", "rebuilt.png"]
     assert visualize(*words, "--dataset", "synthetic") == 0

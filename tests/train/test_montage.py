@@ -1,6 +1,5 @@
 """Montages of training samples: every source under its name, boxes on the targets, and the command that draws them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import command
 
-from lib.config.schema import Experiment
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.images.frames import read_image
 from lib.data.samples.mixture import MixedSource, sample_id
@@ -21,7 +19,7 @@ def visualize(*arguments: str) -> int:
     return command("visualize")(arguments)
 
 
-def test_a_montage_shows_the_very_samples_and_their_boxes(small_experiment: Callable[..., Experiment]) -> None:
+def test_a_montage_shows_the_very_samples_and_their_boxes(small_experiment):
     experiment = small_experiment()
     picture = picture_training_samples(experiment, 3, seed=5, columns=2)
     # Two samples in a row of 128 + 2 + 258 px with 6 px on either side, two rows of 258 + 12 below a title of 26.
@@ -39,7 +37,7 @@ def test_a_montage_shows_the_very_samples_and_their_boxes(small_experiment: Call
     assert (picture[top : top + 258, 400 + 6 :] == 250).all()
 
 
-def test_what_cannot_be_drawn_is_refused(small_experiment: Callable[..., Experiment]) -> None:
+def test_what_cannot_be_drawn_is_refused(small_experiment):
     two = small_experiment(
         "data.sources=[{dataset: synthetic, split: train, ratio: 1}, {dataset: stills, split: train, ratio: 1}]"
     )
@@ -47,7 +45,7 @@ def test_what_cannot_be_drawn_is_refused(small_experiment: Callable[..., Experim
         picture_training_samples(two, 1, seed=0, root=Path("somewhere"))
 
 
-def test_the_command_draws_any_data_set(tmp_path: Path) -> None:
+def test_the_command_draws_any_data_set(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "photographs").mkdir()
     for number in range(30):

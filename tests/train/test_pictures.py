@@ -59,7 +59,7 @@ def perfect(model: MMG) -> Callable[..., MMGReconstruction]:
     return forward
 
 
-def test_every_sample_has_a_row_per_rebuilt_image(small_experiment: Settings, sheets: list[list[RebuiltImage]]) -> None:
+def test_every_sample_has_a_row_per_rebuilt_image(small_experiment, sheets):
     experiment = small_experiment()
     batch = batch_of(experiment, 2)
     picture_reconstructions(build_model(experiment), batch)
@@ -69,9 +69,7 @@ def test_every_sample_has_a_row_per_rebuilt_image(small_experiment: Settings, sh
         np.testing.assert_array_equal(row.original, images.permute(1, 2, 0).numpy())
 
 
-def test_hidden_patches_are_grey_and_the_others_are_the_input(
-    small_experiment: Settings, sheets: list[list[RebuiltImage]]
-) -> None:
+def test_hidden_patches_are_grey_and_the_others_are_the_input(small_experiment, sheets):
     experiment = small_experiment()
     picture_reconstructions(build_model(experiment), batch_of(experiment, 1))
     for row, kept in zip(sheets[0], (1, 4), strict=True):  # a quarter of 4 and of 16 patches
@@ -91,13 +89,7 @@ def test_hidden_patches_are_grey_and_the_others_are_the_input(
 
 @pytest.mark.parametrize("normalize", ["true", "false"])
 @pytest.mark.parametrize("mask_ratio", ["0.75", "0"])
-def test_a_perfect_reconstruction_looks_like_the_input(
-    normalize: str,
-    mask_ratio: str,
-    small_experiment: Settings,
-    sheets: list[list[RebuiltImage]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_perfect_reconstruction_looks_like_the_input(normalize, mask_ratio, small_experiment, sheets, monkeypatch):
     experiment = small_experiment(
         f"model.decoder.normalize_target={normalize}", f"model.decoder.mask_ratio={mask_ratio}"
     )
@@ -111,9 +103,7 @@ def test_a_perfect_reconstruction_looks_like_the_input(
             assert np.abs(image.astype(int) - row.original).max() <= 1
 
 
-def test_with_nothing_masked_the_prediction_is_shown(
-    small_experiment: Settings, sheets: list[list[RebuiltImage]]
-) -> None:
+def test_with_nothing_masked_the_prediction_is_shown(small_experiment, sheets):
     experiment = small_experiment("model.decoder.mask_ratio=0")
     picture_reconstructions(build_model(experiment), batch_of(experiment, 1))
     for row in sheets[0]:
@@ -121,15 +111,13 @@ def test_with_nothing_masked_the_prediction_is_shown(
         assert row.fine is not None and np.abs(row.fine.astype(int) - row.original).mean() > 10
 
 
-def test_stages_and_images_that_are_off_are_left_out(
-    small_experiment: Settings, sheets: list[list[RebuiltImage]]
-) -> None:
+def test_stages_and_images_that_are_off_are_left_out(small_experiment, sheets):
     experiment = small_experiment(*TWO_IMAGES, "model.decoder.self_decoder=false")
     picture_reconstructions(build_model(experiment), batch_of(experiment, 2))
     assert [(row.label, row.coarse is None, row.fine is None) for row in sheets[0]] == [("search", True, False)] * 2
 
 
-def test_the_model_is_left_in_the_mode_it_had_and_its_statistics_as_they_were(small_experiment: Settings) -> None:
+def test_the_model_is_left_in_the_mode_it_had_and_its_statistics_as_they_were(small_experiment):
     experiment = small_experiment()
     model = build_model(experiment)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -141,7 +129,7 @@ def test_the_model_is_left_in_the_mode_it_had_and_its_statistics_as_they_were(sm
         assert torch.equal(value, before[name]), name
 
 
-def test_pictures_of_a_checkpoint_follow_from_the_seed(small_experiment: Settings) -> None:
+def test_pictures_of_a_checkpoint_follow_from_the_seed(small_experiment):
     experiment = small_experiment()
     state = build_model(experiment).state_dict()
     one, same, other = (picture_samples(experiment, state, 1, seed=seed) for seed in (0, 0, 1))
@@ -149,7 +137,7 @@ def test_pictures_of_a_checkpoint_follow_from_the_seed(small_experiment: Setting
     assert not np.array_equal(one, other)
 
 
-def test_a_model_without_decoders_is_refused(small_experiment: Settings) -> None:
+def test_a_model_without_decoders_is_refused(small_experiment):
     off = [f"model.decoder.{name}=false" for name in ("self_decoder", "online_to_search", "search_to_online")]
     experiment = small_experiment(*off)
     with pytest.raises(ValueError, match="has no decoders"):
