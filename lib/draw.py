@@ -94,15 +94,9 @@ def draw_label(image: np.ndarray, corner_xy: tuple[float, float], text: str, col
 
 
 def film_strip(frames: Indexed[FilmFrame], legend: Indexed[tuple[str, Colour]], columns: int = 4) -> np.ndarray:
-    """Lay frames out in rows under a legend.
+    """Lay frames out, `columns` in a row, under a legend of names and colours in the order of each frame's boxes.
 
-    Args:
-        frames: all with one box per entry of the legend; their sizes may differ.
-        legend: name and colour, in the order of each frame's boxes.
-        columns: frames in a row.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    The frames' sizes may differ. Returns (H, W, 3) uint8 RGB.
     """
     tile_width = 360
     tile_height = round(tile_width * frames[0].image.shape[0] / frames[0].image.shape[1])
@@ -176,9 +170,7 @@ def reconstruction_sheet(rows: Indexed[RebuiltImage]) -> np.ndarray:
 def save_picture(path: Path, image: np.ndarray) -> Path:
     """Write an (H, W, 3) uint8 RGB image as png or jpg, by the suffix, making its folder; return the path.
 
-    Raises:
-        ValueError: another suffix.
-        OSError: the file cannot be written.
+    Raises ValueError for another suffix, OSError when the file cannot be written.
     """
     check_picture_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

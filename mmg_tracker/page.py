@@ -32,14 +32,8 @@ class RequestError(Exception):
 class Studio:
     """One video, and at most one run over it at a time. Its methods are called by the server's threads.
 
-    Args:
-        video: a file or a folder of pictures.
-        build: makes what follows a number of targets.
-        out: where a run's files go, made when missing.
-        label: written at the boxes.
-
-    Raises:
-        FileNotFoundError, ValueError: as `open_video`.
+    `build` makes what follows a number of targets; a run's files go to `out`, made when missing, and `label` is written
+    at the boxes. Raises as `open_video`.
     """
 
     def __init__(self, video: Path, build: Callable[[int], SeveralTargets], out: Path, label: str) -> None:

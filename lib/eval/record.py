@@ -312,11 +312,6 @@ def video_fingerprint(sequence: Sequence) -> str:
     return digest.hexdigest()[:16]
 
 
-def is_recorded(folder: Path) -> bool:
-    """Tell whether the results in a folder were written by a run of this program, as its record says."""
-    return (folder / RECORD_NAME).is_file()
-
-
 def other_video(boxes_xywh: np.ndarray, sequence: Sequence) -> str | None:
     """Say in what all rows of a recorded run's result, (N, 4), show that it is of another video, or return None."""
     if len(boxes_xywh) != len(sequence):

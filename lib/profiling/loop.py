@@ -161,11 +161,8 @@ def measure_loop(spec: TrackerSpec, copies: Copies, folder: Path, num_decoders: 
 def loop_cost(seconds: np.ndarray, clock: list[float], end: float, decoding: list[float] | None) -> LoopCost:
     """Sum up what was measured of a loop, without its first steps.
 
-    Args:
-        seconds: (copies, frames) of the tracker.
-        clock: when each copy's first frame was done, and then each step.
-        end: when the results were written.
-        decoding: seconds of each frame; None for a batch.
+    `seconds`, (copies, frames), are the tracker's; the clock was read when each copy's first frame was done and then at
+    each step, and at the end when the results were written. `decoding` are seconds of each frame; None for a batch.
     """
     batch, length = seconds.shape
     timed = seconds[:, 1 + _WARM_UP :]

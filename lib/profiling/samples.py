@@ -56,11 +56,8 @@ def profile_data(
 ) -> str:
     """Measure a data set with an experiment's crops, jitter and sampler; return the report as text.
 
-    Args:
-        stored: None for 1280 x 720 JPEG frames made for the purpose, which `cv2.imread` then decodes, too.
-        num_samples: triplets to draw.
-        workers: loader processes; 0 leaves them out.
-        photographs, quality: see `make_videos`.
+    Without a stored one they are 1280 x 720 JPEG frames that `make_videos` makes, which `cv2.imread` then decodes, too.
+    Samples are triplets; 0 workers leave the loader processes out.
     """
     if not 1 <= quality <= 100:
         raise ValueError(f"the quality of a JPEG lies in 1 to 100, not {quality}")

@@ -24,12 +24,8 @@ def make_videos(
 ) -> None:
     """Write videos as own data: drawn, with texture and the noise of a camera, or of photographs side by side.
 
-    Args:
-        root: folder of the data set.
-        sides: of the targets in pixels, one video for each; the scenery depends on the place in this list alone.
-        num_frames: of each video.
-        quality: of the JPEG, 1 to 100.
-        photographs: a folder; its pictures are not scaled, and the boxes on them lie anywhere.
+    There is one for each of `sides`, of the target in pixels; the scenery depends on the place in this list alone. The
+    JPEG quality lies in 1 to 100. Pictures in the folder `photographs` are not scaled, and boxes on them lie anywhere.
     """
     pictures = [] if photographs is None else photographs.rglob("*")
     paths = sorted(path for path in pictures if path.suffix.lower() in PICTURES)

@@ -26,14 +26,8 @@ LOCK = ".lock"  # the file by which a training keeps others out of its run folde
 def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, keep_every: int = 0) -> Path:
     """Write `step_NNNNNNNN.pth`, point `latest.pth` at it, and remove those that need not stay.
 
-    A failure, such as a full disk, leaves every older checkpoint and `latest.pth` as they were.
-
-    Args:
-        run: folder of the run.
-        step: number of finished steps.
-        state: tensors and plain values.
-        keep: number of newest checkpoints that stay.
-        keep_every: checkpoints whose step is a multiple of it stay for ever; 0 for none.
+    The newest `keep` stay, and for ever those whose step is a multiple of `keep_every`, if that is not 0. A failure,
+    such as a full disk, leaves every older checkpoint and `latest.pth` as they were.
     """
     path = run / f"step_{step:08d}.pth"
     with whole_file(path) as aside:
@@ -168,13 +162,7 @@ class Progress:
 def read_state(run: Path, experiment: Experiment | RefineExperiment, total: int) -> dict[str, Any] | None:
     """Read the newest checkpoint of a run, or return None when there is none.
 
-    Args:
-        run: its folder.
-        experiment: the wanted one.
-        total: samples that a step has now.
-
-    Raises:
-        ValueError: it is the checkpoint of another experiment or of other steps, or cannot be read.
+    Raises ValueError for one of another experiment, of steps of other than `total` samples, or that cannot be read.
     """
     state = load_newest(run)
     if state is None:

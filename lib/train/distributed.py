@@ -164,14 +164,10 @@ _BEGINNING = Position(0, PHASES[0])
 
 
 class RankWatch:
-    """Reports where this process is, and ends it when nothing has moved for too long: it says who is waited for.
+    """Reports where this process is, and ends it when nothing has moved for `timeout` s: it says who is waited for.
 
     A step moves in lockstep, so one process that hangs stops all within a step. Each tells the others where it is
     through the key-value store that torchrun runs for them, from a thread of its own.
-
-    Args:
-        rank, world_size: this process among all.
-        timeout: seconds without any movement after which all processes are ended.
     """
 
     def __init__(self, rank: int, world_size: int, timeout: float) -> None:

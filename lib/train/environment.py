@@ -29,9 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def describe_environment(device: torch.device, datasets: Mapping[str, SequenceDataset]) -> dict[str, str]:
     """Return short texts by dotted name: code, packages, device, processes, and a fingerprint of each data set.
 
-    Args:
-        device: of this process.
-        datasets: by `dataset:split`.
+    The data sets are named `dataset:split`.
     """
     found = {"code": code_version(), "python": platform.python_version(), "machine": platform.machine()}
     found["processes"] = str(distributed.world_size())
@@ -44,8 +42,7 @@ def describe_environment(device: torch.device, datasets: Mapping[str, SequenceDa
 def record_environment(run: Path, step: int, found: Mapping[str, str]) -> list[str]:
     """Add the environment to the run's record if it is the first or another than before.
 
-    Returns:
-        One line for each thing that is not as it was when the run last started; none when all is.
+    Returned is a line for each thing that is not as it was when the run last started.
     """
     path = run / FILE
     starts: list[dict[str, Any]] = []

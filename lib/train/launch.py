@@ -76,11 +76,7 @@ def launch(num_processes: int, device: str, script: Path, arguments: Sequence[st
 
 
 def check(num_processes: int, device: str) -> None:
-    """Refuse what this machine cannot do.
-
-    Raises:
-        ValueError: fewer GPUs than processes, or one GPU for all of them.
-    """
+    """Raise ValueError for what this machine cannot do: fewer GPUs than processes, or one GPU for all of them."""
     if num_processes > 1 and ":" in device:
         raise ValueError(f"--device {device} names one GPU for {num_processes} processes: leave it out, and choose "
                          "GPUs by the environment variable CUDA_VISIBLE_DEVICES")  # fmt: skip

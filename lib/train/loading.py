@@ -46,13 +46,8 @@ class Batching(NamedTuple):
 class StepSampler(Sampler[list[int]]):
     """Yields the sample ids of every pass of one process, from a step to the end of training.
 
-    The samples of a step depend on neither processes nor passes, and those of a run not on where it was resumed.
-
-    Args:
-        start, stop: numbers of the first step and of the one after the last.
-        steps_per_epoch: after which the sample ids are those of the next epoch.
-        batching: how a step is split.
-        rank: which of the processes this is.
+    The samples of a step depend on neither processes nor passes, and those of a run not on where it was resumed. The
+    first step is number `start`, the last one `stop` - 1.
     """
 
     def __init__(self, start: int, stop: int, steps_per_epoch: int, batching: Batching, rank: int) -> None:
@@ -153,8 +148,7 @@ def _obey_the_trainer_alone(trainer: int) -> None:
 def plan_batching(train: Optimization, processes: int) -> Batching:
     """Split a step of `train.accumulate_to` samples, or of one pass a process where that is not set.
 
-    Raises:
-        ValueError: passes of `train.batch_size` do not add up to `train.accumulate_to`.
+    Raises ValueError where passes of `train.batch_size` do not add up to it.
     """
     at_once = train.batch_size * processes
     if train.accumulate_to is None:

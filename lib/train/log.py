@@ -148,13 +148,7 @@ class Meter:
         self._samples = 0
 
     def add(self, values: Mapping[str, torch.Tensor], waited: float, samples: int) -> None:
-        """Add one step.
-
-        Args:
-            values: scalars by name, the same names at every step.
-            waited: seconds spent waiting for data.
-            samples: of all processes together.
-        """
+        """Add one step: scalars of the same names as always, seconds waited for data, samples of all processes."""
         self._rows.append({name: value.detach() for name, value in values.items()})
         self._waited += waited
         self._samples += samples

@@ -17,10 +17,7 @@ from lib.train.objectives import AnyBatch
 class NonfinitePolicy:
     """What becomes of a step that is not finite: its batches are kept, and it is left out or ends the run.
 
-    Args:
-        run: folder of the run.
-        model: whose running statistics a step that is left out must not change.
-        train: says whether such a step stops the run, and how many a run may have.
+    One that is left out leaves the running statistics of the model as they were.
     """
 
     def __init__(self, run: Path, model: nn.Module, train: Optimization) -> None:
@@ -45,14 +42,8 @@ class NonfinitePolicy:
     ) -> str:
         """Undo what a step has changed, keep it for `train.py --replay`, and return what is to be said of it.
 
-        Args:
-            state: as a checkpoint holds it; `left_out` counts such steps before this one.
-            rank: of this process.
-            first_rows: place of each batch's first sample in the step.
-            batches, passes: of this process, and what they cost.
-
-        Raises:
-            FloatingPointError: the run has to stop.
+        The state is as a checkpoint holds it, before this step; `first_rows` are the places in the step of the first
+        samples of this process's batches, and `passes` what these cost. FloatingPointError where the run has to stop.
         """
         for buffer, before in zip(self._statistics, self._before, strict=bool(self._before)):
             buffer.copy_(before)

@@ -38,11 +38,7 @@ def build_optimizer(model: nn.Module, train: Optimization) -> AdamW:
 
 
 def load_optimizer(optimizer: AdamW, stored: Mapping[str, Any]) -> None:
-    """Continue with the moments of a stored state; rates and decay are the experiment's.
-
-    Raises:
-        ValueError: they have not the shapes of the parameters.
-    """
+    """Continue with the moments of a stored state, ValueError for other shapes; rates and decay stay as they are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, moments in stored["state"].items():
         shape = parameters[number].shape
@@ -74,10 +70,6 @@ class WeightAverage:
     Early steps count more: the decay is at most (1 + n) / (10 + n) after n steps, so that the random start is
     forgotten however short the training. Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by
     Averaging", 1992.
-
-    Args:
-        model: the model that is trained; its weights are copied.
-        decay: what stays of the average at each step, late in training.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.box import iou, xyxy_to_xywh
-from lib.config.schema import Experiment, Source
+from lib.config.schema import Experiment
 from lib.data.datasets import open_dataset
 from lib.data.samples.mask_set import MaskBatch
 from lib.data.samples.mixture import VALIDATION_EPOCH, MixedSource, open_sources, sample_id
@@ -38,12 +38,8 @@ def picture_reconstructions(model: MMG, batch: Batch, generator: torch.Generator
     """Draw input, masked, coarse and fine of the online template and the search region of every sample.
 
     The rebuilt images show the prediction where tokens were masked, and the input elsewhere, which no loss concerns;
-    when nothing is masked they are predictions throughout. There are one or two rows a sample.
-
-    Args:
-        model: with decoders.
-        batch: samples.
-        generator: source of the masks; torch's global one when None.
+    when nothing is masked they are predictions throughout. There are one or two rows a sample. The masks are drawn from
+    torch's global generator when there is none.
     """
     assert model.decoder is not None, "this model has no decoders"
     was_training = model.training
@@ -82,15 +78,8 @@ def picture_samples(
 ) -> np.ndarray:
     """Draw reconstructions of a trained model on validation samples, or on training samples where there are none.
 
-    Args:
-        experiment, state: what a checkpoint holds.
-        num_samples: samples to draw.
-        seed: of samples and masks.
-        paths_file: where data sets lie; None for `experiments/paths.yaml`.
-
-    Raises:
-        ValueError: the model has no decoders, or the weights do not fit.
-        FileNotFoundError: a data set is not where it should be.
+    Experiment and state are what a checkpoint holds, ValueError for a model without decoders; the seed is of samples
+    and masks.
     """
     if not experiment.model.decoder.active:
         raise ValueError(f"{experiment.name} has no decoders (model.decoder): it rebuilds nothing")
@@ -193,19 +182,9 @@ def picture_training_samples(
     paths_file: Path | None = None,
     columns: int = 4,
 ) -> np.ndarray:
-    """Draw samples of each of an experiment's sources: template above online template, search beside them.
+    """Draw samples of each training source with a ratio above 0: template above online template, search beside them.
 
-    Args:
-        experiment: its training sources, crops and augmentation.
-        num_samples: of each source with a ratio above 0.
-        seed: of the samples.
-        root: folder of the data set, for an experiment with one source; otherwise the configured one.
-        paths_file: where data sets lie; None for `experiments/paths.yaml`.
-        columns: samples in a row.
-
-    Raises:
-        ValueError: one folder for several sources, or a source without usable samples.
-        FileNotFoundError: a data set is not where it should be.
+    An experiment with one source may have the folder `root` in place of the configured one; ValueError for several.
     """
     sources = [source for source in experiment.data.sources if source.ratio > 0]
     if root is not None and len(sources) > 1:
@@ -216,30 +195,22 @@ def picture_training_samples(
         dataset = open_dataset(source.dataset, source.split, root, paths_file)
         samples = TrainingSet([MixedSource(dataset, 1.0)], experiment.data, experiment.crop, seed)
         drawn = [samples[sample_id(VALIDATION_EPOCH, index)] for index in range(num_samples)]
-        sections.append(_section(_title(source, experiment), drawn, columns))
+        share = source.ratio / sum(other.ratio for other in sources)
+        title = f"{source.dataset} {source.split}: {share:.0%} of the samples of {experiment.name}"
+        sections.append(_section(title, drawn, columns))
     return np.concatenate(sections)
-
-
-def _title(source: Source, experiment: Experiment) -> str:
-    ratios = sum(other.ratio for other in experiment.data.sources)
-    return f"{source.dataset} {source.split}: {source.ratio / ratios:.0%} of the samples of {experiment.name}"
 
 
 def _section(title: str, samples: list[Sample], columns: int) -> np.ndarray:
     """Lay the samples of one source out under its title."""
+    margins = (0, 2 * _GAP), (_GAP, _GAP), (0, 0)
     tiles = [_draw_sample(sample, labelled=number == 0) for number, sample in enumerate(samples)]
-    height, width = tiles[0].shape[:2]
-    rows = -(-len(tiles) // columns)
-    sheet_size = _HEAD + rows * (height + 2 * _GAP), columns * (width + 2 * _GAP)
-    sheet = np.full((*sheet_size, 3), _PAPER, np.uint8)
-    head = np.full((_HEAD, sheet_size[1], 3), _PAPER, np.uint8)
+    cells = [np.pad(tile, margins, constant_values=_PAPER[0]) for tile in tiles]
+    cells += [np.full_like(cells[0], _PAPER[0])] * (-len(cells) % columns)
+    rows = [np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)]
+    head = np.full((_HEAD, rows[0].shape[1], 3), _PAPER, np.uint8)
     draw_label(head, (_GAP - 3, _HEAD - 4), title, _PAPER)
-    sheet[:_HEAD] = head
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        top, left = _HEAD + row * (height + 2 * _GAP), _GAP + column * (width + 2 * _GAP)
-        sheet[top : top + height, left : left + width] = tile
-    return sheet
+    return np.vstack((head, *rows))
 
 
 def _draw_sample(sample: Sample, *, labelled: bool) -> np.ndarray:

@@ -23,16 +23,8 @@ _LISTED = 8  # parameters whose gradient is not finite
 def replay(path: Path, *, device: str = "auto", paths_file: Path | None = None) -> int:
     """Print the losses of a dumped step, the first layer with an output that is not finite, and such gradients.
 
-    Args:
-        path: a `nonfinite_step_NNNNNNNN.pth` of a run.
-        device: to compute on; the fault may need the kind of device on which it arose.
-        paths_file: where data sets lie, which are opened as in training.
-
-    Returns:
-        1 when the step is not finite here either, 0 when it is.
-
-    Raises:
-        FileNotFoundError, ValueError: the file is not there, or no such dump.
+    The dump is a `nonfinite_step_NNNNNNNN.pth` of a run, ValueError for another file. The fault may need the kind of
+    device on which it arose. Returned is 1 when the step is not finite here either, 0 when it is.
     """
     dump = read_checkpoint(path)
     if not {"config", "model", "step", "first_rows", "batches", "total"} <= dump.keys():

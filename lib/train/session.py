@@ -111,8 +111,7 @@ def open_trainer(
 def first_stage(experiment: Experiment | RefineExperiment, settings: Iterable[str]) -> Experiment:
     """Return the experiment whose run the second stage starts from, with the settings that hold for both.
 
-    Raises:
-        ValueError: it is no second stage, starts from a file, or from another model.
+    Raises ValueError for what is no second stage, or starts from a file or from another model.
     """
     if not isinstance(experiment, Experiment) or experiment.train.stage != "score":
         raise ValueError(f"--with-first-stage: {experiment.name} is no second stage (train.stage: score)")
@@ -135,11 +134,7 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
     """Build the network of an experiment with the weights that `run` begins with.
 
     A run that has checkpoints loads them next, and needs nothing here. The score module always starts anew, whatever
-    it was in the weights: the first stage has not trained it.
-
-    Raises:
-        FileNotFoundError: the weights to start from are not there.
-        ValueError: they are of another model, or the file is damaged.
+    it was in the weights: the first stage has not trained it. Raises ValueError for weights of another model.
     """
     start_from = experiment.train.start_from
     if is_begun(run):
@@ -167,11 +162,7 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
 
 
 def find_start(start_from: str) -> Path:
-    """Return the file that `train.start_from` means.
-
-    Raises:
-        FileNotFoundError: it is not there.
-    """
+    """Return the file that `train.start_from` means; FileNotFoundError where it is not there."""
     path = Path(start_from)
     if path.is_file():
         return path

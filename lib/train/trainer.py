@@ -56,14 +56,9 @@ class Trainer:
         run: Path,
         device: torch.device,
     ) -> None:
-        """Build optimiser, loaders and records, and load the newest checkpoint of `run` if there is one.
+        """Build optimiser, loaders and records, and load the newest checkpoint of the folder `run` if there is one.
 
-        Args:
-            experiment: its `data` and `train` sections count here.
-            objective: what is taught.
-            training_set, validation_set: samples; without a validation set nothing is validated.
-            run: folder of checkpoints and records.
-            device: of the network.
+        Of the experiment its `data` and `train` count here. Without a validation set nothing is validated.
         """
         train = experiment.train
         self.experiment = experiment

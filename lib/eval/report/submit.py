@@ -9,8 +9,8 @@ import numpy as np
 from lib.config.text import suggest
 from lib.data.sequence import SequenceDataset
 from lib.eval.benchmarks import BENCHMARKS
-from lib.eval.record import is_recorded, other_video, refuse_other_videos
-from lib.eval.results import ResultFiles, boxes_text, read_boxes, read_seconds, result_names, seconds_text
+from lib.eval.record import other_video, refuse_other_videos
+from lib.eval.results import RECORD_NAME, ResultFiles, boxes_text, read_boxes, read_seconds, result_names, seconds_text
 from lib.eval.score.analysis import find_results
 from lib.eval.score.metrics import check_predictions
 from lib.files import whole_file
@@ -80,7 +80,7 @@ def pack(server: Server, folder: Path, archive: Path, dataset: SequenceDataset |
     problems: list[str] = []
     members: dict[str, str] = {}
     differences: dict[str, str] = {}
-    recorded = is_recorded(folder)
+    recorded = (folder / RECORD_NAME).is_file()
     for name in names:
         files = ResultFiles(folder, name)
         sequence = dataset[index_of[name]] if dataset and name in index_of else None

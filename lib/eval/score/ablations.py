@@ -98,11 +98,8 @@ def summarize_ablations(
     results belong to another benchmark, as those of the small model to the embedded data, is scored there, too.
 
     The folder of results is searched for `mmg/<config>/<benchmark>` and `mmg/<config>.seed<N>/<benchmark>`; protocol
-    and `allow_missing` are those of `analysis.analyze`.
-
-    Returns:
-        A summary for each family and benchmark with results; when nothing was found on the benchmark that was asked
-        for, one without any measurement for it, first.
+    and `allow_missing` are those of `analysis.analyze`. Returned is a summary for each family and benchmark with
+    results; when nothing was found on the benchmark that was asked for, one without any measurement for it, first.
     """
     document = read_yaml_mapping(PAPER)
     families = document["families"]

@@ -10,8 +10,8 @@ import numpy as np
 from lib.config.text import suggest
 from lib.data.sequence import Sequence, SequenceDataset
 from lib.eval.benchmarks import Benchmark
-from lib.eval.record import is_recorded, other_video, read_record, refuse_other_videos
-from lib.eval.results import ResultFiles, read_boxes, read_seconds, result_names
+from lib.eval.record import other_video, read_record, refuse_other_videos
+from lib.eval.results import RECORD_NAME, ResultFiles, read_boxes, read_seconds, result_names
 from lib.eval.score.metrics import Protocol, check_predictions, got10k_overlap, score_sequence
 from lib.eval.score.scores import BenchmarkScores, SequenceScores
 
@@ -71,7 +71,9 @@ def analyze(
         raise ValueError(f"{describe_missing(missing, limit=10)}; --allow-missing scores the sequences that all have")
     left_out = {name for names in missing.values() for name in names}
     scored: dict[str, list[SequenceScores]] = {result.name: [] for result in results}
-    differences: dict[Path, dict[str, str]] = {result.folder: {} for result in results if is_recorded(result.folder)}
+    # Of results that were written by a run of this program, as their record says.
+    recorded = [result.folder for result in results if (result.folder / RECORD_NAME).is_file()]
+    differences: dict[Path, dict[str, str]] = {folder: {} for folder in recorded}
     for index, name in enumerate(dataset.names):
         if name in left_out:
             continue

@@ -48,9 +48,7 @@ def read_learning_curves(
         kind: of the lines that hold it: validation or train.
         axis: what it is read against. Samples are those of the training set that the steps until then have used.
 
-    Raises:
-        FileNotFoundError: no such run.
-        ValueError: a damaged log, or one without such values.
+    Raises FileNotFoundError where there is no such run, ValueError for a damaged log or one without such values.
     """
     logs = [_find_log(run) for run in runs]
     if len({log.resolve() for log in logs}) < len(logs):
