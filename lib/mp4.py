@@ -1,10 +1,10 @@
 """Write an mp4 that plays in browsers, and is complete once it has its name."""
 
 import warnings
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -18,52 +18,33 @@ _PROBE = 1 << 16  # bytes
 _QUALITY = "20"  # of H.264, where 18 can hardly be told from the picture and 23 is usual
 
 
-class Mp4Writer:
-    """A context manager that writes frames to a temporary file, which takes its name when it is whole.
+@contextmanager
+def write_mp4(path: Path, height: int, width: int, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield what appends an (H, W, 3) uint8 RGB frame to a video, which takes its name when it is whole.
 
     The frames are H.264 by PyAV. Without that package they are MPEG-4 by OpenCV, which browsers do not play, and a
     warning says so.
+
+    Args:
+        path: ends in .mp4; its folder exists.
+        height, width: of the first frame; later frames of another size are scaled to fit.
+        rate: frames per second.
+
+    Raises:
+        OSError: the file cannot be written to its end, or not at that size; nothing of it is left.
     """
+    below, beside = height % 2, width % 2  # encoders want even sides: the last row and column are repeated
+    with (
+        whole_file(path.absolute(), ".mp4") as partial,
+        closing(_open_video(partial, height + below, width + beside, rate)) as video,
+    ):
 
-    def __init__(self, path: Path, height: int, width: int, rate: float) -> None:
-        """Open the file.
+        def write(image: np.ndarray) -> None:
+            if image.shape[:2] != (height, width):
+                image, _, _ = fit_into(image, width, height)
+            video.write(cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE))
 
-        Args:
-            path: ends in .mp4; its folder exists.
-            height, width: of the first frame; later frames of another size are scaled to fit.
-            rate: frames per second.
-
-        Raises:
-            OSError: the file cannot be written, or not at that size.
-        """
-        self._height, self._width = height, width
-        # Encoders want even sides: the last row and column are repeated where they are odd.
-        self._padding = height % 2, width % 2
-        with ExitStack() as opened:
-            partial = opened.enter_context(whole_file(path.absolute(), ".mp4"))
-            self._video = _open_video(partial, height + height % 2, width + width % 2, rate)
-            opened.callback(self._video.close)
-            self._opened = opened.pop_all()
-
-    def write(self, image: np.ndarray) -> None:
-        """Append an (H, W, 3) uint8 RGB frame; raise OSError when it cannot be written."""
-        if image.shape[:2] != (self._height, self._width):
-            image, _, _ = fit_into(image, self._width, self._height)
-        below, beside = self._padding
-        self._video.write(cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE))
-
-    def __enter__(self) -> "Mp4Writer":
-        return self
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Finish the file; after an error, or when it is not whole, remove it.
-
-        Raises:
-            OSError: it could not be written to its end.
-        """
-        self._opened.__exit__(error_type, error, traceback)
+        yield write
 
 
 def _open_video(path: Path, height: int, width: int, rate: float) -> "_H264 | _Mpeg4":
@@ -71,7 +52,7 @@ def _open_video(path: Path, height: int, width: int, rate: float) -> "_H264 | _M
     try:
         import av
     except ImportError:
-        warnings.warn("without PyAV the video is MPEG-4, which browsers do not play: pip install av", stacklevel=4)
+        warnings.warn("without PyAV the video is MPEG-4, which browsers do not play: pip install av", stacklevel=5)
         return _Mpeg4(path, height, width, rate)
     return _H264(av, path, height, width, rate)
 

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 import lib
 from lib.data.datasets.synthetic import SyntheticDataset
-from lib.mp4 import Mp4Writer
+from lib.mp4 import write_mp4
 
 ROOT = Path(__file__).resolve().parents[1]
 CARRIED = ("lib", "tracking", "mmg_tracker", "experiments", "pretrained_models", "setup.py", "requirements.txt",
@@ -57,9 +57,9 @@ def test_a_wheel_tracks_a_video_from_another_folder(tmp_path, small_experiment):
     elsewhere.mkdir()
     drawn = SyntheticDataset("test", num_frames=5)[0]
     height, width = drawn.frames[0].shape[:2]
-    with Mp4Writer(elsewhere / "drawn.mp4", height, width, 25.0) as writer:
+    with write_mp4(elsewhere / "drawn.mp4", height, width, 25.0) as write:
         for index in range(5):
-            writer.write(drawn.frames[index])
+            write(drawn.frames[index])
     box = ",".join(f"{value:.1f}" for value in drawn.boxes_xywh[0])
 
     commands = tmp_path / "env" / "bin"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lib.data.images.video import VideoFile
-from lib.mp4 import Mp4Writer
+from lib.mp4 import write_mp4
 from lib.tracker.batch import OneByOne
 from lib.tracker.classical import StaticBox
 from mmg_tracker.page import LARGEST, RequestError, Studio, open_server
@@ -46,9 +46,9 @@ class Page:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    with Mp4Writer(tmp_path / "clip.mp4", 96, 128, 10.0) as writer:
+    with write_mp4(tmp_path / "clip.mp4", 96, 128, 10.0) as write:
         for _ in range(NUM_FRAMES):
-            writer.write(np.full((96, 128, 3), 90, np.uint8))
+            write(np.full((96, 128, 3), 90, np.uint8))
     return tmp_path / "clip.mp4"
 
 
@@ -89,9 +89,9 @@ def test_a_box_outside_is_said(page: Page) -> None:
 
 
 def test_an_upload_takes_the_place_of_the_video(page: Page, tmp_path: Path) -> None:
-    with Mp4Writer(tmp_path / "other.mp4", 48, 64, 10.0) as writer:
+    with write_mp4(tmp_path / "other.mp4", 48, 64, 10.0) as write:
         for _ in range(3):
-            writer.write(np.full((48, 64, 3), 30, np.uint8))
+            write(np.full((48, 64, 3), 30, np.uint8))
     content = (tmp_path / "other.mp4").read_bytes()
     assert page.ask("POST", "/upload", content, X_Name="..%2F..%2Fa%20b.mp4")[0] == 200
     assert page.ask("POST", "/start", b"[[1, 2, 30, 16]]")[0] == 200

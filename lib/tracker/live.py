@@ -20,7 +20,7 @@ from lib.data.images.video import VideoFile
 from lib.data.sequence import Frames
 from lib.draw import GREY, PALETTE, draw_boxes, draw_label, shade_mask
 from lib.files import whole_file
-from lib.mp4 import Mp4Writer
+from lib.mp4 import write_mp4
 from lib.tracker.base import Prediction, checked_box
 from lib.tracker.batch import SeveralTargets
 from lib.tracker.masks import MaskBackend
@@ -186,7 +186,7 @@ def track_video(
     height, width = max(round(height / reduction), 1), max(round(width / reduction), 1)
     with ExitStack() as whole:
         asides = [whole.enter_context(whole_file(path)) for path in boxes]
-        writer = whole.enter_context(Mp4Writer(video, height, width, rate))
+        write = whole.enter_context(write_mp4(video, height, width, rate))
         total = len(frames) if isinstance(frames, Sized) else None
         for index, image in enumerate(tqdm(_until_interrupted(frames), name, total, unit="frame")):
             started = time.perf_counter()
@@ -205,7 +205,7 @@ def track_video(
                     backend.initialize(image, prediction.box_xywh)
                 found.append(backend.segment(image, prediction.box_xywh))
             picture = annotate(image, predictions, labels, index, found)
-            writer.write(picture)
+            write(picture)
             if watch is not None and watch(picture):
                 break
         for aside, of_target in zip(asides, rows, strict=True):

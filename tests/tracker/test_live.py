@@ -16,7 +16,7 @@ from conftest import files_no_longer_than
 from lib.data.images.frames import ArrayFrames
 from lib.data.images.video import VideoFile
 from lib.draw import GREY, PALETTE
-from lib.mp4 import Mp4Writer
+from lib.mp4 import write_mp4
 from lib.tracker.base import Prediction
 from lib.tracker.batch import OneByOne
 from lib.tracker.live import (
@@ -58,9 +58,9 @@ def smooth(seed: int, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (97, 131)])
 def test_an_mp4_reads_back_frame_by_frame(tmp_path: Path, height: int, width: int) -> None:
     frames = [smooth(seed, height, width) for seed in range(4)]
-    with Mp4Writer(tmp_path / "video.mp4", height, width, 25.0) as writer:
+    with write_mp4(tmp_path / "video.mp4", height, width, 25.0) as write:
         for frame in frames:
-            writer.write(frame)
+            write(frame)
     video = VideoFile(tmp_path / "video.mp4")
     assert len(video) == 4
     for index, frame in enumerate(frames):
@@ -70,24 +70,25 @@ def test_an_mp4_reads_back_frame_by_frame(tmp_path: Path, height: int, width: in
 
 
 def test_frames_of_another_size_are_fitted_in(tmp_path: Path) -> None:
-    with Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
-        writer.write(smooth(0, 96, 128))
-        writer.write(np.full((192, 128, 3), 200, np.uint8))
+    with write_mp4(tmp_path / "video.mp4", 96, 128, 25.0) as write:
+        write(smooth(0, 96, 128))
+        write(np.full((192, 128, 3), 200, np.uint8))
     second = VideoFile(tmp_path / "video.mp4")[1]
     # Half the size, with black beside.
     assert second[:, 40:88].mean() > 180 and second[:, :24].mean() < 20 and second[:, -24:].mean() < 20
 
 
 def test_an_mp4_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="tracker"), Mp4Writer(tmp_path / "video.mp4", 96, 128, 25.0) as writer:
-        writer.write(smooth(0, 96, 128))
+    with pytest.raises(RuntimeError, match="tracker"), write_mp4(tmp_path / "video.mp4", 96, 128, 25.0) as write:
+        write(smooth(0, 96, 128))
         raise RuntimeError("the tracker failed")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"No such file or directory; could not write: .*missing/video\.mp4"):
-        Mp4Writer(tmp_path / "missing" / "video.mp4", 96, 128, 25.0)
+    complaint = pytest.raises(OSError, match=r"No such file or directory; could not write: .*missing/video\.mp4")
+    with complaint, write_mp4(tmp_path / "missing" / "video.mp4", 96, 128, 25.0):
+        pass
 
 
 def test_two_targets_have_a_file_and_a_colour_each(tmp_path: Path) -> None:
@@ -156,8 +157,8 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_colon_in_a_bare_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with Mp4Writer(Path("a.mp4"), 96, 128, 12.5) as writer:
-        writer.write(smooth(0, 96, 128))
+    with write_mp4(Path("a.mp4"), 96, 128, 12.5) as write:
+        write(smooth(0, 96, 128))
     Path("a.mp4").rename("a:b.mp4")
     frames, rate = open_video(Path("a:b.mp4"))
     assert len(frames) == 1 and rate == pytest.approx(12.5)
@@ -192,9 +193,9 @@ def test_pictures_and_videos_open_alike(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((96, 128, 3), shade, np.uint8))
     frames, _ = open_video(tmp_path)
     assert [int(frames[index].mean()) for index in range(len(frames))] == list(shades)  # 1, 2, 10
-    with Mp4Writer(tmp_path / "video.mp4", 96, 128, 12.5) as writer:
+    with write_mp4(tmp_path / "video.mp4", 96, 128, 12.5) as write:
         for shade in shades:
-            writer.write(np.full((96, 128, 3), shade, np.uint8))
+            write(np.full((96, 128, 3), shade, np.uint8))
     frames, rate = open_video(tmp_path / "video.mp4")
     assert len(frames) == 3 and rate == pytest.approx(12.5)
 
@@ -274,9 +275,9 @@ def test_a_box_may_be_four_words(words: list[str], joined: list[str]) -> None:
 
 def test_the_mp4_is_one_that_browsers_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     av = pytest.importorskip("av")
-    with Mp4Writer(tmp_path / "video.mp4", 97, 131, 29.97) as writer:
+    with write_mp4(tmp_path / "video.mp4", 97, 131, 29.97) as write:
         for seed in range(3):
-            writer.write(smooth(seed, 97, 131))
+            write(smooth(seed, 97, 131))
     with av.open(str(tmp_path / "video.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -288,22 +289,22 @@ def test_the_mp4_is_one_that_browsers_play(tmp_path: Path, monkeypatch: pytest.M
 def test_without_pyav_it_is_mpeg_4_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     path, warned = tmp_path / "v.mp4", pytest.warns(UserWarning, match="browsers do not play")
-    with warned, Mp4Writer(path, 96, 128, 25.0) as writer:
-        writer.write(smooth(0, 96, 128))
+    with warned, write_mp4(path, 96, 128, 25.0) as write:
+        write(smooth(0, 96, 128))
     assert len(VideoFile(path)) == 1
     complaint = pytest.raises(OSError, match=r"could not write: .*v\.mp4")
     noise = np.random.default_rng(0).integers(0, 256, (30, 96, 128, 3), dtype=np.uint8)
     warned, limit = pytest.warns(UserWarning), files_no_longer_than(100_000)
-    with warned, complaint, limit, Mp4Writer(path, 96, 128, 25.0) as writer:
+    with warned, complaint, limit, write_mp4(path, 96, 128, 25.0) as write:
         for frame in noise:
-            writer.write(frame)
+            write(frame)
     assert len(VideoFile(path)) == 1, "the earlier one stays"
 
 
 def test_a_stream_is_tracked_as_it_comes(tmp_path: Path) -> None:
-    with Mp4Writer(tmp_path / "clip.mp4", 96, 128, 25.0) as writer:
+    with write_mp4(tmp_path / "clip.mp4", 96, 128, 25.0) as write:
         for seed in range(6):
-            writer.write(smooth(seed, 96, 128))
+            write(smooth(seed, 96, 128))
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:

@@ -23,7 +23,7 @@ from lib.eval.results import read_boxes
 from lib.eval.run.sequence import cpu_threads
 from lib.models.mmg import MMG
 from lib.models.trained import file_sha256
-from lib.mp4 import Mp4Writer
+from lib.mp4 import write_mp4
 from lib.tracker import TrackerSpec, export
 from lib.tracker import onnx_tracker as onnx_network
 from lib.tracker.base import Prediction, Tracker
@@ -44,9 +44,9 @@ def video(tmp_path: Path) -> tuple[Path, np.ndarray]:
     drawn = SyntheticDataset("test", num_frames=11)[0]
     path = tmp_path / "video.mp4"
     height, width = drawn.frames[0].shape[:2]
-    with Mp4Writer(path, height, width, 25.0) as writer:
+    with write_mp4(path, height, width, 25.0) as write:
         for index in range(len(drawn)):
-            writer.write(drawn.frames[index])
+            write(drawn.frames[index])
     return path, drawn.boxes_xywh[0]
 
 

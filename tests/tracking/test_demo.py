@@ -13,7 +13,7 @@ import torch
 from conftest import COMMANDS, command, save_random_weights
 
 from lib.data.images.video import VideoFile
-from lib.mp4 import Mp4Writer
+from lib.mp4 import write_mp4
 
 
 def demo(*arguments: str) -> int:
@@ -33,9 +33,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mp4"
-    with Mp4Writer(path, 96, 128, 10.0) as writer:
+    with write_mp4(path, 96, 128, 10.0) as write:
         for _ in range(6):
-            writer.write(np.full((96, 128, 3), 90, np.uint8))
+            write(np.full((96, 128, 3), 90, np.uint8))
     return path
 
 

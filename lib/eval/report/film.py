@@ -105,7 +105,7 @@ def draw_strip(film: Film, indices: abc.Sequence[int], columns: int = 4) -> np.n
 
 def write_video(film: Film, path: Path, rate: float) -> Path:
     """Write all frames of the film under its legend into an mp4, making its folder; errors as in `check_video`."""
-    from lib.mp4 import Mp4Writer  # its package loads the networks, for which pictures need not wait
+    from lib.mp4 import write_mp4  # its package loads the networks, for which pictures need not wait
 
     check_video(path, rate)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,9 +114,9 @@ def write_video(film: Film, path: Path, rate: float) -> Path:
     height = max(1, round(frame_height * width / frame_width))
     legend = legend_bar(film.legend, width)
     colours = [colour for _, colour in film.legend]
-    with Mp4Writer(path, len(legend) + height, width, rate) as writer:
+    with write_mp4(path, len(legend) + height, width, rate) as write:
         for index in tqdm(range(len(film.sequence)), desc=film.sequence.name, unit="frame", leave=False):
-            writer.write(np.concatenate((legend, film_tile(film.frame(index), colours, width, height))))
+            write(np.concatenate((legend, film_tile(film.frame(index), colours, width, height))))
     return path
 
 
