@@ -120,18 +120,13 @@ def claim_folder(
 
     Args:
         folder: made when missing.
-        overwrite: set results aside instead of refusing: those of `sequences`, or all of them where they are another
-            run's.
-        sequences: what the run will track.
+        overwrite: set results aside instead of refusing: those of the `sequences` that the run will track, or all of
+            them where they are another run's.
         accept_changes: go on where nothing but code or packages have changed; the record then says in what.
 
-    Returns:
-        A remark for the user, when earlier results stay that were made with slightly other packages, or by a version
-        of this program whose code cannot be compared.
-
-    Raises:
-        ValueError: the folder holds results of another tracker, config, benchmark, checkpoint, code, release of a
-            package or video, or of nobody knows whom.
+    Returned is a remark for the user, when earlier results stay that were made with slightly other packages or by code
+    that cannot be compared. Raises ValueError for results of another tracker, config, benchmark, checkpoint, code,
+    release of a package or video, or of nobody knows whom.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -218,7 +213,7 @@ def used_code(starts: Iterable[tuple[str, str]], root: Path = _ROOT) -> dict[tup
 
     `root` is the folder of the package lib.
     """
-    modules: dict[str, _Module] = {}
+    modules: dict[str, tuple[dict[str, list[ast.stmt]], dict[str, tuple[str, str]]]] = {}
     found: dict[tuple[str, str], str] = {}
     waiting = list(starts)
     while waiting:
@@ -226,21 +221,21 @@ def used_code(starts: Iterable[tuple[str, str]], root: Path = _ROOT) -> dict[tup
         if name not in modules:
             modules[name] = _read_module(name, root)
             waiting.append((name, ""))
-        module = modules[name]
-        statements = module.definitions.get(definition, [])
+        definitions, imports = modules[name]
+        statements = definitions.get(definition, [])
         if (name, definition) in found:
             continue
-        if not statements and definition in module.imports:  # handed on
-            waiting.append(module.imports[definition])
+        if not statements and definition in imports:  # handed on
+            waiting.append(imports[definition])
             continue
         found[name, definition] = code = "\n".join(bare_code(statement) for statement in statements)
         for statement in statements:
             waiting += _imports(statement).values()
         for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.Name) and node.id in module.definitions:
+            if isinstance(node, ast.Name) and node.id in definitions:
                 waiting.append((name, node.id))
-            elif isinstance(node, ast.Name) and node.id in module.imports:
-                waiting.append(module.imports[node.id])
+            elif isinstance(node, ast.Name) and node.id in imports:
+                waiting.append(imports[node.id])
     return {key: code for key, code in found.items() if code}
 
 
@@ -265,15 +260,8 @@ class _Bare(ast.NodeTransformer):
         return None if _ROOMS.match(node.module or "") else node
 
 
-@dataclass(frozen=True)
-class _Module:
-    """What a module defines, by name ("" for statements that define nothing), and what its names are imported from."""
-
-    definitions: dict[str, list[ast.stmt]]
-    imports: dict[str, tuple[str, str]]
-
-
-def _read_module(name: str, root: Path) -> _Module:
+def _read_module(name: str, root: Path) -> tuple[dict[str, list[ast.stmt]], dict[str, tuple[str, str]]]:
+    """Return what a module defines, by name ("" for what has none), and module and name of what it imports."""
     path = root.joinpath(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -290,7 +278,7 @@ def _read_module(name: str, root: Path) -> _Module:
             names = {node.id for node in found if isinstance(node.ctx, ast.Store)}
         for each in names or {""}:
             definitions.setdefault(each, []).append(statement)
-    return _Module(definitions, _imports(tree))
+    return definitions, _imports(tree)
 
 
 def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:

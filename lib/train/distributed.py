@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NamedTuple
 
 import torch
@@ -134,9 +134,7 @@ class StopSignals:
         self._previous = {number: signal.signal(number, self._remember) for number in _STOPS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]  # what signal.signal returned
 

@@ -70,8 +70,10 @@ def launch(num_processes: int, device: str, script: Path, arguments: Sequence[st
         # The process itself has printed its traceback; under torchrun's own command the agent does so again.
         recorded = failure.error_file_data["message"]
         what = recorded["message"] if isinstance(recorded, dict) else failure.message
-        print(f"error: rank {rank} ended{_cause(failure.exitcode)}, and the others were ended: {what}", file=sys.stderr)
-        return failure.exitcode if failure.exitcode > 0 else 1
+        code = failure.exitcode
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        print(f"error: rank {rank} ended {how}, and the others were ended: {what}", file=sys.stderr)
+        return max(code, 1)
     return 0
 
 
@@ -85,9 +87,3 @@ def check(num_processes: int, device: str) -> None:
     if device != "cpu" and num_processes > max(available, alone):
         raise ValueError(f"--gpus {num_processes}, and PyTorch sees {available} CUDA devices here; with --device cpu "
                          "each process trains on the CPU")  # fmt: skip
-
-
-def _cause(exit_code: int) -> str:
-    if exit_code < 0:
-        return f" by signal {signal.Signals(-exit_code).name}"
-    return f" with exit code {exit_code}"

@@ -111,27 +111,19 @@ def reconstruction_losses(reconstruction: MMGReconstruction) -> dict[str, Tensor
 
     The total is the mean over the images of a stage, summed over the stages (coarse and fine).
     """
-    stages: list[list[Tensor]] = []
+    found: dict[str, Tensor | None] = reconstruction._asdict()
     terms: dict[str, Tensor] = {}
-    images = {
-        "online": (reconstruction.target_online, reconstruction.mask_online),
-        "search": (reconstruction.target_search, reconstruction.mask_search),
-    }
-    predictions = {
-        "coarse": {"online": reconstruction.coarse_online, "search": reconstruction.coarse_search},
-        "fine": {"online": reconstruction.fine_online, "search": reconstruction.fine_search},
-    }
-    for stage, by_image in predictions.items():
+    stages: list[Tensor] = []
+    for stage in ("coarse", "fine"):
         active = []
-        for image, prediction in by_image.items():
-            target, masked = images[image]
-            if prediction is None or target is None or masked is None:
-                continue
-            terms[f"{stage}_{image}"] = masked_mean_squared_error(prediction, target, masked)
-            active.append(terms[f"{stage}_{image}"])
+        for image in ("online", "search"):
+            prediction, target, masked = (found[f"{name}_{image}"] for name in (stage, "target", "mask"))
+            if prediction is not None and target is not None and masked is not None:
+                active.append(masked_mean_squared_error(prediction, target, masked))
+                terms[f"{stage}_{image}"] = active[-1]
         if active:
-            stages.append(active)
-    terms["reconstruction"] = torch.stack([torch.stack(active).mean() for active in stages]).sum()
+            stages.append(torch.stack(active).mean())
+    terms["reconstruction"] = torch.stack(stages).sum()
     return terms
 
 

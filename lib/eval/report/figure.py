@@ -1,13 +1,15 @@
 """What all plots share: colours, typography, and how they are written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import wrap
 
 import matplotlib.style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from lib.files import whole_file
 
@@ -52,6 +54,15 @@ def write_head(plot: Axes, title: str, subtitle: str) -> None:
     lines = [part for line in subtitle.split("\n") for part in wrap(line, _HEAD_WIDTH)]
     plot.set_title(title, loc="left", fontweight="bold", fontsize=13, pad=9 + 13 * len(lines))
     plot.text(0, 1.03, "\n".join(lines), transform=plot.transAxes, fontsize=9, color="#555555")
+
+
+def draw_lines(plot: Axes, lines: Sequence[tuple[float, str, ArrayLike, ArrayLike]]) -> list[Artist]:
+    """Draw a line a result, of its score, label, x and y, the best on top; return them for a legend, the best first."""
+    handles: list[Artist] = []
+    for index, (_, label, x, y) in sorted(enumerate(lines), key=lambda item: item[1][0]):
+        look = {"color": colour(index), "linestyle": dashes(index), "linewidth": 2}
+        handles += plot.plot(x, y, label=label, clip_on=False, **look)
+    return handles[::-1]
 
 
 def save_as(draw: Callable[[], Figure], *paths: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write_head
+from lib.eval.report.figure import GREY, colour, dashes, draw_lines, new_figure, save, write_head
 from lib.eval.report.tables import describe_with_names
 from lib.eval.score.analysis import Analysis, by_attribute
 from lib.eval.score.comparison import Comparison
@@ -53,25 +53,16 @@ def draw_curve(curve: Curve, results: Sequence[BenchmarkScores], subtitle: str) 
     thresholds = curve.thresholds
     if curve.read_at is not None:
         plot.axvline(thresholds[curve.read_at], color="#999999", linewidth=0.8, linestyle=(0, (3, 3)))
-    handles = []
-    # The best is drawn on top.
-    for index, scores in sorted(enumerate(results), key=lambda item: curve.measure.read(item[1])):
-        (handle,) = plot.plot(
-            thresholds,
-            100 * curve.read(scores),
-            color=colour(index),
-            linestyle=dashes(index),
-            linewidth=2,
-            label=f"{100 * curve.measure.read(scores):.1f}  {scores.name}",
-            clip_on=False,
-        )
-        handles.append(handle)
+    reached = [(curve.measure.read(scores), scores) for scores in results]
+    handles = draw_lines(
+        plot, [(at, f"{100 * at:.1f}  {scores.name}", thresholds, 100 * curve.read(scores)) for at, scores in reached]
+    )
     plot.set(xlim=(thresholds[0], thresholds[-1]), ylim=(0, 100), xlabel=curve.axis, ylabel="share of frames [%]")
     write_head(plot, curve.title, subtitle)
     # Success curves fall to the right, precision curves rise: the free corner differs.
     place = "upper left" if outside else "upper right" if curve.read_at is None else "lower right"
     plot.legend(
-        handles=handles[::-1],
+        handles=handles,
         title=curve.measure.title,
         loc=place,
         bbox_to_anchor=(1.01, 1) if outside else None,

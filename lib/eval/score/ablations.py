@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,7 @@ class Ablations:
     @property
     def tables(self) -> dict[str, list[AblationRow]]:
         """The rows of each table of the paper, by its title."""
-        tables: dict[str, list[AblationRow]] = {}
-        for row in self.rows:
-            tables.setdefault(row.table, []).append(row)
-        return tables
+        return {table: list(rows) for table, rows in groupby(self.rows, key=lambda row: row.table)}
 
 
 def summarize_ablations(

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lib.config.text import check_name, read_yaml_mapping
-from lib.eval.report.figure import GREY, colour, dashes, new_figure, save, write_head
+from lib.eval.report.figure import GREY, colour, draw_lines, new_figure, save, write_head
 from lib.eval.report.table import Table
 from lib.eval.score.published import PublishedTable
 from lib.eval.vot.workspace import VOT2020, read_workspace_stack
@@ -161,22 +161,15 @@ def draw_eao(experiment: VotExperiment, subtitle: str) -> Figure:
     plot = figure.add_subplot()
     low, high = experiment.interval
     plot.axvspan(low, high, color="#f0f0f0", zorder=0)
-    handles = []
-    for index, scores in sorted(enumerate(experiment.scores), key=lambda item: item[1].eao):
-        # A run of no frames has no overlap.
-        (handle,) = plot.plot(
-            range(1, len(scores.curve)),
-            scores.curve[1:],
-            color=colour(index),
-            linestyle=dashes(index),
-            linewidth=2,
-            label=f"{scores.eao:.3f}  {scores.tracker}",
-            clip_on=False,
-        )
-        handles.append(handle)
+    # A run of no frames has no overlap.
+    lines = [
+        (scores.eao, f"{scores.eao:.3f}  {scores.tracker}", range(1, len(scores.curve)), scores.curve[1:])
+        for scores in experiment.scores
+    ]
+    handles = draw_lines(plot, lines)
     plot.set(xlim=(1, high), ylim=(0, 1), xlabel="length of the run [frames]", ylabel="expected average overlap")
     write_head(plot, "Expected average overlap", f"{subtitle}\nEAO: mean over the shaded lengths, {low} to {high}")
-    plot.legend(handles=handles[::-1], title="EAO", alignment="left", fontsize=9, framealpha=0.9, edgecolor="none")
+    plot.legend(handles=handles, title="EAO", alignment="left", fontsize=9, framealpha=0.9, edgecolor="none")
     return figure
 
 
