@@ -48,6 +48,14 @@ def command(name: str) -> Callable[[Sequence[str]], int]:
     return runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]
 
 
+def write_own_video(folder: Path, pictures: Iterable[np.ndarray], rows: str) -> None:
+    """Write a video in the layout of own data: 00000001.png and so on, and the text of its boxes."""
+    folder.mkdir(parents=True)
+    for number, picture in enumerate(pictures, start=1):
+        cv2.imwrite(str(folder / f"{number:08d}.png"), picture)
+    (folder / "groundtruth.txt").write_text(rows)
+
+
 @contextmanager
 def files_no_longer_than(number: int) -> Iterator[None]:
     """Let the system refuse what goes beyond, as it does on a full disk."""

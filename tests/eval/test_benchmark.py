@@ -10,17 +10,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import save_random_weights
+from conftest import save_random_weights, write_own_video
 
-from lib.data.images.frames import ArrayFrames
-from lib.data.sequence import Sequence
 from lib.eval.record import (
     bare_code,
     code_sha256,
     package_versions,
     read_record,
     used_code,
-    video_fingerprint,
 )
 from lib.eval.results import REPLACED, read_boxes
 from lib.eval.run.benchmark import CODE, PinnedTracker, RunOptions, run_test, worker_devices
@@ -35,11 +32,8 @@ BOX = "4,4,16,8"
 def write_videos(root: Path, shade: int, lengths: dict[str, int]) -> Path:
     """Write videos in the own-data layout; the picture's shade is the only thing that tells two roots apart."""
     for name, length in lengths.items():
-        folder = root / name
-        folder.mkdir(parents=True)
-        (folder / "groundtruth.txt").write_text(f"{BOX}\n" * length)
-        for index in range(length):
-            cv2.imwrite(str(folder / f"{index + 1:04d}.png"), np.full((64, 96, 3), shade + index, np.uint8))
+        pictures = (np.full((64, 96, 3), shade + index, np.uint8) for index in range(length))
+        write_own_video(root / name, pictures, f"{BOX}\n" * length)
     return root
 
 
@@ -119,14 +113,14 @@ def test_other_videos_with_the_same_names_lengths_and_boxes_are_refused(tmp_path
 def test_a_sequence_that_fails_under_overwrite_leaves_nothing_old_beside_the_new(tmp_path, videos, run, capsys):
     folder = folder_of(tmp_path)
     assert run() == 0
-    whole = (videos / "one" / "0002.png").read_bytes()
-    (videos / "one" / "0002.png").write_bytes(b"damaged")
+    whole = (videos / "one" / "00000002.png").read_bytes()
+    (videos / "one" / "00000002.png").write_bytes(b"damaged")
     assert run(None, videos, True) == 1
     assert sorted(path.name for path in folder.glob("*.txt")) == ["two.txt", "two_time.txt"]
     # The old result is not lost, though: it has no successor.
     assert sorted(path.name for path in (folder / REPLACED).iterdir()) == ["one.txt", "one_time.txt", "run.json"]
     assert f"1 results that have no successor yet are kept in {folder / REPLACED}" in capsys.readouterr().out
-    (videos / "one" / "0002.png").write_bytes(whole)
+    (videos / "one" / "00000002.png").write_bytes(whole)
     assert run() == 0
     assert not (folder / REPLACED).exists() and len(read_boxes(folder / "one.txt")) == 3
 
@@ -135,7 +129,7 @@ def test_a_sequence_that_fails_again_loses_the_remains_of_its_last_attempt(tmp_p
     assert run() == 0
     boxes = folder_of(tmp_path) / "one.txt"
     boxes.write_text(boxes.read_text()[:-5])
-    (videos / "one" / "0002.png").write_bytes(b"damaged")
+    (videos / "one" / "00000002.png").write_bytes(b"damaged")
     assert run() == 1
     assert sorted(path.name for path in boxes.parent.glob("*.txt")) == ["two.txt", "two_time.txt"]
 
@@ -263,14 +257,3 @@ def test_moved_code_is_the_same_code_and_changed_code_is_not(tmp_path):
         found[layout] = set(used_code([("lib.tracker.b", "Tracker")], tmp_path / layout).values())
     assert len(found["apart"]) == 3
     assert found["apart"] == found["within"] == found["folded"] != found["changed"]
-
-
-def test_a_video_is_told_by_length_box_and_picture():
-    def fingerprint(shade: int = 7, length: int = 3, left: float = 1.0, width: int = 8) -> str:
-        frames = ArrayFrames(np.full((length, 6, width, 3), shade, np.uint8))
-        rows = np.tile([left, 2.0, 3.0, 4.0], (length, 1))
-        return video_fingerprint(Sequence("video", frames, rows, np.ones(length, bool), np.zeros(length, bool)))
-
-    assert fingerprint() == fingerprint()
-    others = {fingerprint(shade=8), fingerprint(length=4), fingerprint(left=1.5), fingerprint(width=9)}
-    assert len(others | {fingerprint()}) == 5

@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from conftest import COMMANDS, command
+from conftest import COMMANDS, command, write_own_video
 
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes
@@ -25,10 +24,8 @@ def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write two videos in the own-data layout and stand in an empty folder."""
     root = tmp_path / "videos"
     for name, rows in BOXES.items():
-        (root / name / "img").mkdir(parents=True)
-        (root / name / "groundtruth.txt").write_text("\n".join(rows) + "\n")
-        for index in range(len(rows)):
-            cv2.imwrite(str(root / name / "img" / f"{index + 1:08d}.png"), np.full((32, 48, 3), 60 * index, np.uint8))
+        pictures = (np.full((32, 48, 3), 60 * index, np.uint8) for index in range(len(rows)))
+        write_own_video(root / name, pictures, "\n".join(rows) + "\n")
     (root / "left" / "absent.txt").write_text("0\n0\n1\n0\n")
     work = tmp_path / "work"
     work.mkdir()

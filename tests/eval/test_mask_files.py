@@ -1,9 +1,7 @@
 """Masks of a test: made from its boxes, resumed, never mixed, and scored by hand-computed J."""
 
 import json
-import os
 import re
-import signal
 from pathlib import Path
 
 import cv2
@@ -14,12 +12,12 @@ from conftest import command
 from lib.eval.mask_files import MaskRecord, SequenceMasks, claim_masks, mask_names
 from lib.eval.report.tables import format_masks
 from lib.eval.results import ResultFiles
-from lib.eval.run.benchmark import RunOptions, run_test
+from lib.eval.run.benchmark import RunOptions
 from lib.eval.run.masks import run_masks
 from lib.eval.score.analysis import Result
 from lib.eval.score.mask_scores import mask_iou, score_masks
 from lib.tracker import TrackerSpec
-from lib.tracker.masks import BoxMask, MaskBackend, MaskSpec, box_to_mask
+from lib.tracker.masks import MaskSpec, box_to_mask
 
 BOXES = {"one": (4, 4, 8, 8), "two": (10, 2, 6, 12)}
 
@@ -153,37 +151,12 @@ def test_options_that_make_no_sense_stop_before_the_tracking(arguments, tmp_path
     assert not (tmp_path / "results").exists()
 
 
-class KillingMask(BoxMask):
-    """Ends its process where the frames of the video are dark."""
-
-    def initialize(self, image: np.ndarray, box_xywh: np.ndarray, mask: np.ndarray | None = None) -> None:
-        if image.mean() < 10:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class KillingSpec(MaskSpec):
-    def build(self) -> MaskBackend:
-        return KillingMask()
-
-
 @pytest.mark.slow
-def test_a_killed_worker_costs_the_masks_of_one_sequence(tmp_path, capfd):
-    names = [f"video-{number}" for number in range(6)]
-    for name in names:
-        folder = tmp_path / "videos" / name
-        folder.mkdir(parents=True)
-        for frame in range(4):
-            cv2.imwrite(str(folder / f"{frame}.png"), np.full((20, 24, 3), 0 if name == "video-1" else 40, np.uint8))
-        (folder / "groundtruth.txt").write_text("4,4,8,8\n" * 4)
-    options = RunOptions(tmp_path / "videos", results_dir=tmp_path / "results", num_workers=2)
-    spec = TrackerSpec("static", benchmark="folder")
-    assert run_test(spec, options) == 0
-    assert run_masks(spec, KillingSpec("box"), options) == 1
-    said = capfd.readouterr().err
-    assert "FAILED video-1\nthe worker process ended by signal 9" in said
-    assert "error: 1 sequences have no masks" in said
-    done = [name for name in names if SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4)]
-    assert done == [name for name in names if name != "video-1"]
+def test_several_workers_make_the_same_masks(arguments, tmp_path):
+    assert command("test")([*arguments, "--masks", "box", "--workers", "2"]) == 0
+    assert all(SequenceMasks(results_folder(tmp_path), "box", name).is_complete(4) for name in BOXES)
+    alone = SequenceMasks(results_folder(tmp_path), "box", "two").open()[3]
+    assert np.array_equal(alone, box_to_mask(np.array(BOXES["two"], float), 20, 24))
 
 
 def test_the_strip_shows_the_mask_where_it_is(arguments, videos, tmp_path, capsys):

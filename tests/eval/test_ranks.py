@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from conftest import write_own_video
 
 from lib.eval.run.ranks import Ranks, join_ranks
 
@@ -21,11 +21,8 @@ def videos(tmp_path: Path) -> Path:
     """Write five videos of 2 to 6 frames in the own-data layout."""
     root = tmp_path / "videos"
     for index, name in enumerate(NAMES):
-        folder = root / name / "img"
-        folder.mkdir(parents=True)
-        (root / name / "groundtruth.txt").write_text(f"{index},1,8,8\n" * (index + 2))
-        for frame in range(index + 2):
-            cv2.imwrite(str(folder / f"{frame + 1:08d}.png"), np.zeros((16, 16, 3), np.uint8))
+        black = np.zeros((16, 16, 3), np.uint8)
+        write_own_video(root / name, [black] * (index + 2), f"{index},1,8,8\n" * (index + 2))
     return root
 
 
@@ -92,7 +89,7 @@ def test_ranks_share_the_sequences_and_report_once(videos: Path, ranks: int) -> 
 
 @pytest.mark.slow
 def test_a_failure_on_one_rank_is_the_failure_of_all(videos: Path) -> None:
-    (videos / "video-0" / "img" / "00000002.png").write_bytes(b"not a picture")
+    (videos / "video-0" / "00000002.png").write_bytes(b"not a picture")
     done = torchrun(videos)
     assert done.returncode != 0
     assert done.stderr.count("FAILED video-0") == 1 and "00000002.png" in done.stderr

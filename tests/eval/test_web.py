@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, write_own_video
 from toys import Videos, video
 
 from lib.data.sequence import Frames
@@ -203,10 +203,7 @@ def test_the_page_needs_nothing_from_elsewhere(page: Path) -> None:
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "videos" / "walk").mkdir(parents=True)
-    (tmp_path / "videos" / "walk" / "groundtruth.txt").write_text("10,10,20,10\n" * 3)
-    for number in range(3):
-        cv2.imwrite(str(tmp_path / "videos" / "walk" / f"{number}.png"), np.zeros((48, 64, 3), np.uint8))
+    write_own_video(tmp_path / "videos" / "walk", np.zeros((3, 48, 64, 3), np.uint8), "10,10,20,10\n" * 3)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "walk.txt").write_text("10,10,20,10\n" * 3)
     arguments = ["folder", str(tmp_path / "mine"), "--root", str(tmp_path / "videos"), "--no-plots", "--pictures", "2"]

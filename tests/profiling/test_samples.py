@@ -19,8 +19,6 @@ from lib.data.samples.training_set import TrainingSet
 from lib.profiling import samples as benchmark_crops
 from lib.profiling.samples import (
     compare_decoders,
-    fastest,
-    measure_in_turns,
     profile_data,
     slowest_functions,
 )
@@ -45,15 +43,6 @@ def videos(tmp_path: Path) -> Path:
 
 def prepare(*arguments: str | Path) -> int:
     return command("prepare")([str(argument) for argument in arguments])
-
-
-def test_a_triplet_costs_the_same_in_two_forms_of_the_same_files(videos: Path) -> None:
-    dataset = FolderDataset(videos)
-    first, second = measure_in_turns([dataset, dataset], EXPERIMENT, num_samples=4)
-    assert first == pytest.approx(second, rel=0.5)
-    paths = sorted(str(path) for path in videos.rglob("*.jpg"))
-    (decoding,) = fastest([lambda number: cv2.imread(paths[number])], len(paths))
-    assert 0 < decoding < first
 
 
 def test_every_decoder_is_timed_or_its_absence_explained(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

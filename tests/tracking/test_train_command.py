@@ -1,11 +1,8 @@
 """The training command from end to end: a run, its files, its exit codes."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,20 +13,6 @@ from lib.models.trained import is_finished
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = [word for setting in SMALL for word in ("--set", setting)]
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "tracking" / "train.py"), *arguments]
-    return subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT
-    )
-
-
-def finish(*arguments: str) -> tuple[int, str, str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
 
 
 def test_a_run_leaves_checkpoint_log_config_and_board(tmp_path, capsys):
@@ -45,40 +28,20 @@ def test_a_run_leaves_checkpoint_log_config_and_board(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_the_same_command_continues(tmp_path):
-    arguments = ("--config", "mmg_tiny", "--run", str(tmp_path), *SETTINGS, "--set", "train.epochs=60")
-    process = start(*arguments)
-    deadline = time.monotonic() + 90
-    while not (tmp_path / "latest.pth").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "run the same command to continue" in out
-    stopped_at = torch.load(tmp_path / "latest.pth", weights_only=True)["step"]
-    assert 0 < stopped_at < 240
-    code, out, err = finish(*arguments)
-    assert code == 0, err
-    assert f"continuing {tmp_path} at step {stopped_at} of 240" in out + err
-    assert torch.load(tmp_path / "latest.pth", weights_only=True)["step"] == 240
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config", "mmg_tinny"], "did you mean 'mmg_tiny'"),
         (["--config", "mmg_tiny", "--set", "train.lrr=1"], "did you mean 'train.lr'"),
-        (["--config", "mmg_tiny", "--set", "data.sources=[{dataset: lassot, split: train, ratio: 1}]"], "did you mean"),
         (["--config", "mmg_tiny", "--device", "cuda:7"], "cuda:7"),
         (["--config", "mmg_vitb", "--set", "data.sources=[{dataset: synthetic, split: train, ratio: 1}]",
           "--set", "data.validation=[]"], "mae_pretrain_vit_base.pth"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
-    code, _, err = finish(*arguments, "--run", str(tmp_path / "run"))
-    assert code == 2
-    assert err.startswith("error: ") and message in err and "Traceback" not in err
+    script = [sys.executable, str(ROOT / "tracking" / "train.py"), *arguments, "--run", str(tmp_path / "run")]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and message in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.pth"))
 
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from conftest import command, save_random_weights
+from conftest import command, save_random_weights, write_own_video
 
 from lib.data.images.frames import read_image
 from lib.data.images.video import VideoFile
@@ -21,10 +20,8 @@ def visualize(*arguments: str) -> int:
 def videos(tmp_path: Path) -> Path:
     """Return own data: one sequence of four grey pictures of 360 x 270, the target absent from the last."""
     sequence = tmp_path / "videos" / "walk"
-    (sequence / "img").mkdir(parents=True)
-    for number in range(4):
-        cv2.imwrite(str(sequence / "img" / f"{number}.png"), np.full((270, 360, 3), 90, np.uint8))
-    (sequence / "groundtruth.txt").write_text("100,100,60,50\n" * 3 + "nan,nan,nan,nan\n")
+    grey = np.full((4, 270, 360, 3), 90, np.uint8)
+    write_own_video(sequence, grey, "100,100,60,50\n" * 3 + "nan,nan,nan,nan\n")
     (sequence / "absent.txt").write_text("0\n0\n0\n1\n")
     return sequence.parent
 

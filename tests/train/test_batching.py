@@ -23,15 +23,6 @@ def test_one_gpu_reaches_the_same_step_in_four_passes():
     assert batching == (20, 4, 1) and advice(train, batching) is None
 
 
-@pytest.mark.parametrize("processes, batch_size, passes", [(1, 2, 3), (3, 2, 1), (2, 1, 3)])
-def test_every_split_covers_the_step_once(processes, batch_size, passes):
-    train = dataclasses.replace(PAPER, batch_size=batch_size, accumulate_to=batch_size * passes * processes)
-    batching = plan_batching(train, processes)
-    firsts = [batching.first_row(number, rank) for number in range(passes) for rank in range(processes)]
-    rows = [row for first in firsts for row in range(first, first + batch_size)]
-    assert rows == list(range(batching.total))
-
-
 def test_passes_that_do_not_add_up_are_refused():
     with pytest.raises(ValueError, match=r"accumulate_to: 80 is no multiple of the 60 samples that 3 x .*20 make"):
         plan_batching(dataclasses.replace(PAPER, accumulate_to=80), 3)
