@@ -31,13 +31,7 @@ _TILE = 160  # px, side of a rebuilt image
 
 
 class FilmFrame(NamedTuple):
-    """One picture of a film strip.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        caption: such as the frame's number.
-        boxes_xywh: a (4,) box per name of the legend, in its order; nan where there is none.
-    """
+    """One picture of a film strip, (H, W, 3) uint8 RGB; a (4,) box per name of the legend, nan where there is none."""
 
     image: np.ndarray
     caption: str
@@ -143,13 +137,10 @@ def reconstruction_sheet(rows: Indexed[RebuiltImage]) -> np.ndarray:
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    columns = {
-        "input": [row.original for row in rows],
-        "masked": [row.masked for row in rows],
-        "coarse": [row.coarse for row in rows],
-        "fine": [row.fine for row in rows],
-    }
-    columns = {name: images for name, images in columns.items() if any(image is not None for image in images)}
+    names = ("input", "masked", "coarse", "fine")
+    stages = zip(*((row.original, row.masked, row.coarse, row.fine) for row in rows), strict=True)
+    shown = zip(names, stages, strict=True)
+    columns = {name: images for name, images in shown if any(image is not None for image in images)}
     head, side = 26, max(_text_size(row.label)[0] for row in rows) + 2 * _GAP
     sheet = np.full((head + len(rows) * (_TILE + _GAP), side + len(columns) * (_TILE + _GAP), 3), _PAPER, np.uint8)
     for number, row in enumerate(rows):

@@ -103,10 +103,8 @@ def _analyze(arguments: argparse.Namespace, benchmark: Benchmark, published: tup
             print(f"note: {remark}", file=sys.stderr)
     for result in results:
         if (record := read_record(result.folder)) and record.earlier:
-            print(
-                f"note: {result.folder} holds results of changed code or packages: {'; '.join(record.earlier)}",
-                file=sys.stderr,
-            )
+            changes = "; ".join(record.earlier)
+            print(f"note: {result.folder} holds results of changed code or packages: {changes}", file=sys.stderr)
     outputs = _outputs(arguments, results)
     outputs.check()
     if outputs.report:
@@ -170,28 +168,17 @@ def _outputs(arguments: argparse.Namespace, results: tuple[Result, ...]) -> Outp
 
 def _check_options(arguments: argparse.Namespace) -> None:
     """Refuse options that contradict each other or would do nothing."""
-    given = {
-        "--compare": arguments.compare,
-        "--report": arguments.report,
-        "--trackingnet-formulas": arguments.trackingnet_formulas,
-        "--published": arguments.published,
-        "--rows": arguments.rows,
-        "--json": arguments.json,
-        "--csv": arguments.csv,
-        "--latex": arguments.latex,
-        "--out": arguments.out,
-    }
+    about_results: tuple[str, ...] = ()
     if arguments.ablations:
         if arguments.results:
             raise ValueError("--ablations finds the results of the ablation configs itself: leave out the RESULTs")
-        useless = [option for option in list(given)[:5] if given[option]]
-    elif not arguments.results:
-        alone = arguments.published or arguments.rows
-        useless = [option for option in given if alone and given[option] and option not in {"--published", "--rows"}]
-    else:
-        useless = []
-    if useless:
-        raise ValueError(f"{useless[0]} is about results: name at least one, such as mmg/mmg_vitb, without --ablations")
+        about_results = ("compare", "report", "trackingnet_formulas", "published", "rows")
+    elif not arguments.results and (arguments.published or arguments.rows):
+        about_results = ("compare", "report", "trackingnet_formulas", "json", "csv", "latex", "out")
+    for name in about_results:
+        if vars(arguments)[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} is about results: name at least one, such as mmg/mmg_vitb, without --ablations")
     if arguments.pictures is not None and not arguments.report:
         raise ValueError("--pictures is about the report: give --report DIR")
     if arguments.pictures is not None and arguments.pictures < 0:

@@ -116,10 +116,8 @@ def main(argv: list[str] | None = None) -> int:
     for path in result.boxes:
         print(f"boxes  {path}")
     if result.num_non_finite:
-        print(
-            f"error: the tracker's output was not finite on {result.num_non_finite} frames; they repeat the last box",
-            file=sys.stderr,
-        )
+        odd = f"{result.num_non_finite} frames; they repeat the last box"
+        print(f"error: the tracker's output was not finite on {odd}", file=sys.stderr)
         return 1
     return 0
 

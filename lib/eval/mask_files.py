@@ -23,13 +23,9 @@ _RECORD = "masks.json"
 
 @dataclass(frozen=True)
 class MaskRecord:
-    """Whose masks a folder holds.
+    """Whose masks a folder holds: a key of `MASK_BACKENDS`, the hash of its weights, if any, and of what makes masks.
 
-    Attributes:
-        backend: a key of `lib.tracker.masks.MASK_BACKENDS`.
-        checkpoint_sha256: None for a backend without weights.
-        threshold: asked for instead of the checkpoint's own; None where it was not.
-        code: `code_sha256` of what makes masks.
+    The threshold is one that was asked for instead of the checkpoint's own.
     """
 
     backend: str

@@ -13,14 +13,10 @@ from lib.profiling.training import synthetic_batch
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Counts of a model.
+    """Counts of a model; those by part add up to the whole.
 
-    Attributes:
-        parameters: by part; they add up to the whole model.
-        tracking_parameters: of the parts that track; the score module is one where it decides over updates.
-        frame_multiply_adds: of the plain network on one frame, both templates included.
-        frame_multiply_adds_by_part: of the parts that track; they add up to a frame's.
-        sample_multiply_adds: of a training sample, as three times its forward pass.
+    The score module is one of the parts that track where it decides over updates. Multiply-adds of a frame are those of
+    the plain network, both templates included; of a training sample, three times those of its forward pass.
     """
 
     config: str

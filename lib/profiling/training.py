@@ -54,13 +54,10 @@ class TrainingCost:
 
     Attributes:
         config, device, precision, batch_size, loader, threads, steps: what was measured, and how often.
-        step_seconds: median time of a step.
-        step_seconds_spread: the 10th and the 90th percentile.
-        stage_seconds: medians by stage.
-        samples_per_second: over the medians.
+        step_seconds, stage_seconds: medians; the spread are the 10th and the 90th percentile.
         data_wait_share: of all steps' time, what was spent waiting for data.
-        peak_flops: operations a second of this device's best matrix product, measured between the steps.
-        peak_side: side of that product's square matrices.
+        peak_flops: operations a second of this device's best matrix product, of square matrices of `peak_side`,
+            measured between the steps.
         utilisation: the step's operations / (its time * peak), in [0, 1].
         steps_per_limit: the step's time / the time that its products need at the peak.
         memory: most bytes of tensors at once, on a CUDA device; None elsewhere.

@@ -23,7 +23,7 @@ LATEST = "latest.pth"
 LOCK = ".lock"  # the file by which a training keeps others out of its run folder
 
 
-def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, keep_every: int = 0) -> Path:
+def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, keep_every: int = 0) -> None:
     """Write `step_NNNNNNNN.pth`, point `latest.pth` at it, and remove those that need not stay.
 
     The newest `keep` stay, and for ever those whose step is a multiple of `keep_every`, if that is not 0. A failure,
@@ -42,7 +42,6 @@ def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int, k
     for old in checkpoints(run)[keep:]:
         if not keep_every or _step(old) % keep_every:
             old.unlink()
-    return path
 
 
 def remove_remains(run: Path) -> None:
@@ -146,13 +145,7 @@ def _step(path: Path) -> int:
 
 @dataclass
 class Progress:
-    """Where a run stands.
-
-    Attributes:
-        step: number of finished steps.
-        epochs: number of epochs that are over, validation included.
-        left_out: number of steps that were not finite and changed nothing.
-    """
+    """Where a run stands: finished steps, those `left_out` as not finite, and epochs, whose validation is over, too."""
 
     step: int = 0
     epochs: int = 0

@@ -194,8 +194,8 @@ class Trainer:
         self.scaler.scale(loss).backward()
 
     @torch.no_grad()
-    def validate(self, epoch: int) -> dict[str, float]:
-        """Return and record the mean losses and measures over the validation samples, the same ones every time.
+    def validate(self, epoch: int) -> None:
+        """Record the mean losses and measures over the validation samples, the same ones every time.
 
         A running average of the weights is validated in their place, since it is what a tracker uses.
         """
@@ -230,7 +230,6 @@ class Trainer:
         shown = ", ".join(f"{name} {results[name]:.4f}" for name in ("total", *measures))
         self.log.say(f"epoch {epoch}: validation {shown}")
         self.objective.train()
-        return results
 
     def save(self) -> None:
         """Write the state of the run; in the main process only."""

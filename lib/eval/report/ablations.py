@@ -141,14 +141,11 @@ def _latex_measured(row: AblationRow) -> tuple[str, str]:
     return spread_text, str(len(spread.values))
 
 
-def plot_ablations(summaries: Sequence[Ablations], folder: Path) -> list[Path]:
-    """Draw a figure for each summary that has measurements; return the files' paths."""
-    paths: list[Path] = []
+def plot_ablations(summaries: Sequence[Ablations], folder: Path) -> None:
+    """Draw a figure for each summary that has measurements."""
     for summary in summaries:
         if summary.analysis:
-            name = f"ablations_{summary.base}_{summary.benchmark.name}"
-            paths += save(partial(draw_ablations, summary), folder, name)
-    return paths
+            save(partial(draw_ablations, summary), folder, f"ablations_{summary.base}_{summary.benchmark.name}")
 
 
 def draw_ablations(summary: Ablations) -> Figure:

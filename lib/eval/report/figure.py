@@ -65,7 +65,7 @@ def draw_lines(plot: Axes, lines: Sequence[tuple[float, str, ArrayLike, ArrayLik
     return handles[::-1]
 
 
-def save_as(draw: Callable[[], Figure], *paths: Path) -> list[Path]:
+def save_as(draw: Callable[[], Figure], *paths: Path) -> None:
     """Draw a figure in the common style and write it into files, making their folders; errors as `check_suffix`."""
     for path in paths:
         check_suffix(path)
@@ -75,7 +75,6 @@ def save_as(draw: Callable[[], Figure], *paths: Path) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as aside:
                 figure.savefig(aside, dpi=160, format=path.suffix.lower()[1:])
-    return list(paths)
 
 
 def check_suffix(path: Path) -> None:
@@ -84,6 +83,6 @@ def check_suffix(path: Path) -> None:
         raise ValueError(f"{path}: a figure is written as {', '.join(_SUFFIXES)}")
 
 
-def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:
-    """Draw a figure in the common style and write it as PNG and PDF; return the paths."""
-    return save_as(draw, folder / f"{name}.png", folder / f"{name}.pdf")
+def save(draw: Callable[[], Figure], folder: Path, name: str) -> None:
+    """Draw a figure in the common style and write it as PNG and PDF."""
+    save_as(draw, folder / f"{name}.png", folder / f"{name}.pdf")

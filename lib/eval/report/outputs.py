@@ -16,12 +16,8 @@ from lib.eval.score.published import PublishedTable
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is wanted besides the tables in the terminal: files, a folder for plots, and more.
-
-    Attributes:
-        report: folder for the web page, or None; `web.write_report` writes it.
-        compared: two results, by their names in the table, to compare sequence by sequence, or None.
-    """
+    """What is wanted besides the tables in the terminal: files, folders for plots and for the report that
+    `web.write_report` writes, and two results, by their names in the table, to compare sequence by sequence."""
 
     json: Path | None = None
     csv: Path | None = None

@@ -26,23 +26,21 @@ _MOST_BARS = 60
 
 def plot_analysis(
     analysis: Analysis, published: Sequence[PublishedTable], comparison: Comparison | None, folder: Path
-) -> list[Path]:
-    """Draw what an analysis has material for into a folder and return the files' paths.
+) -> None:
+    """Draw what an analysis has material for into a folder.
 
     The curves; a radar from three attributes up; speeds where times were recorded; the differences of two results.
     """
-    paths: list[Path] = []
     subtitle = describe_with_names(analysis)
     attributes = by_attribute(analysis)
     for curve in CURVES:
-        paths += save(partial(draw_curve, curve, analysis.scores, subtitle), folder, curve.name)
+        save(partial(draw_curve, curve, analysis.scores, subtitle), folder, curve.name)
     if len(attributes) >= 3:
-        paths += save(partial(draw_radar, attributes, subtitle), folder, "attributes")
+        save(partial(draw_radar, attributes, subtitle), folder, "attributes")
     if any(not math.isnan(scores.fps) for scores in analysis.scores):
-        paths += save(partial(draw_speed, analysis, published), folder, "speed")
+        save(partial(draw_speed, analysis, published), folder, "speed")
     if comparison:
-        paths += save(partial(draw_comparison, comparison, subtitle), folder, "comparison")
-    return paths
+        save(partial(draw_comparison, comparison, subtitle), folder, "comparison")
 
 
 def draw_curve(curve: Curve, results: Sequence[BenchmarkScores], subtitle: str) -> Figure:

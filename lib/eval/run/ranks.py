@@ -32,14 +32,13 @@ class Ranks:
         """Let the main process compute something for all; where it fails by ValueError or OSError, all fail alike."""
         if self.count == 1:
             return compute()
-        answer: list[tuple[T | None, Exception | None]] = [(None, None)]
+        answer: tuple[T | None, Exception | None] = None, None
         if self.is_main:
             try:
-                answer = [(compute(), None)]
-            except (ValueError, OSError) as error:
-                answer = [(None, error)]
-        distributed.broadcast_object_list(answer, src=0)
-        value, error = answer[0]
+                answer = compute(), None
+            except (ValueError, OSError) as failure:
+                answer = None, failure
+        value, error = self.gather(answer)[0]
         if error is not None:
             raise error
         return value  # pyright: ignore[reportReturnType]  # None only where T has it

@@ -55,14 +55,10 @@ class AblationRow:
 
 @dataclass(frozen=True)
 class Ablations:
-    """All rows of one family of configs on one benchmark.
+    """All rows of a family of configs, which are based on `base`, on the benchmark where they were tested, or would be.
 
-    Attributes:
-        base: the experiment that the family's configs are based on.
-        benchmark: where they were tested, or would be.
-        analysis: what the measured numbers come from; None when there are none.
-        obstacle: why results that were found could not be scored: their benchmark is not at hand, sequences are
-            missing, or a file is damaged. Empty otherwise.
+    The measured numbers come from `analysis`, if there are any. The obstacle is why results that were found could not
+    be scored: their benchmark is not at hand, sequences are missing, or a file is damaged. Empty otherwise.
     """
 
     base: str

@@ -46,14 +46,9 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """What one source says about one benchmark.
+    """What one source, a publication or a server, says about one benchmark, as on the command line or such as vot2020.
 
-    Attributes:
-        source: title of the publication, or the name of the server.
-        table: where in the source; may be empty.
-        benchmark: as on the command line, or another, such as vot2020.
-        columns: keys of `TITLES`.
-        percent: how the source prints them.
+    `table` says where in the source, and may be empty; `columns` are keys of `TITLES`, printed in percent or not.
     """
 
     source: str

@@ -141,18 +141,16 @@ def _read_experiment(name: str, entry: dict[str, Any], trackers: list[str]) -> V
     return VotExperiment(name, (int(settings["low"]), int(settings["high"])), scores)
 
 
-def plot_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...], folder: Path) -> list[Path]:
-    """Draw both pictures of every experiment into a folder and return the files' paths.
+def plot_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...], folder: Path) -> None:
+    """Draw both pictures of every experiment into a folder.
 
     Published trackers are drawn, in grey, only where they ran on the same videos and by the same rules.
     """
-    paths: list[Path] = []
     for experiment in analysis.experiments:
         others = published if analysis.genuine and experiment.name == "baseline" else ()
         subtitle = f"{analysis.title}, {experiment.name}"
-        paths += save(partial(draw_eao, experiment, subtitle), folder, f"{experiment.name}_eao")
-        paths += save(partial(draw_ar, experiment, others, subtitle), folder, f"{experiment.name}_ar")
-    return paths
+        save(partial(draw_eao, experiment, subtitle), folder, f"{experiment.name}_eao")
+        save(partial(draw_ar, experiment, others, subtitle), folder, f"{experiment.name}_ar")
 
 
 def draw_eao(experiment: VotExperiment, subtitle: str) -> Figure:
