@@ -17,18 +17,11 @@ def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
 def iou(boxes_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
     """Intersection over union of paired (..., 4) boxes; an inverted or empty box has area zero.
 
-    Returns:
-        (...) in [0, 1]; zero where both boxes are empty.
+    Returns (...) in [0, 1]; zero where both boxes are empty.
     """
-    intersection = _area(
-        torch.cat(
-            (
-                torch.maximum(boxes_xyxy[..., :2], target_xyxy[..., :2]),
-                torch.minimum(boxes_xyxy[..., 2:], target_xyxy[..., 2:]),
-            ),
-            dim=-1,
-        )
-    )
+    near = torch.maximum(boxes_xyxy[..., :2], target_xyxy[..., :2])
+    far = torch.minimum(boxes_xyxy[..., 2:], target_xyxy[..., 2:])
+    intersection = _area(torch.cat((near, far), dim=-1))
     union = _area(boxes_xyxy) + _area(target_xyxy) - intersection
     return intersection / union.clamp(min=_EPSILON)
 

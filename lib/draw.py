@@ -134,8 +134,7 @@ def legend_bar(legend: Indexed[tuple[str, Colour]], width: int) -> np.ndarray:
 def reconstruction_sheet(rows: Indexed[RebuiltImage]) -> np.ndarray:
     """Lay rows of input, masked, coarse and fine out under their headings; a stage that is off everywhere is left out.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
+    Returns (H, W, 3) uint8 RGB.
     """
     names = ("input", "masked", "coarse", "fine")
     stages = zip(*((row.original, row.masked, row.coarse, row.fine) for row in rows), strict=True)
@@ -178,11 +177,7 @@ def check_picture_path(path: Path) -> None:
 
 
 def fit_into(image: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float, tuple[int, int]]:
-    """Scale an image to fit, centred on black.
-
-    Returns:
-        The (height, width, 3) picture, the scale, and the (x, y) of the image's corner in it.
-    """
+    """Scale an image to fit, centred on black; return the picture, the scale, and the (x, y) of the corner in it."""
     scale = min(width / image.shape[1], height / image.shape[0])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -20,6 +20,7 @@ import torch
 from lib.config.load import experiment_to_dict, load, load_any
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
+from lib.data.samples.mixture import sample_id
 from lib.models.build import build_model
 from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
@@ -83,6 +84,22 @@ class Attack:
 
     def __reduce__(self) -> tuple[object, tuple[str, str]]:
         return open, (str(self.evidence), "w")
+
+
+def weights_of(trainer: Any) -> dict[str, torch.Tensor]:
+    """Return a copy of a trainer's weights and statistics."""
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+def is_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Tell whether two states are equal bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def first_samples(trainer: Any, count: int, first: int = 0) -> Any:
+    """Return a batch of a trainer's first epoch."""
+    samples = trainer._training_set
+    return samples.collate([samples[sample_id(0, index)] for index in range(first, first + count)])
 
 
 def load_refine(name: str, overrides: Iterable[str] = ()) -> RefineExperiment:

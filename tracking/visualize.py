@@ -16,6 +16,7 @@ from lib.eval.report.figure import check_suffix, save_as
 from lib.eval.report.film import (
     Film,
     check_video,
+    draw_mask_strip,
     draw_strip,
     open_film,
     parse_frames,
@@ -142,8 +143,6 @@ def _track(arguments: argparse.Namespace) -> int:
 
 
 def _masks(arguments: argparse.Namespace) -> int:
-    from lib.eval.report.film import draw_mask_strip
-
     if len(arguments.results) != 1:
         raise ValueError(f"masks are drawn of one result, got {len(arguments.results)}: {', '.join(arguments.results)}")
     out = arguments.out or Path(f"{arguments.sequence}_masks.png")

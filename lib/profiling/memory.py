@@ -53,10 +53,8 @@ class StepMemory:
     @property
     def total(self) -> int:
         """All of it, in a single process."""
-        return (
-            self.parameters + self.optimizer + self.average + sum(self.activations.values()) + self.weight_copies
-            + self.gradients + self.temporary
-        )  # fmt: skip
+        kept = self.parameters + self.optimizer + self.average + sum(self.activations.values())
+        return kept + self.weight_copies + self.gradients + self.temporary
 
 
 def compute_memory(experiment: Experiment, device: torch.device) -> StepMemory:
@@ -112,12 +110,9 @@ def measure_memory(experiment: Experiment, device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class MemoryTable:
-    """The memory of an experiment's step, and what other settings would make of it.
+    """The memory of an experiment's step, and by setting what others would make of it in one of several processes.
 
-    Attributes:
-        precision: as asked for, and whether the encoder recomputes its blocks.
-        other_settings: bytes of one of several processes, by setting.
-        measured: the most bytes that torch allocated for the step on a CUDA device; None without one.
+    `measured` are the most bytes that torch allocated for the step on a CUDA device; None without one.
     """
 
     config: str
@@ -187,15 +182,13 @@ class LiveBytes(TorchDispatchMode):
     """Counts every storage made inside the `with` block from its making to its end, once however many tensors share it.
 
     A storage belongs to the label that is set when it is made. Apart from that, a parameter's copy in another number
-    format belongs to `WEIGHT_COPIES`, and what is added to a parameter's `grad` to `GRADIENTS`.
-
-    Works on tensors without storage too. What kernels take for themselves while they run is not seen.
+    format belongs to `WEIGHT_COPIES`, and what is added to a parameter's `grad` to `GRADIENTS`. Works on tensors
+    without storage too.
 
     Attributes:
         label: who makes tensors now; the owner changes it.
         live: bytes by label.
-        peak: the most bytes that lived at once,
-        at_peak: and `live` then.
+        peak, at_peak: the most bytes that lived at once, and `live` then.
     """
 
     def __init__(self, model: nn.Module) -> None:

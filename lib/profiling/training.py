@@ -245,7 +245,7 @@ class TimedTrainer(Trainer):
     """
 
     def __init__(self, experiment: Experiment, device: torch.device, training_set: TrainingSet | None = None) -> None:
-        self._watch: Stopwatch | None = None
+        self._watch = Stopwatch(device)
         train = dataclasses.replace(experiment.train, accumulate_to=None, total_batch=experiment.train.batch_size)
         objective = build_objective(experiment, build_model(experiment, pretrained=False))
         if training_set is None:
@@ -276,11 +276,9 @@ class TimedTrainer(Trainer):
 
     def forward(self, batch: AnyBatch, step: int, first_row: int) -> Losses:
         losses = super().forward(batch, step, first_row)
-        assert self._watch is not None
         self._watch.mark("rest" if self._parts else "forward")
         return losses
 
     def backward(self, loss: torch.Tensor) -> None:
         super().backward(loss)
-        assert self._watch is not None
         self._watch.mark("backward")

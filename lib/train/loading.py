@@ -69,12 +69,9 @@ class StepSampler(Sampler[list[int]]):
 
 
 class Group(NamedTuple):
-    """Validation samples of one forward pass.
+    """Validation samples of one forward pass; repeated ones only keep this process in step with the others.
 
-    Attributes:
-        number: of the group among all; seeds its masks, so that they do not depend on the number of processes.
-        ids: of the samples.
-        repeated: True where it only keeps this process in step with the others, and does not count.
+    The number among all seeds the masks, so that they do not depend on the number of processes.
     """
 
     number: int

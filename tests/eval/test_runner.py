@@ -225,19 +225,6 @@ def test_the_next_frame_is_read_while_the_tracker_works() -> None:
     np.testing.assert_array_equal(answers.boxes_xywh[1:, 0], [1, 2, 3, 4])
 
 
-def test_no_reader_outlives_its_sequence_however_that_ends() -> None:
-    """An error that somebody keeps must not keep a thread, which would be waited for at the program's end."""
-
-    class Refusing(Reader):
-        def initialize(self, image: np.ndarray, box_xywh: np.ndarray) -> None:
-            raise ValueError("the box lies outside the frame")
-
-    before = threading.active_count()
-    with pytest.raises(ValueError, match="outside") as kept:
-        run_sequence(Refusing(Spec()), make_sequence("video", 5))
-    assert kept.value.__traceback__ is not None and threading.active_count() == before
-
-
 def test_an_interrupt_leaves_whole_files_only(tmp_path: Path) -> None:
     class Interrupted(Reader):
         def track(self, image: np.ndarray) -> Prediction:

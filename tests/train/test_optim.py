@@ -21,15 +21,6 @@ def test_the_encoder_has_its_own_rate_and_every_parameter_is_in_one_group(small_
     assert by_rate[1e-3] == {id(parameter) for parameter in model.parameters()} - encoder
 
 
-def test_frozen_parameters_are_left_out(small_experiment):
-    experiment = small_experiment()
-    model = build_model(experiment)
-    assert model.score is not None
-    model.score.requires_grad_(False)
-    grouped = {id(p) for group in build_optimizer(model, experiment.train).param_groups for p in group["params"]}
-    assert grouped.isdisjoint({id(parameter) for parameter in model.score.parameters()})
-
-
 def test_the_paper_schedule_drops_tenfold_at_400():
     train = load("mmg_vitb").train
     factors = [learning_rate_factor(train, progress) for progress in (0, 399.99, 400, 499.9)]

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, first_samples
 
 from lib.config.load import load
 from lib.data.samples.training_set import Batch
@@ -56,7 +56,7 @@ def test_only_score_parameters_change_and_no_batch_statistics(first_stage, secon
 
 def test_a_score_of_another_kind_is_trained_on_the_same_tracker(second_stage, tmp_path):
     trainer = second_stage(tmp_path / "second", "model.score.kind=box", "model.score.depth=3")
-    batch = trainer._training_set.collate([trainer._training_set[index] for index in range(4)])
+    batch = first_samples(trainer, 4)
     trainer.objective.train()
     assert torch.isfinite(trainer.train_step(batch)[0].total)
 
@@ -67,8 +67,7 @@ def test_the_score_tells_what_it_was_taught(second_stage, tmp_path):
         tmp_path / "second", "train.lr=3e-3", "train.clip_norm=1", "train.batch_size=8", "train.total_batch=8",
         "data.samples_per_epoch=8", "train.epochs=30", "train.drop_epoch=30",
     )  # fmt: skip
-    samples = trainer._training_set
-    batch = samples.collate([samples[index] for index in range(8)])
+    batch = first_samples(trainer, 8)
     assert 0 < batch.present.sum() < 8
     trainer.objective.train()
     measures = [trainer.train_step(batch)[0].measures["accuracy"].item() for _ in range(30)]
@@ -79,12 +78,9 @@ def test_resume_equals_uninterrupted_without_the_first_stage_at_hand(first_stage
     start = f"train.start_from={shutil.copy(first_stage, tmp_path / 'first.pth')}"
     second_stage(tmp_path / "whole", start).fit()
     part = second_stage(tmp_path / "part", start)
-    batches = [
-        part._training_set.collate([part._training_set[i] for i in range(4 * step, 4 * step + 4)]) for step in (0, 1)
-    ]
     part.objective.train()
-    for batch in batches:
-        part.train_step(batch)
+    for step in (0, 1):
+        part.train_step(first_samples(part, 4, 4 * step))
     part.save()
     (tmp_path / "first.pth").unlink()
     again = second_stage(tmp_path / "part", start)

@@ -5,23 +5,11 @@ import signal
 
 import pytest
 import torch
-from conftest import SMALL, files_no_longer_than
+from conftest import SMALL, files_no_longer_than, first_samples, is_same, weights_of
 
 from lib.config.load import load
-from lib.data.samples.mixture import sample_id
-from lib.data.samples.training_set import TrainingSet
 from lib.train.distributed import Interrupted
 from lib.train.session import open_trainer
-
-
-def weights(trainer) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
-
-
-def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
 
 
 def raise_here(number: int) -> None:
@@ -66,7 +54,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(whole, small_experiment, tmp_pa
     assert second.progress.step == stop
     second.fit()
     assert second.progress.step == whole.progress.step == 8
-    assert_same_bits(weights(whole), weights(second))
+    assert is_same(weights_of(whole), weights_of(second))
     stored = [torch.load(run / "latest.pth", weights_only=True) for run in (whole.run, tmp_path / "parts")]
     for one, other in zip(*(list(state["optimizer"]["state"].values()) for state in stored), strict=True):
         assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(other[key])) for key in one)
@@ -102,7 +90,7 @@ def test_one_tiny_model_overfits_one_batch(small_experiment, tmp_path, head, cha
         "model.encoder.drop_path=0", "data.samples_per_epoch=4", "train.loss.reconstruction=0.1",
     )  # fmt: skip
     trainer = open_trainer(experiment, tmp_path, device="cpu")
-    batch = TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
+    batch = first_samples(trainer, 4)
     trainer.model.train()
     overlaps = [trainer.train_step(batch)[0].measures["mean_iou"].item() for _ in range(steps)]
     assert overlaps[-1] > 0.9
@@ -131,7 +119,7 @@ def test_a_full_disk_in_between_is_said_and_at_the_end_is_an_error(small_experim
     assert [path.name for path in tmp_path.glob(".*")] == [".lock"]
     again = open_trainer(experiment, tmp_path, device="cpu")
     again.fit()
-    assert_same_bits(weights(trainer), weights(again))
+    assert is_same(weights_of(trainer), weights_of(again))
 
 
 def test_a_signal_during_validation_saves_and_the_validation_is_done_again(small_experiment, tmp_path, monkeypatch):
@@ -178,7 +166,7 @@ def test_a_compiled_model_takes_the_step_of_the_plain_one(small_experiment, tmp_
         settings = (f"train.compile={str(compiled).lower()}", "model.encoder.drop_path=0", "model.encoder.depth=1",
                     "model.decoder.online_to_search=false", "model.decoder.search_to_online=false")  # fmt: skip
         trainer = open_trainer(small_experiment(*settings), tmp_path / str(compiled), device="cpu")
-        batch = TrainingSet.collate([trainer._training_set[sample_id(0, index)] for index in range(4)])  # pyright: ignore[reportArgumentType]
+        batch = first_samples(trainer, 4)
         trainer.objective.train()
         losses.append([trainer.train_step(batch)[0].total.item() for _ in range(3)])
         assert all("_orig_mod" not in name for name in trainer.model.state_dict())

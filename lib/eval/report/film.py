@@ -104,10 +104,9 @@ def draw_strip(film: Film, indices: abc.Sequence[int], columns: int = 4) -> np.n
 
 
 def write_video(film: Film, path: Path, rate: float) -> Path:
-    """Write all frames of the film under its legend into an mp4, making its folder; errors as in `check_video`."""
+    """Write all frames of the film under its legend into an mp4, making its folder; see `check_video`."""
     from lib.mp4 import write_mp4  # its package loads the networks, for which pictures need not wait
 
-    check_video(path, rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     frame_height, frame_width = film.sequence.frames[0].shape[:2]
     width = min(max(frame_width, _MIN_VIDEO_WIDTH), _MAX_VIDEO_WIDTH)

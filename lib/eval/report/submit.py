@@ -21,11 +21,9 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the same results give the same archive, byte fo
 
 @dataclass(frozen=True)
 class Server:
-    """What an evaluation server wants of a benchmark, a key of `BENCHMARKS`.
+    """What an evaluation server wants of a benchmark: where `timed`, seconds too, in a folder for each sequence.
 
-    Attributes:
-        names: of all sequences, where a rule says them; else empty, and the data set or the result says them.
-        timed: seconds are handed in too, in a folder for each sequence.
+    Where no rule says all names, they are empty, and the data set or the result says them.
     """
 
     benchmark: str

@@ -44,10 +44,10 @@ def format_attributes(analysis: Analysis) -> str:
     if not attributes:
         return ""
     head = ("attribute", "sequences", *(scores.name for scores in analysis.scores))
-    rows = []
-    for attribute, results in attributes.items():
-        rows.append((attribute, str(len(results[0].sequences)), *(percent(scores.auc) for scores in results)))
-    rows.append(("all", str(analysis.num_scored), *(percent(scores.auc) for scores in analysis.scores)))
+    rows = [
+        (name, str(len(results[0].sequences)), *(percent(scores.auc) for scores in results))
+        for name, results in (*attributes.items(), ("all", analysis.scores))
+    ]
     return "\n".join(["AUC by attribute", *Table(head, {"": rows}).lines()])
 
 

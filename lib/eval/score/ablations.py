@@ -36,13 +36,9 @@ class Measurement:
 
 @dataclass(frozen=True)
 class AblationRow:
-    """One row of an ablation table.
+    """One row of a table of the paper, such as "Table V: mask ratio", with its AUC and AO in [0, 1].
 
-    Attributes:
-        table: of the paper, and what it varies: "Table V: mask ratio".
-        config: the experiment that is this row, or one with the same settings whose results were found.
-        lasot, got10k_test: AUC and AO as the paper prints them, in [0, 1].
-        measured: here; None where no results were found.
+    The config is the experiment that is this row, or one with the same settings whose results were found.
     """
 
     table: str

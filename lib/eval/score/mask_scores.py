@@ -19,12 +19,9 @@ BOX = "box"  # the name of the plain box as mask
 
 @dataclass(frozen=True)
 class MaskScores:
-    """How well one kind of mask of one result does.
+    """How well one kind of mask of one result does, "box" being the boxes themselves, filled.
 
-    Attributes:
-        masks: name of the masks; "box" for the boxes themselves, filled.
-        mean_iou: mean J of each sequence, by name. The first frame, whose box is given, does not count.
-        recall: share of each sequence's frames with a J above one half.
+    By sequence: the mean J, in which the first frame, whose box is given, does not count, and the share above one half.
     """
 
     result: str
