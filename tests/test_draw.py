@@ -45,12 +45,6 @@ def test_no_rim_hides_the_line_of_another_box() -> None:
     assert tuple(image[20, 40]) == TRUTH and tuple(image[22, 40]) == PALETTE[0]
 
 
-def test_nothing_is_drawn_for_a_box_that_is_not_there() -> None:
-    image = flat(50, 50, (90, 90, 90))
-    draw_boxes(image, [NO_BOX], [TRUTH])
-    assert (image == 90).all()
-
-
 @pytest.mark.parametrize("corner", [(-50, -50), (500, 500), (10, 0), (0, 45)])
 def test_a_label_stays_inside_the_picture(corner: tuple[int, int]) -> None:
     image = flat(60, 120, (90, 90, 90))

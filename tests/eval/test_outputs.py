@@ -192,9 +192,6 @@ def test_missing_sequences_are_told_in_every_output(tmp_path: Path, capsys: pyte
     assert "% INCOMPLETE: x lacks 1 sequences: c_1\n" in (tmp_path / "deep" / "x.tex").read_text()
     drawn = "".join(text.get_text() for text in draw_speed(incomplete).axes[0].texts)
     assert "2 of 3 sequences, protocol stark\nINCOMPLETE, without c_1" in drawn
-
-
-def test_plots_name_the_first_of_many_missing_sequences() -> None:
     text = describe_with_names(analysis(result("x", 0.5), x=("c", "d", "e"), y=("d", "f", "g")))
     assert text.endswith("\nINCOMPLETE, without c, d, e and 2 more")
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from conftest import write_own_video
 
-from lib.eval.run.ranks import Ranks, join_ranks
-
 ROOT = Path(__file__).resolve().parents[2]
 TEST = ROOT / "tracking" / "test.py"
 NAMES = [f"video-{index}" for index in range(5)]
@@ -67,13 +65,6 @@ def sabotaged(folder: Path, answer: str) -> Path:
     script = folder / "sabotaged.py"
     script.write_text(SABOTAGED.format(answer=answer, test=str(TEST)))
     return script
-
-
-def test_alone_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with join_ranks() as ranks:
-        assert ranks == Ranks(0, 1, 0) and ranks.is_main
-        assert ranks.from_main(lambda: 7) == 7 and ranks.gather("x") == ["x"]
 
 
 @pytest.mark.slow
