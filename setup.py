@@ -81,7 +81,16 @@ setup(
     extras_require={
         # Videos that browsers play, instead of MPEG-4; and frames at random out of video files.
         "video": [VIDEO],
-        "dev": ["ruff>=0.8", "pyright[nodejs]>=1.1.390", "pytest>=8.0", "pytest-xdist>=3.6", TURBOJPEG, VIDEO, *ONNX],
+        "dev": [
+            "ruff>=0.8",
+            "pyright[nodejs]>=1.1.390",
+            "pytest>=8.0",
+            "pytest-xdist>=3.6",
+            "setuptools>=70.1",
+            TURBOJPEG,
+            VIDEO,
+            *ONNX,
+        ],
         "turbojpeg": [TURBOJPEG],
         "jpeg4py": [JPEG4PY],
         "onnx": ONNX,

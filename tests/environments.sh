@@ -32,7 +32,7 @@ make_environment() { # NAME PYTHON PACKAGE...
     # One call, so that pip refuses what does not go together.
     sed '/^-e/d; s/ *#.*//; /^torch\|^timm\|^opencv\|^numpy/d' requirements.txt > "$folder/$name/others.txt"
     "$folder/$name/bin/python" -m pip install --quiet --disable-pip-version-check \
-        "$@" $onnx "pytest>=8.0" "turbojpeg>=0.0.2" -r "$folder/$name/others.txt"
+        "$@" $onnx "pytest>=8.0" "setuptools>=70.1" "turbojpeg>=0.0.2" -r "$folder/$name/others.txt"
     touch "$folder/$name/.ready"
 }
 

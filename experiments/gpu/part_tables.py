@@ -22,7 +22,7 @@ from lib.config.schema import Experiment
 from lib.data.datasets.folder import FolderDataset
 from lib.data.datasets.synthetic import SyntheticDataset
 from lib.data.samples.mixture import open_sources, sample_id
-from lib.data.samples.training_set import Batch, Sample, TrainingSet, collate
+from lib.data.samples.training_set import Batch, Sample, TrainingSet
 from lib.data.storage.tree import open_tree
 from lib.eval.score.seeds import Spread, group_runs
 from lib.models.build import build_model
@@ -65,7 +65,7 @@ class Pool:
 
     def collate(self, samples: list[Sample]) -> Batch:
         """Stack samples."""
-        return collate(samples)
+        return TrainingSet.collate(samples)
 
 
 def experiment_of(part: Part, row: str, seed: int) -> Experiment:
