@@ -90,9 +90,10 @@ def work(part: Part) -> None:
     network = build_model(experiment_of(part, "table4_all", 1), pretrained=False)
     part.save(f"{len(pool)} samples drawn", samples_drawn=len(pool), seconds_of_drawing=drawing,
               parameters=count_parameters(network), seconds_of_videos=time.monotonic() - started - drawing)  # fmt: skip
+    assert not torch.cuda.is_initialized(), "a forked process could not use it"
     wanted = [(row, seed) for row in rows for seed in seeds]
     left_out: list[str] = []
-    context = multiprocessing.get_context("fork")  # CUDA is not yet in use here, and the samples are not copied
+    context = multiprocessing.get_context("fork")  # the samples are not copied
     running: dict[str, BaseProcess] = {}
     finished: dict[str, dict[str, float]] = {}
     longest = 0.0 if part.tiny else 45.0  # seconds of a run, before one has been measured

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -86,9 +87,10 @@ def run_part(name: str, work: Callable[[Part], None]) -> None:
     try:
         if part.tiny:
             clock.SIDES["cpu"] = (128,)  # the peak of a CPU takes it half a minute, and nobody asks for it here
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # so that the question does not start CUDA
         if part.device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("PyTorch sees no CUDA device here; --tiny --device cpu is the rehearsal without one")
-        part.figures["environment"] = {**describe_environment(part.device, {}), "driver": _driver()}
+        part.figures["environment"] = describe_environment(torch.device("cpu"), {}) | _card(part.device)
         work(part)
     except TimeIsUp:
         part.save(f"{part.figures.get('line', 'nothing measured')} (stopped by its time box)")
@@ -106,12 +108,14 @@ def _stop(number: int, frame: object) -> None:
     raise TimeIsUp
 
 
-def _driver() -> str:
-    asked = ["nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader"]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.strip()
-    except FileNotFoundError:
-        return "absent"
+def _card(device: torch.device) -> dict[str, str]:
+    """Return the card's name and driver without starting CUDA, which no process forked after that could use."""
+    if device.type != "cuda":
+        return {}
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    found = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+    name, _, driver = found.splitlines()[0].partition(", ")
+    return {"device": name, "driver": driver}
 
 
 def draw_data(out: Path) -> Path:

@@ -14,7 +14,7 @@ from torch import nn
 
 from lib.models.device import cpu_capabilities
 
-SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
+SIDES: dict[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192, 12288)}
 _LEAST_SECONDS = 0.02  # of a timed group of products, far above what a clock and a kernel launch take
 _MOST_SECONDS = 0.2  # of one product, beyond which larger ones are not tried
 
