@@ -97,19 +97,26 @@ def check_memory(run: Callable[[int], object], size: int, memory: CudaMemory) ->
     Raises:
         ValueError: it does not fit: by how much, and which size would.
     """
-    try:
-        run(size)
+    if _fits(run, size):
         return
-    except torch.cuda.OutOfMemoryError:
-        pass  # what the failed batch holds is free again only after this block
     few = max(min(_FEW, size - 1), 1)
     run(1)  # the tracker still keeps the failed batch's templates, and now those of one
     each = max(memory.taken_by(lambda: run(few)) // few, 1)
     free = memory.free()
-    fitting = max(int(_ROOM * free) // each, 1)
+    fitting = min(max(int(_ROOM * free) // each, 1), size - 1)
+    while fitting > 1 and not _fits(run, fitting):  # libraries take memory that does not grow with the batch
+        fitting = int(_ROOM * fitting)
     short = f", {_gigabytes(each * size - free)} too little" if each * size > free else ""
     raise ValueError(f"a batch of {size} does not fit in memory: it needs about {_gigabytes(each * size)}, and "
-                     f"{_gigabytes(free)} are free{short}; {min(fitting, size - 1)} would fit")  # fmt: skip
+                     f"{_gigabytes(free)} are free{short}; {fitting} would fit")  # fmt: skip
+
+
+def _fits(run: Callable[[int], object], size: int) -> bool:
+    try:
+        run(size)
+    except torch.cuda.OutOfMemoryError:
+        return False
+    return True
 
 
 def _gigabytes(number: int) -> str:

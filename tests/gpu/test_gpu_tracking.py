@@ -145,12 +145,15 @@ def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(device, tracked
     tracker = build_tracker_of(TrackingNetwork(model), wanted, device, "")
     # All but two gigabytes, so that it takes no time.
     filled = torch.empty(max(0, CudaMemory(device).free() - 2_000_000_000), dtype=torch.uint8, device=device)
-    with pytest.raises(ValueError, match="would fit") as refused:
-        LockstepTracker(tracker, 20_000)
-    found = re.search(r"(\d+) would fit", str(refused.value))
-    assert found is not None and int(found[1]) > 4
-    LockstepTracker(tracker, int(found[1]))
-    del filled
+    try:
+        with pytest.raises(ValueError, match="would fit") as refused:
+            LockstepTracker(tracker, 20_000)
+        found = re.search(r"(\d+) would fit", str(refused.value))
+        assert found is not None and int(found[1]) > 4
+        LockstepTracker(tracker, int(found[1]))
+    finally:  # or a failure would keep it, and leave nothing to the tests that follow
+        del filled
+        torch.cuda.empty_cache()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

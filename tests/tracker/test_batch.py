@@ -131,18 +131,21 @@ def test_a_tracker_without_a_network_is_refused() -> None:
 
 
 class FakeMemory(CudaMemory):
-    """Memory of `room` bytes, of which each target takes `each`, half of it until the templates of the next batch."""
+    """Memory of `room` bytes, of which each target takes `each`, half of it until the templates of the next batch.
 
-    def __init__(self, room: int, each: int) -> None:
+    A batch of more than 8 takes `workspace` as well.
+    """
+
+    def __init__(self, room: int, each: int, workspace: int) -> None:
         super().__init__(torch.device("cuda"))
-        self._room, self._each = room, each
+        self._room, self._each, self._workspace = room, each, workspace
         self._templates = self._peak = 0
 
     def run(self, size: int) -> None:
         templates = size * self._each // 2
         self._peak = max(self._templates + templates, size * self._each)
         self._templates = templates
-        if size * self._each > self._room:
+        if size * self._each + (self._workspace if size > 8 else 0) > self._room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     def free(self) -> int:
@@ -154,9 +157,10 @@ class FakeMemory(CudaMemory):
         return self._peak - before
 
 
-def test_a_batch_that_does_not_fit_is_refused_with_what_is_missing_and_what_fits() -> None:
-    memory = FakeMemory(room=10_000_000_000, each=700_000_000)
-    message = r"a batch of 16 .* needs about 10\.5 GB, and 10\.0 GB are free, 0\.5 GB too little; 13 would fit"
+@pytest.mark.parametrize(("workspace", "fits"), [(0, 13), (2_000_000_000, 11)])
+def test_a_batch_that_does_not_fit_is_refused_with_what_is_missing_and_what_fits(workspace: int, fits: int) -> None:
+    memory = FakeMemory(10_000_000_000, 700_000_000, workspace)
+    message = rf"a batch of 16 .* needs about 10\.5 GB, and 10\.0 GB are free, 0\.5 GB too little; {fits} would fit"
     with pytest.raises(ValueError, match=message):
         check_memory(memory.run, 16, memory)
-    check_memory(memory.run, 13, memory)
+    check_memory(memory.run, fits, memory)
