@@ -52,9 +52,12 @@ def work(part: Part) -> None:
 
 
 def measure(part: Part, network: str, precision: str, mode: str) -> dict[str, object]:
-    """Time the frames of one variant, in a single precision throughout."""
-    # The rest of the project leaves these as PyTorch has them: TF32 for convolutions, not for other products.
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    """Time the frames of one variant; without TF32 in fp32, and with it for convolutions alone in bf16 and fp16.
+
+    The last is what PyTorch does by itself, and the rest of the project leaves it.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
     config = "mmg_tiny" if part.tiny else network.split()[0]
     experiment = load(config, [] if part.tiny else _NETWORKS[network])
     (cost,) = measure_frames(
