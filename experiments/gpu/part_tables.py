@@ -142,7 +142,8 @@ def run(part: Part, pool: Sequence[Sample], row: str, seed: int, videos: dict[st
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model = build_model(experiment)
-    Trainer(experiment, build_objective(experiment, model), Pool(pool, seed), None, folder, part.device).fit()
+    drawn: TrainingSet = Pool(pool, seed)  # pyright: ignore[reportAssignmentType]  # all of it that a trainer uses
+    Trainer(experiment, build_objective(experiment, model), drawn, None, folder, part.device).fit()
     for checkpoint in folder.glob("*.pth"):
         checkpoint.unlink()  # they would take gigabytes, and nobody asks for them
     trained = time.monotonic() - started
