@@ -93,6 +93,7 @@ def work(part: Part) -> None:
     assert not torch.cuda.is_initialized(), "a forked process could not use it"
     wanted = [(row, seed) for row in rows for seed in seeds]
     left_out: list[str] = []
+    failed: list[str] = []
     context = multiprocessing.get_context("fork")  # the samples are not copied
     running: dict[str, BaseProcess] = {}
     finished: dict[str, dict[str, float]] = {}
@@ -101,7 +102,8 @@ def work(part: Part) -> None:
         for name, process in [item for item in running.items() if item[1].exitcode is not None]:
             del running[name]
             if process.exitcode:
-                raise RuntimeError(f"the run {name} ended with {process.exitcode}; see tables.log")
+                failed.append(name)
+                continue
             finished[name] = json.loads((part.out / "tables" / name / "auc.json").read_text(encoding="utf-8"))
             longest = max(found["seconds"] for found in finished.values())
             table = {kind: spread_of(finished, kind) for kind in videos}
@@ -116,6 +118,8 @@ def work(part: Part) -> None:
             running[f"{row}.seed{seed}"] = process
         time.sleep(0.2)
     part.save(part.figures["line"], left_out=left_out)
+    if failed:
+        raise RuntimeError(f"runs that ended in an error, see tables.log: {', '.join(failed)}")
 
 
 def draw_samples(part: Part, experiment: Experiment) -> list[Sample]:
