@@ -9,17 +9,25 @@ prediction = tracker.track(next_frame_rgb)   # .box_xywh, .score, .lost
 """
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 _OWN = Path(__file__).resolve().parents[1] / "lib" / "__init__.py"
 _FOUND = importlib.util.find_spec("lib")
 if _FOUND is None or _FOUND.origin is None or not _OWN.samefile(_FOUND.origin):
-    raise ImportError(f"mmg_tracker needs its own `lib` ({_OWN.parent}), and Python finds "
-                      f"{_FOUND.origin or list(_FOUND.submodule_search_locations or ()) if _FOUND else 'none'}: take "
-                      "the other project off PYTHONPATH, or run from another folder")  # fmt: skip
+    _WHOSE = (f"mmg_tracker needs its own `lib` ({_OWN.parent}), and Python finds "
+              f"{_FOUND.origin or list(_FOUND.submodule_search_locations or ()) if _FOUND else 'none'}: take the other "
+              "project off PYTHONPATH, or run from another folder")  # fmt: skip
+    if Path(sys.argv[0]).name.startswith("mmg-"):  # an installed command, which shows its user no traceback
+        sys.exit(f"error: {_WHOSE}")
+    raise ImportError(_WHOSE)
 if importlib.util.find_spec("cv2") is None:
     raise ImportError("mmg_tracker needs OpenCV, of which one build is to be chosen: pip install 'mmg-tracker[opencv]' "
                       "or [headless] for machines without a screen")  # fmt: skip
@@ -51,7 +59,8 @@ class Tracker:
         Raises:
             ValueError: it is no such frame, or the box has no area inside it.
         """
-        self._tracker.initialize(_checked(frame_rgb), np.asarray(box_xywh, dtype=np.float64))
+        self._started = False
+        self._tracker.initialize(_checked(frame_rgb), _checked_box(box_xywh))
         self._started = True
 
     def track(self, frame_rgb: np.ndarray) -> Prediction:
@@ -66,7 +75,7 @@ class Tracker:
         return self._tracker.track(_checked(frame_rgb))
 
 
-def load_tracker(name: str | Path, device: str = "auto", config: str | Path | None = None) -> Tracker:
+def load_tracker(name: str | Path, device: "str | torch.device" = "auto", config: str | Path | None = None) -> Tracker:
     """Make a tracker from trained weights.
 
     Args:
@@ -79,17 +88,28 @@ def load_tracker(name: str | Path, device: str = "auto", config: str | Path | No
         FileNotFoundError: there is no such config or file.
         ValueError: the weights are damaged or of another config, a package is missing, or there is no such device.
     """
-    path, asked = Path(name), None if config is None else str(config)
+    path, asked, device = Path(name), None if config is None else str(config), str(device)
     if path.suffix == ".onnx":
         if asked is not None:
             raise ValueError(f"{path} says itself how it tracks: leave out config={asked!r}")
         return Tracker(TrackerSpec("mmg", device=device, onnx=path).build())
-    if path.suffix in _WEIGHTS:
+    if path.suffix in _WEIGHTS or (path.is_file() and path.suffix not in (".yaml", ".yml")):
         return Tracker(TrackerSpec("mmg", asked, path, device).build())
     spec = TrackerSpec("mmg", str(name), None, device)
     if asked is not None:
         spec = TrackerSpec("mmg", asked, spec.checkpoint_file, device)
     return Tracker(spec.build())
+
+
+def _checked_box(box_xywh: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return a box as (4,) float64, or raise ValueError."""
+    try:
+        box = np.asarray(box_xywh, dtype=np.float64)
+    except (TypeError, ValueError):
+        box = np.empty(0)
+    if box.shape != (4,):
+        raise ValueError(f"the box is {box_xywh!r}: give four numbers, (x, y, width, height) in pixels")
+    return box
 
 
 def _checked(frame: object) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Trackers on the Hugging Face Hub, or in a folder of the same form: weights in a file, and a page that says whose."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -23,7 +24,9 @@ A tracker of one target, given by its box on the first frame, with weights of th
 """
 
 
-def save_pretrained(folder: Path, config: str | None = None, checkpoint: Path | None = None, name: str = "") -> None:
+def save_pretrained(
+    folder: str | Path, config: str | None = None, checkpoint: Path | None = None, name: str = ""
+) -> None:
     """Write weights and a page about them into a folder, as `from_pretrained` reads it.
 
     Args:
@@ -35,6 +38,7 @@ def save_pretrained(folder: Path, config: str | None = None, checkpoint: Path | 
     Raises:
         FileNotFoundError, ValueError, OSError: as `lib.tracker.export.export_tracker`.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     exported = export_tracker(config, checkpoint, folder / _WEIGHTS)
     (folder / "README.md").write_text(_PAGE.format(config=exported.config, name=name or folder), encoding="utf-8")
@@ -60,11 +64,13 @@ def from_pretrained(
     """Make a tracker from a folder of `save_pretrained`, or fetch one from the Hub by `owner/name`.
 
     Raises:
-        FileNotFoundError: the folder holds no weights.
+        FileNotFoundError: there is no such folder, or it holds no weights.
         ValueError: the weights do not fit, or huggingface_hub is not installed.
     """
     path = Path(repository) / _WEIGHTS
     if not Path(repository).is_dir():
+        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(repository)):
+            raise FileNotFoundError(f"there is no folder {repository}, and the Hub names trackers owner/name")
         path = Path(_hub().hf_hub_download(str(repository), _WEIGHTS, revision=revision))
     return load_tracker(path, device, config)
 

@@ -48,7 +48,7 @@ def test_it_tracks_as_the_commands_do_and_scores_whatever_the_update(checkpoint:
 
 def test_every_form_of_weights_tracks_alike(exported: Export, tmp_path: Path) -> None:
     checkpoint = exported.checkpoint
-    save_pretrained(tmp_path / "hub", None, checkpoint)
+    save_pretrained(str(tmp_path / "hub"), None, checkpoint)
     hub: object = torch.hub.load(str(ROOT), "load_tracker", checkpoint, "cpu", source="local")
     trackers = [
         load_tracker(checkpoint, "cpu"),
@@ -105,15 +105,23 @@ def test_a_box_outside_and_a_frame_too_early_are_said(checkpoint: Path) -> None:
     tracker = load_tracker(checkpoint, "cpu")
     with pytest.raises(RuntimeError, match="initialize"):
         tracker.track(frames(1)[0])
-    for box, message in (((500, 0, 5, 5), "outside the frame"), ((1, 1, 0, 5), "no area"), ((1, 2, 3), "four finite")):
+    outside = [((500, 0, 5, 5), "outside the frame"), ((1, 1, 0, 5), "no area"), ((1, 2, 3, np.nan), "four finite")]
+    for box, message in (*outside, ((1, 2, 3), "four numbers"), (None, "None: give four"), ("1,2,30,40", "give four")):
+        tracker.initialize(frames(1)[0], (8, 8, 16, 16))
         with pytest.raises(ValueError, match=message):
-            tracker.initialize(frames(1)[0], box)
+            tracker.initialize(frames(1)[0], box)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(RuntimeError, match="initialize"):  # rather than follow the target before
+            tracker.track(frames(1)[0])
 
 
 def test_names_that_are_none_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="did you mean 'mmg_tiny'"):
         load_tracker("mmg_tinny")
+    with pytest.raises(FileNotFoundError, match="did you mean 'mmg_small'"):
+        load_tracker("MMG_SMALL", torch.device("cpu"))
+    with pytest.raises(FileNotFoundError, match=r"no folder .*owner/name"):
+        from_pretrained(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         load_tracker(tmp_path / "nowhere.pth")
     with pytest.raises(ValueError, match="leave out config"):
@@ -169,7 +177,9 @@ def test_another_project_s_lib_is_named(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "__init__.py").write_text("")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
-    command = [sys.executable, "-c", "import mmg_tracker"]
-    finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 1
-    assert str(tmp_path / "lib") in finished.stderr and "PYTHONPATH" in finished.stderr.splitlines()[-1]
+    for program in ("import mmg_tracker", "import sys; sys.argv = ['bin/mmg-test']; import mmg_tracker"):
+        command = [sys.executable, "-c", program]
+        finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert finished.returncode == 1
+        assert str(tmp_path / "lib") in finished.stderr and "PYTHONPATH" in finished.stderr.splitlines()[-1]
+    assert len(finished.stderr.splitlines()) == 1, "a command shows no traceback"

@@ -8,7 +8,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import _checkout  # noqa: F401
 
-from lib.config.cli import add_mask_options, command_parser, run
+from lib.config.cli import add_mask_options, answer_habits, command_parser, run
 from lib.draw import save_picture
 from lib.tracker import TRACKERS, TrackerSpec
 from lib.tracker.batch import build_for_several
@@ -26,6 +26,11 @@ from lib.tracker.live import (
 from lib.tracker.masks import MASK_BACKENDS, MaskSpec
 from mmg_tracker.page import Studio, open_server
 
+_HABITS = {
+    "optional_box": "it is --box X,Y,WIDTH,HEIGHT, or --select to draw it",
+    "save_results": "boxes are always saved, to --out DIR",
+    "debug": "what is seen is in the mp4",
+}
 EPILOG = """examples:
   python tracking/demo.py video.mp4 --box 120,80,64,48             the weights that are there, see below
   python tracking/demo.py video.mp4 --box 120,80,64,48 --config mmg_tiny
@@ -73,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")
     add_mask_options(parser, f"draw masks, too: one of {', '.join(MASK_BACKENDS)}")
+    answer_habits(argv, _HABITS)
     arguments = parser.parse_args(join_boxes(sys.argv[1:] if argv is None else argv))
 
     if arguments.select or arguments.show:

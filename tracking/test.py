@@ -25,6 +25,7 @@ _HABITS = {
     "dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
     "sequence": "it is --sequences, of one or more names",
     "runid": "the weights are named by --checkpoint FILE",
+    "batch_size": "it is --batch N",
     "num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
     "nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",
     "debug": "pictures are drawn afterwards: python tracking/visualize.py track lasot SEQUENCE mmg/mmg_vitb",
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_parser(__doc__, _EXAMPLES)
     parser.add_argument("tracker", help=f"one of {', '.join(TRACKERS)}")
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
-    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # words that have no place here
+    parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)  # words that have no place here
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     parser.add_argument(
@@ -136,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_words(arguments: argparse.Namespace) -> None:
     """Raise ValueError for words beside tracker and benchmark; a config among them is told its option."""
+    TrackerSpec.check_name(arguments.tracker.lower())
     words = [arguments.benchmark, *arguments.more]
     others = [word for word in words if word.lower() not in BENCHMARKS]
     benchmark = next((word for word in words if word not in others), "lasot")
@@ -145,8 +147,8 @@ def _check_words(arguments: argparse.Namespace) -> None:
             line = shlex.join(["python", "tracking/test.py", arguments.tracker, benchmark, "--config", word])
             raise ValueError(f"{word} is a config, which is an option here: {line}")
     if arguments.more:
-        raise ValueError(f"{arguments.more[0]!r} has no place here: name one tracker and one benchmark, and sequences "
-                         "by --sequences")  # fmt: skip
+        raise ValueError(f"{(others or words[1:])[0]!r} has no place here: name one tracker and one benchmark, and "
+                         "sequences by --sequences")  # fmt: skip
 
 
 if __name__ == "__main__":

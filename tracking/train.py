@@ -1,5 +1,7 @@
 """Train a tracker or a mask network from an experiment file; run the same command to continue an interrupted run."""
 
+import argparse
+import shlex
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -49,6 +51,7 @@ HABITS = {
 def main(argv: list[str]) -> int:
     """Parse the command line and train."""
     parser = command_parser(__doc__, EPILOG)
+    parser.add_argument("words", nargs="*", default=[], help=argparse.SUPPRESS)  # for which there is --config
     parser.add_argument("--config", help="name of a file under experiments/, or a path ending in .yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key; repeatable")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>)")
@@ -76,6 +79,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--keys", action="store_true", help="list every config key and stop")
     answer_habits(argv, HABITS)
     arguments = parser.parse_args(argv)
+    if arguments.words:
+        line = shlex.join(["python", "tracking/train.py", "--config", arguments.words[-1]])
+        raise ValueError(f"{arguments.words[0]!r} has no place here: a config is an option, {line}")
     if arguments.keys:
         kind = type(load_any(arguments.config, arguments.set)) if arguments.config else Experiment
         print("\n".join(describe(kind)))

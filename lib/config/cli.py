@@ -24,9 +24,6 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     """
     warnings.showwarning = _show_warning
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints about absent codecs are not the user's
-    if sys.argv[1:] == ["--version"]:
-        print(f"mmg-tracker {__version__}")
-        sys.exit(0)
     for name in ("stdout", "stderr"):
         if vars(sys)[name] is None:  # closed by who started us
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for all of the process
@@ -54,9 +51,11 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
 
 def command_parser(about: str | None, examples: str) -> argparse.ArgumentParser:
     """Return the parser of a command whose help ends in examples, as they stand."""
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"mmg-tracker {__version__}")
+    return parser
 
 
 def add_mask_options(parser: argparse.ArgumentParser, what: str) -> None:
@@ -115,13 +114,13 @@ def answer_habits(argv: list[str] | None, habits: Mapping[str, str]) -> None:
         habits: what to do instead, by option, without dashes in front and with underscores.
 
     Raises:
-        ValueError: one was typed; the message teaches its counterpart.
+        ValueError: some were typed; the message teaches the counterpart of each.
     """
-    for word in sys.argv[1:] if argv is None else argv:
-        option = word.partition("=")[0]
-        name = option[2:].replace("-", "_")
-        if option.startswith("--") and name in habits:
-            raise ValueError(f"{option} is an option of other programs: here {habits[name]}")
+    options = [word.partition("=")[0] for word in (sys.argv[1:] if argv is None else argv) if word.startswith("--")]
+    answers = {option: habits.get(option[2:].replace("-", "_")) for option in options}
+    taught = [f"{option} is an option of other programs: here {answer}" for option, answer in answers.items() if answer]
+    if taught:
+        raise ValueError("\n  ".join(taught))
 
 
 def _is_output_closed() -> bool:

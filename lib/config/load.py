@@ -289,7 +289,7 @@ def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineEx
     unknown = [key for key in flat if not _is_known(key, schema)]
     if unknown:
         options = [line.split(":")[0] for line in describe(schema)]
-        last = unknown[0].rpartition(".")[2]
+        last = unknown[0].rpartition(".")[2].lower()
         same = [option for option in options if option.rpartition(".")[2] == last]
         hint = f" (did you mean {' or '.join(map(repr, same))}?)" if same else suggest(unknown[0], options)
         raise ValueError(f"{flat[unknown[0]].place}: unknown key {unknown[0]}{hint}")

@@ -46,9 +46,10 @@ def read_yaml_mapping(path: Path) -> dict[Any, Any]:
 
 
 def suggest(name: str, options: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the closest option, or "" when none is close."""
-    matches = get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    """Return " (did you mean 'x'?)" for the closest option, whatever the case, or "" when none is close."""
+    by_lower = {option.lower(): option for option in options}
+    matches = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""
 
 
 def check_name(name: str, place: str) -> str:

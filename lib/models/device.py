@@ -22,7 +22,7 @@ def find_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name} was asked for, and PyTorch sees {torch.cuda.device_count()} CUDA devices "
-                         "here; use --device cpu")  # fmt: skip
+                         "here; use cpu")  # fmt: skip
     return device
 
 

@@ -114,8 +114,9 @@ def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
     if newest.is_file():
         return newest
     if not shipped.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {newest}: train one by `python tracking/train.py --config "
-                                f"{config}`, or give --checkpoint FILE")  # fmt: skip
+        raise FileNotFoundError(f"there is no checkpoint {newest}: train it first (tracking/train.py or mmg-train, "
+                                f"--config {config}), or give a file of weights (--checkpoint FILE; "
+                                "pretrained_models/README.md says where published ones are)")  # fmt: skip
     return shipped
 
 

@@ -49,10 +49,7 @@ class TrackerSpec:
             ValueError: what does not fit together.
             FileNotFoundError: `weights` are not there.
         """
-        if self.name not in TRACKERS:
-            raise ValueError(
-                f"unknown tracker {self.name!r}{suggest(self.name, TRACKERS)}; known: {', '.join(TRACKERS)}"
-            )
+        self.check_name(self.name)
         weights = (self.config, self.checkpoint, self.onnx)
         if not self.trained and weights != (None, None, None):
             raise ValueError(
@@ -68,6 +65,16 @@ class TrackerSpec:
         if self.onnx is not None and weights[:2] != (None, None):
             raise ValueError(f"--onnx {self.onnx} holds the weights and says how they track: leave out --config and "
                              "--checkpoint")  # fmt: skip
+
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Raise ValueError for the name of no tracker."""
+        if name == "ostrack":
+            raise ValueError(
+                "OSTrack is tracked as mmg, by its published file: mmg ... --config ostrack_256_ce --checkpoint FILE"
+            )
+        if name not in TRACKERS:
+            raise ValueError(f"unknown tracker {name!r}{suggest(name, TRACKERS)}; known: {', '.join(TRACKERS)}")
 
     def with_weights(self) -> "TrackerSpec":
         """Return the spec with `default_weights` where it needs weights and names none, and tell the user which."""

@@ -94,6 +94,7 @@ def test_an_ablation_differs_from_its_base_in_its_keys_only(path):
         ("model.online_template=false", r"search_to_online needs model\.online_template"),
         ("train.epochs=300", r"train\.drop_epoch 400 lies beyond train\.epochs 300"),
         ("train.warmup_epochs=501", r"train\.warmup_epochs 501\.0 is more than train\.epochs 500"),
+        ("TRAIN.LR=1e-4", r"unknown key TRAIN.LR \(did you mean 'train.lr'\?\)"),
         ("lr=1e-4", r"unknown key lr \(did you mean 'train.lr'\?\)"),
         ("name=other", "named by its file"),
         ("train.lr", r"write it as section\.key=value"),

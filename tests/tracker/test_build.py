@@ -90,7 +90,7 @@ def test_weights_of_another_config_are_refused_and_the_keys_named(tmp_path: Path
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"runs/mmg_tiny/latest\.pth: train one by .*--config mmg_tiny"):
+    with pytest.raises(FileNotFoundError, match=r"runs/mmg_tiny/latest\.pth: train it first .*--config mmg_tiny"):
         TrackerSpec("mmg", "mmg_tiny").build()
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         TrackerSpec("mmg", checkpoint=Path("nowhere.pth")).build()
