@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`. Each creates the environment it needs in .venv.
-#   make demo                                           about ten minutes on two cores
+#   make demo                                           about a quarter of an hour on two cores
 #   make demo VIDEO=clip.mp4 BOX=120,80,64,48           your video first; BOX is left, top, width, height on frame 1
 #   make demo TORCH=cpu                                 PyTorch without CUDA, which saves some 5 GB
 #   make test CONSTRAINTS=constraints.txt               the versions of packages that were tested
