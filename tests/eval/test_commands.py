@@ -143,6 +143,13 @@ def test_words_that_mean_nothing_here_are_answered_by_what_does(name, line, less
     assert lesson in str(caught.value)
 
 
+def test_the_version_is_told_beside_other_words(capsys):
+    for words in (["--version"], ["mmg", "lasot", "--version"]):
+        with pytest.raises(SystemExit) as ended:
+            command("test")(words)
+        assert ended.value.code == 0 and capsys.readouterr().out.startswith("mmg-tracker ")
+
+
 def test_ablations_that_were_never_run_show_the_papers_tables(videos, capsys, monkeypatch):
     monkeypatch.delenv("MMG_LASOT", raising=False)
     for arguments in (["lasot"], ["folder", "--root", str(videos)], ["got10k_test"], ["synthetic"]):
