@@ -133,6 +133,8 @@ def _name(video: str) -> str:
     path = Path(video).resolve()
     if not path.exists():
         return "live"
+    if path.name == "img":  # as the field's data sets call every video's pictures
+        return path.parent.name
     return path.name if path.is_dir() else path.stem
 
 

@@ -81,6 +81,13 @@ def test_a_damaged_frame_is_named_and_leaves_no_files(folder, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_pictures_in_the_layout_of_data_sets_are_named_by_their_video(folder, tmp_path):
+    (tmp_path / "swan").mkdir()
+    pictures = folder.rename(tmp_path / "swan" / "img")
+    assert demo(str(pictures), "--box", "40,30,20,16", "--tracker", "static", "--out", str(tmp_path / "out")) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["swan_static.mp4", "swan_static.txt"]
+
+
 def test_a_tracker_gone_astray_fails_the_command_on_the_error_stream(folder, tmp_path, small_experiment, capsys):
     experiment = small_experiment("track.update=none")
     weights = tmp_path / "nan.pth"
