@@ -183,7 +183,7 @@ class Optimization:
     scale_lr: bool = knob("multiply both learning rates by samples per step / total_batch", default=False)
     ema_decay: float = knob("keep a running average of the weights, which validation and tests then use; 0: none. "
                             "Not in the paper", low=0, high=0.99999, default=0.0)  # fmt: skip
-    compile: bool = knob("compile encoder, decoders and head by torch.compile: minutes at the start, faster steps",
+    compile: bool = knob("compile the blocks by torch.compile: a minute or more at the start, faster steps",
                          default=False, free=True)  # fmt: skip
     on_nonfinite: Literal["stop", "skip"] = knob("a loss or gradient that is not finite: stop, or leave the step out",
                                                  default="stop", free=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Compilation by torch.compile, of those parts of a network that do the work."""
+"""Compilation by torch.compile, of what does the work of a network."""
 
 import os
 import shutil
@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
+from timm.models.vision_transformer import Block
 from torch import nn
+from torch._dynamo import config as dynamo
 from torch._inductor import config as inductor
 
+from lib.models.decoder import GuidedBlock
 from lib.models.mmg import MMG
 
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang", "cl")
@@ -18,20 +21,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def compile_parts(model: nn.Module) -> None:
-    """Compile a network in place: of a tracker encoder, head, score module and decoders, of others the whole.
+def compile_blocks(model: nn.Module) -> None:
+    """Compile a network in place: of a tracker the blocks of encoder, decoders and score module, of others the whole.
 
-    Names and values of the weights stay. What surrounds the parts, such as drawing masks, is left as it is: it costs
-    little and cannot be compiled. The first step takes minutes.
+    Names and values of the weights stay. Blocks that differ in their weights alone share what is compiled; one of each
+    kind, size of input and rate of stochastic depth is, so that the first step takes a minute rather than many.
     """
-    parts: list[nn.Module | None] = [model]
-    if isinstance(model, MMG):
-        parts = [model.encoder, model.head, model.score]
-        if model.decoder is not None:
-            parts += [model.decoder.self_decoder, *model.decoder.guided_decoders.values()]
-    for part in parts:
-        if part is not None:
-            part.compile()
+    dynamo.recompile_limit = max(dynamo.recompile_limit, 64)  # a deep encoder has as many rates as blocks
+    blocks = [each for each in model.modules() if isinstance(each, Block | GuidedBlock)]
+    for part in blocks if isinstance(model, MMG) else [model]:
+        part.compile(dynamic=False)
 
 
 def compile_frame(function: Callable[P, R], device: torch.device, *, graph: bool = True) -> Callable[P, R]:

@@ -240,8 +240,8 @@ class TimedTrainer(Trainer):
     """A trainer that says where the time of its steps went, from random weights and without a run folder to keep.
 
     The stages are `data wait`, the parts of the network that run, `rest` (normalisation, masks and losses), `backward`
-    and `optimiser`, which ends with the running average of the weights; without the parts, but with `forward`, where
-    they are compiled. No training set is needed where every step is given its batch.
+    and `optimiser`, which ends with the running average of the weights. No training set is needed where every step is
+    given its batch.
     """
 
     def __init__(self, experiment: Experiment, device: torch.device, training_set: TrainingSet | None = None) -> None:
@@ -256,7 +256,7 @@ class TimedTrainer(Trainer):
             super().__init__(alone, objective, training_set, None, Path(run), device)
             self.log.close()
         self.objective.train()
-        self._parts = {} if train.compile else named_parts(self.model)
+        self._parts = named_parts(self.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -276,7 +276,7 @@ class TimedTrainer(Trainer):
 
     def forward(self, batch: AnyBatch, step: int, first_row: int) -> Losses:
         losses = super().forward(batch, step, first_row)
-        self._watch.mark("rest" if self._parts else "forward")
+        self._watch.mark("rest")
         return losses
 
     def backward(self, loss: torch.Tensor) -> None:

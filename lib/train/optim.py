@@ -11,7 +11,7 @@ from torch.optim import AdamW
 
 from lib.config.schema import Optimization
 from lib.models.attention import set_fused_attention
-from lib.models.compiling import compile_parts
+from lib.models.compiling import compile_blocks
 from lib.models.device import has_bfloat16_units
 from lib.models.mmg import MMG
 
@@ -113,7 +113,7 @@ def prepare_network(model: nn.Module, device: torch.device, *, compiled: bool) -
         # units want it so. On CPUs it gains a tenth at the paper's size and nothing at small ones.
         model.head.to(memory_format=torch.channels_last)
     if compiled:
-        compile_parts(model)
+        compile_blocks(model)
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype | None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,7 @@ def test_a_step_on_one_nccl_rank(device, only_cuda, tmp_path):
 
 def test_a_compiled_step_is_the_plain_one(device, small_experiment, tmp_path, monkeypatch):
     if device.type == "cpu":  # whose own compiler takes minutes, and has a slow test of the trainer
-        compile_whole = torch.nn.Module.compile
-        monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_whole(module, backend="aot_eager"))
+        monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="aot_eager"))
     losses = []
     for compiled in (False, True):
         settings = (*STEPS, f"train.compile={str(compiled).lower()}", "model.encoder.depth=1", "train.precision=fp32",
