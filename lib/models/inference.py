@@ -28,8 +28,8 @@ class TrackingNetwork(nn.Module):
 
     - The weights of the blocks' products are stored in the number format of the products, not converted at every frame.
       Patch embedding and head stay in float32: they are a tenth of the products, and in bfloat16 most of the error.
-    - Batch normalisation, constant by now, is part of the convolution before it, and on a CPU the widest convolutions
-      of the head are computed with 2.25 times fewer products.
+    - Batch normalisation, constant by now, is part of the convolution before it. The widest convolutions of the head
+      are one, which is enough work at once for a GPU; on a CPU it is computed with 2.25 times fewer products.
     - The tokens with which a template enters are computed when it changes. A template counts as the same while it is
       the same tensor: give a changed one as a new tensor.
     - The last blocks of encoder and score module compute only the tokens that somebody reads.
@@ -54,10 +54,7 @@ class TrackingNetwork(nn.Module):
         self.model = model.without_decoder().requires_grad_(False)
         fold_batch_norm(self.model)
         encoder, head = self.model.encoder, self.model.head
-        self.head = head
-        # GPU libraries have their own ways to fewer products.
-        if isinstance(head, PyramidCornerHead) and model.mean.device.type == "cpu" and head.grid % 2 == 0:
-            self.head = TrackingHead(head)
+        self.head = TrackingHead(head) if isinstance(head, PyramidCornerHead) else head
         score = self.model.score
         self.rate = None if score is None else TrackingScore(score)
         if dtype is not None:
@@ -192,17 +189,19 @@ class TrackingScore(nn.Module):
 
 
 class TrackingHead(nn.Module):
-    """A head whose six convolutions of the search tokens, nine tenths of its products, are one of Winograd's kind.
+    """A head whose six convolutions of the search tokens, nine tenths of its products, are one.
 
     Args:
-        head: in evaluation mode, its batch normalisation folded into the convolutions; on an even grid.
+        head: in evaluation mode, its batch normalisation folded into the convolutions.
     """
 
     def __init__(self, head: PyramidCornerHead) -> None:
         super().__init__()
         self.head = head
         convolutions = [*_first(head.top_left), *_first(head.bottom_right)]
-        self.first = WinogradConvolution(convolutions)
+        # GPU libraries have their own ways to fewer products.
+        on_cpu = convolutions[0].weight.device.type == "cpu"
+        self.first = (WinogradConvolution if on_cpu and head.grid % 2 == 0 else join_convolutions)(convolutions)
         self.widths = [convolution.out_channels for convolution in convolutions]
 
     def forward(self, search_tokens: Tensor) -> CornerOutput:
@@ -215,6 +214,16 @@ def _first(branch: CornerBranch) -> list[nn.Conv2d]:
     """Return a branch's convolutions of the features, in the order in which `CornerBranch.merge` takes their maps."""
     layers = (branch.coarse[0], branch.middle_lateral, branch.fine_lateral)
     return [convolution for layer in layers for convolution in layer.children() if isinstance(convolution, nn.Conv2d)]
+
+
+def join_convolutions(convolutions: Indexed[nn.Conv2d]) -> nn.Conv2d:
+    """Return 3 x 3 convolutions of the same features, with a bias, as one."""
+    states = [convolution.state_dict() for convolution in convolutions]
+    state = {name: torch.cat([each[name] for each in states]) for name in ("weight", "bias")}
+    outputs, inputs = state["weight"].shape[:2]
+    joined = nn.Conv2d(inputs, outputs, 3, padding=1, device=state["weight"].device).requires_grad_(False)
+    joined.load_state_dict(state)
+    return joined.to(memory_format=torch.channels_last)
 
 
 class WinogradConvolution(nn.Module):
