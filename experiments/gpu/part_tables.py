@@ -1,4 +1,4 @@
-"""Part 4: the rows of Tables IV and V at a size where they can speak, several seeds each, and their AUC.
+"""Part 4: the rows of Tables IV and V by the recipe of `mmg_small`, several seeds each, and their AUC.
 
 The samples are drawn once, by resident loader processes, and kept in memory, as are the decoded videos; every run takes
 them from there. Runs share the card, each in a process that was forked after all that was there.
@@ -33,19 +33,18 @@ from lib.train.loading import open_loader
 from lib.train.objectives import build_objective
 from lib.train.trainer import Trainer
 
-# Without decoders, with the first one, with all; then what is left of both tables. mask75 is `all`.
-_ROWS = ("table4_none", "table4_self", "table4_all", "table4_o2s_s2o", "table4_self_o2s", "table4_self_s2o",
-         "table5_mask00", "table5_mask25", "table5_mask50")  # fmt: skip
+# Without decoders, with the first one, with all, with all and nothing masked; then what is left of both tables. mask75
+# is `all`.
+_ROWS = ("table4_none", "table4_self", "table4_all", "table5_mask00", "table4_o2s_s2o", "table4_self_o2s",
+         "table4_self_s2o", "table5_mask25", "table5_mask50")  # fmt: skip
+_SWITCHES = ("self_decoder", "online_to_search", "search_to_online", "mask_ratio")  # which rows differ in
 _SEEDS = (1, 2, 3)
 _SAMPLES, _BATCH, _EPOCHS = 204_800, 256, 8  # that a run sees
-_SIZE = ("model.encoder.dim=192", "model.encoder.depth=9", "model.encoder.num_heads=3", "model.decoder.dim=128",
-         "model.decoder.self_depth=2", "model.decoder.guided_depth=2", "model.decoder.num_heads=4",
-         "model.head.channels=128")  # fmt: skip
-_RECIPE = ("data.workers=0", "data.validation_samples=0", "train.precision=auto", "train.picture_every=0",
-           "train.log_every=100", "train.checkpoint_every=100", "data.curriculum_epochs=0",
-           "model.score.enabled=false")  # fmt: skip
-_AT_ONCE = 5  # runs that share the card
-_FOR_SAMPLES = 0.35  # of the part's time, at most
+_RECIPE = ("data.workers=0", "data.validation_samples=0", "train.picture_every=0", "train.log_every=100",
+           "train.checkpoint_every=100", "train.ema_decay=0", "model.score.enabled=false",
+           "track.update=none")  # fmt: skip
+_AT_ONCE = 6  # runs that share the card
+_DRAWN, _FOR_SAMPLES = _SAMPLES // 2, 0.2  # samples in the pool, and the part's time that they may take
 
 
 class Pool:
@@ -69,12 +68,14 @@ class Pool:
 
 
 def experiment_of(part: Part, row: str, seed: int) -> Experiment:
-    """Return a run's experiment: a row of the small study at this part's size, or at its own in a rehearsal."""
+    """Return a run's experiment: the decoders of a row in `mmg_small`, or in `mmg_tiny` in a rehearsal."""
     samples, batch, epochs = (16, 4, 2) if part.tiny else (_SAMPLES, _BATCH, _EPOCHS)
     budget = (f"data.samples_per_epoch={samples // epochs}", f"train.epochs={epochs}", f"train.batch_size={batch}",
               f"train.total_batch={batch}", f"train.seed={seed}")  # fmt: skip
-    experiment = load(f"tiny_{row}", [*(() if part.tiny else _SIZE), *_RECIPE, *budget])
-    return dataclasses.replace(experiment, name=f"{row}.seed{seed}")
+    experiment = load("mmg_tiny" if part.tiny else "mmg_small", [*_RECIPE, *budget])
+    switches = {name: getattr(load(row).model.decoder, name) for name in _SWITCHES}
+    model = dataclasses.replace(experiment.model, decoder=dataclasses.replace(experiment.model.decoder, **switches))
+    return dataclasses.replace(experiment, name=f"{row}.seed{seed}", model=model)
 
 
 def work(part: Part) -> None:
@@ -124,8 +125,9 @@ def work(part: Part) -> None:
 
 def draw_samples(part: Part, experiment: Experiment) -> list[Sample]:
     """Draw samples for a share of the part's time, or as many as a run sees."""
-    training_set = TrainingSet(open_sources(experiment.data.sources, None), experiment.data, experiment.crop, seed=0)
-    workers, size, most = (1, 4, 16) if part.tiny else (max(1, (os.cpu_count() or 1) - 2), 64, _SAMPLES)
+    sources = open_sources(experiment.data.sources, part.paths_file())
+    training_set = TrainingSet(sources, experiment.data, experiment.crop, seed=0)
+    workers, size, most = (1, 4, 16) if part.tiny else (max(1, (os.cpu_count() or 1) - 2), 64, _DRAWN)
     ids = [[sample_id(0, first + index) for index in range(size)] for first in range(0, most, size)]
     end = time.monotonic() + _FOR_SAMPLES * part.left
     samples: list[Sample] = []
