@@ -50,7 +50,8 @@ class Encoder:
     num_heads: int | None = knob("attention heads instead of the named ViT's", low=1, default=None)
     patch_size: int | None = knob("patch side in px instead of the named ViT's", low=1, default=None)
     stem: str | None = knob("a CNN of timm whose first stages make the tokens, such as tf_efficientnet_lite0; "
-                            "`pretrained` is then its file. Not in the paper", default=None)  # fmt: skip
+                            "`pretrained` is then its file, or that of a tracker with such a stem. Not in the paper",
+                            default=None)  # fmt: skip
     stem_strides: tuple[int, ...] = knob("strides of the stem's feature maps that make tokens, px; the largest is the "
                                          "patch side", low=1, default=(16,))  # fmt: skip
     eliminate_at: tuple[int, ...] = knob("blocks, from 0, behind which search tokens that the target's does not attend "

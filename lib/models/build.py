@@ -9,9 +9,10 @@ from lib.models.decoder import MaskedMutualGuidance
 from lib.models.encoder import JointEncoder
 from lib.models.head import PyramidCornerHead
 from lib.models.mmg import MMG
-from lib.models.pretrained import load_from_hub, load_mae, load_stem
+from lib.models.pretrained import load_from_hub, load_mae
 from lib.models.score import BoxScore, ScoreModule
 from lib.models.stem import StemEmbed
+from lib.models.trained import load_stem
 
 
 def build_model(experiment: Experiment, *, pretrained: bool = True) -> MMG:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from lib.models.center import CenterHead
 from lib.models.encoder import JointEncoder
 from lib.models.mmg import MMG
-from lib.models.stem import StemEmbed
 
 MAE_SOURCE = (
     "get mae_pretrain_vit_base.pth from github.com/facebookresearch/mae "
@@ -163,22 +162,6 @@ def load_mae(encoder: JointEncoder, path: Path | str) -> None:
     if not isinstance(state, dict):
         raise ValueError(f"{path}: its entry 'model' is a {type(state).__name__}, not a dictionary of weights")
     _load_vit(encoder, state, num_prefix_tokens=1, unused=("cls_token",), source=f"{path}", cure=MAE_SOURCE)
-
-
-def load_stem(stem: StemEmbed, path: Path) -> None:
-    """Start a stem from the file of its CNN's classifier.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds the weights of something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there are no weights {path} for the stem: see pretrained_models/README.md, or set "
-                                "the key model.encoder.pretrained to null")  # fmt: skip
-    try:
-        stem.load_classifier(read_checkpoint(path))
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def load_from_hub(encoder: JointEncoder, hub_name: str) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+_TRAINED = "encoder.patch_embed.features."  # where an MMG's weights have the stages
 _EXAMPLES = "tf_efficientnet_lite0, mobilenetv2_100, resnet18"
 
 
@@ -80,12 +81,17 @@ class StemEmbed(nn.Module):
         for index, parameter in enumerate(self.features.parameters()):
             parameter.requires_grad_(learn and index > last_fixed)
 
-    def load_classifier(self, state: Mapping[str, Tensor]) -> None:
-        """Fill the stages from a classifier's weights, under timm's names or, in timm's order, under any others.
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Fill the stages from those of an MMG, or from a classifier, by timm's names or, in timm's order, any others.
 
         Raises:
             ValueError: they are not the weights of this CNN.
         """
+        own = self.features.state_dict()
+        trained = {name: value for name in own if (value := state.get(_TRAINED + name)) is not None}
+        if {name: value.shape for name, value in trained.items()} == {name: value.shape for name, value in own.items()}:
+            self.features.load_state_dict(trained)
+            return
         whole = _build_cnn(self._name)
         own = whole.state_dict()
         if state.keys() != own.keys():

@@ -14,6 +14,7 @@ from torch import Tensor
 from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, flatten, load
 from lib.config.schema import Experiment
 from lib.models.pretrained import is_ostrack, ostrack_state, read_checkpoint, read_own_or_published
+from lib.models.stem import StemEmbed
 
 RUNS = Path("runs")
 SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
@@ -154,6 +155,24 @@ def read_weights_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".onnx":
         raise ValueError(f"{path} is an ONNX file, which tracking/test.py and tracking/demo.py take by --onnx")
     return read_weights(path) if path.suffix == SAFETENSORS else read_own_or_published(path, is_ostrack)
+
+
+def load_stem(stem: StemEmbed, path: Path) -> None:
+    """Start a stem from the file of its CNN's classifier, or from a tracker's weights with the same stages or more.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds the weights of something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no weights {path} for the stem: see pretrained_models/README.md, or set "
+                                "the key model.encoder.pretrained to null")  # fmt: skip
+    content = read_weights_file(path)
+    state = content.get("average", content.get("model", content))
+    try:
+        stem.load(state)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def file_sha256(path: Path) -> str:

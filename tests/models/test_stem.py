@@ -9,6 +9,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from lib.models.stem import StemEmbed, fold_batch_norm
+from lib.models.trained import load_stem, write_weights
 
 NAME = "tf_efficientnet_lite0"
 
@@ -43,7 +44,7 @@ def test_tokens_are_the_features_of_the_classifier(renamed):
     model = classifier()
     state = {f"_{name}" if renamed else name: value for name, value in model.state_dict().items()}
     stem = StemEmbed(NAME, (16, 8), dim=272).eval()
-    stem.load_classifier(state)
+    stem.load(state)
     nn.init.eye_(stem.proj.weight)
     nn.init.zeros_(stem.proj.bias)
 
@@ -55,6 +56,19 @@ def test_tokens_are_the_features_of_the_classifier(renamed):
     # The token in row 1, column 2 holds the two by two finer cells under it, then its own.
     under = torch.cat((fine[0, :, 2:4, 4:6].flatten(), coarse[0, :, 1, 2]))
     torch.testing.assert_close(tokens[0, 1, 2], nn.functional.layer_norm(under, (272,)), atol=1e-4, rtol=1e-3)
+
+
+def test_a_tracker_gives_its_stem_to_one_of_as_many_stages_or_fewer(tmp_path):
+    torch.manual_seed(0)
+    given = StemEmbed(NAME, (8, 16), dim=8)
+    file = tmp_path / "tracker.safetensors"
+    write_weights(file, {f"encoder.patch_embed.{name}": value for name, value in given.state_dict().items()}, {})
+    taking = StemEmbed(NAME, (8,), dim=4)
+    load_stem(taking, file)
+    expected = given.features.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in taking.features.state_dict().items())
+    with pytest.raises(ValueError, match=rf"tracker.safetensors: not the weights of timm's {NAME}"):
+        load_stem(StemEmbed(NAME, (32,), dim=4), file)
 
 
 def test_only_stages_after_the_finest_map_learn():
@@ -77,4 +91,4 @@ def test_what_cannot_be_a_stem_is_refused():
     with pytest.raises(ValueError, match="no CNN with batch normalisation"):
         StemEmbed("vit_tiny_patch16_224", (16,), dim=8)
     with pytest.raises(ValueError, match=f"not the weights of timm's {NAME}"):
-        StemEmbed(NAME, (16,), dim=8).load_classifier(timm.create_model("resnet18").state_dict())
+        StemEmbed(NAME, (16,), dim=8).load(timm.create_model("resnet18").state_dict())
