@@ -60,6 +60,7 @@ class LiveFrames:
 
     def __init__(self, source: int | str) -> None:
         what = f"camera {source}" if isinstance(source, int) else f"stream {source}"
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it complains of each way that it tries
         self._capture = cv2.VideoCapture(source)
         shown, picture = self._capture.read() if self._capture.isOpened() else (False, None)
         if not shown or picture is None:

@@ -332,5 +332,9 @@ def test_a_stream_is_tracked_as_it_comes(tmp_path: Path) -> None:
         server.shutdown()
     assert run.num_frames == len(VideoFile(run.video)) == 6
     assert stopped.num_frames == len(VideoFile(stopped.video)) == 3
+
+
+def test_a_camera_that_is_not_there_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="camera 99 cannot be opened"):
         open_any("99")
+    assert capfd.readouterr().err == ""
