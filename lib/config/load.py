@@ -289,8 +289,10 @@ def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineEx
     unknown = [key for key in flat if not _is_known(key, schema)]
     if unknown:
         options = [line.split(":")[0] for line in describe(schema)]
-        last = unknown[0].rpartition(".")[2].lower()
+        section, _, last = unknown[0].lower().rpartition(".")
         same = [option for option in options if option.rpartition(".")[2] == last]
+        if not same and not section and len(last) > 2:
+            same = sorted((option for option in options if last in option.rpartition(".")[2]), key=len)
         hint = f" (did you mean {' or '.join(map(repr, same))}?)" if same else suggest(unknown[0], options)
         raise ValueError(f"{flat[unknown[0]].place}: unknown key {unknown[0]}{hint}")
     experiment = _build(schema, flat, "", file)
