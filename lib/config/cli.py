@@ -31,7 +31,7 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
         try:
-            code = main(sys.argv[1:])
+            code = main(["--version"] if "--version" in sys.argv else sys.argv[1:])  # beside a subcommand, too
         except SystemExit as end:  # of --help, whose reader may have gone, too
             code = end.code
         sys.stdout.flush()

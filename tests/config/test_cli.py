@@ -56,6 +56,12 @@ def test_an_error_is_one_line_and_a_defect_keeps_its_traceback(cause, code, said
     assert ("Traceback" in done.stderr) == (code == 1) == (done.stderr.count("\n") > 1)
 
 
+def test_the_version_is_told_beside_a_subcommand():
+    command = [sys.executable, "tracking/prepare.py", "check", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("mmg-tracker ")
+
+
 def test_a_name_that_is_not_utf_8_is_printed_and_closed_streams_are_no_error():
     strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run(a_command("print('\\udcff')"), cwd=ROOT, capture_output=True, text=True, env=strict)
