@@ -20,7 +20,7 @@ from lib.models.build import build_model
 from lib.models.mmg import MMG
 from lib.models.pretrained import is_ostrack, load_model_state, start_from_ostrack
 from lib.models.refine.network import build_refine_model
-from lib.models.trained import RUNS, differing_model_keys, read_trained_model, read_weights_file
+from lib.models.trained import RUNS, SHIPPED, differing_model_keys, read_trained_model, read_weights_file
 from lib.train import distributed
 from lib.train.checkpoint import LATEST, checkpoints, is_begun
 from lib.train.environment import describe_environment, record_environment
@@ -164,8 +164,9 @@ def build_starting_model(experiment: Experiment, run: Path) -> MMG:
 def find_start(start_from: str) -> Path:
     """Return the file that `train.start_from` means; FileNotFoundError where it is not there."""
     path = Path(start_from)
-    if path.is_file():
-        return path
+    for file in (path, SHIPPED.parent / path):
+        if file.is_file():
+            return file
     if path.suffix in (".pth", ".tar") or len(path.parts) > 1:
         raise FileNotFoundError(f"train.start_from: there is no checkpoint {start_from}")
     newest = RUNS / start_from / LATEST

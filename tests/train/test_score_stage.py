@@ -10,10 +10,10 @@ from lib.config.load import load
 from lib.data.samples.training_set import Batch
 from lib.models.build import build_model
 from lib.models.inference import TrackingNetwork
-from lib.models.trained import read_trained_model
+from lib.models.trained import SHIPPED, read_trained_model
 from lib.tracker.build import build_mmg_tracker
 from lib.train.pictures import score_target
-from lib.train.session import open_trainer
+from lib.train.session import find_start, open_trainer
 
 STAGES = ("mmg_vitb_score", "mmg_vitb_got10k_score", "mmg_vits_score", "mmg_vitt_score", "mmg_tiny_score")
 
@@ -142,6 +142,12 @@ def test_stages_that_cannot_be_are_refused(small_experiment, tmp_path, monkeypat
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         open_trainer(small_experiment(*settings, config=config), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_what_comes_with_the_project_wherever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    start_from = load("mmg_small_finetune").train.start_from
+    assert start_from is not None and find_start(start_from).samefile(SHIPPED / "mmg_small.safetensors")
 
 
 def test_a_first_stage_of_another_model_is_refused(small_experiment, first_stage, tmp_path):
