@@ -51,6 +51,11 @@ minus). The files are DIR/<name>.mp4 and DIR/<name>.txt, the latter with one x,y
 which share each pass of the network and have a colour each, DIR/<name>_1.txt, DIR/<name>_2.txt and so on."""
 
 
+def port(text: str) -> int:
+    """Read a port's number, for argparse's `type`."""
+    return range(65536).index(int(text))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser(__doc__, EPILOG)
     parser.add_argument("video", metavar="VIDEO", help="a video, a folder of pictures, a camera's number, a URL")
@@ -62,10 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     where.add_argument("--first-frame", type=Path, metavar="PNG", help="only save the picture to choose a box on")
     where.add_argument("--page", action="store_true", help="serve a page to draw boxes on, to this machine alone")
     parser.add_argument("--host", default="127.0.0.1", help="of --page; 0.0.0.0 lets other machines in")
-    parser.add_argument(
-        "--port", type=int, choices=range(65536), default=8765, metavar="N", help="of --page; default: 8765"
-    )
-    parser.add_argument("--tracker", default="mmg", help=f"{', '.join(TRACKERS)} (default: mmg)")
+    parser.add_argument("--port", type=port, default=8765, metavar="N", help="of --page; default: 8765")
+    parser.add_argument("--tracker", default="mmg", type=str.lower, help=f"{', '.join(TRACKERS)} (default: mmg)")
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
     parser.add_argument("--checkpoint", type=Path, help="file of weights")
     parser.add_argument(

@@ -227,7 +227,7 @@ def _add_vot_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentPa
         commands, "vot-workspace", "Write a workspace of the VOT toolkit, or add a tracker to one.", _VOT_EXAMPLES
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the workspace")
-    parser.add_argument("--tracker", required=True, help="a name of tracking/test.py, or oracle")
+    parser.add_argument("--tracker", required=True, type=str.lower, help="a name of tracking/test.py, or oracle")
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     add_mask_options(parser, "how boxes become masks: box (default) or alpha_refine")

@@ -52,7 +52,7 @@ results by `python tracking/analyze.py BENCHMARK TRACKER/CONFIG`.
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run the test."""
     parser = command_parser(__doc__, _EXAMPLES)
-    parser.add_argument("tracker", help=f"one of {', '.join(TRACKERS)}")
+    parser.add_argument("tracker", type=str.lower, help=f"one of {', '.join(TRACKERS)}")
     parser.add_argument("benchmark", help=f"one of {', '.join(BENCHMARKS)}")
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)  # words that have no place here
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     _check_words(arguments)
     check_writable({}, {"--results-dir": arguments.results_dir})
     spec = TrackerSpec(
-        arguments.tracker.lower(),
+        arguments.tracker,
         arguments.config,
         arguments.checkpoint,
         arguments.device,
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_words(arguments: argparse.Namespace) -> None:
     """Raise ValueError for words beside tracker and benchmark; a config among them is told its option."""
-    TrackerSpec.check_name(arguments.tracker.lower())
+    TrackerSpec.check_name(arguments.tracker)
     words = [arguments.benchmark, *arguments.more]
     others = [word for word in words if word.lower() not in BENCHMARKS]
     benchmark = next((word for word in words if word not in others), "lasot")

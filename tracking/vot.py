@@ -18,7 +18,8 @@ _EXAMPLES = """You do not run this by hand. A workspace tells the toolkit how to
 def main(argv: list[str] | None = None) -> int:
     """Answer the toolkit until it has finished; what goes wrong, in the arguments too, is told to it."""
     parser = command_parser(__doc__, _EXAMPLES)
-    parser.add_argument("tracker", help="a name of tracking/test.py, or `oracle`, which answers the ground truth")
+    tracker = "a name of tracking/test.py, or `oracle`, which answers the ground truth"
+    parser.add_argument("tracker", type=str.lower, help=tracker)
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
     add_mask_options(parser, "how boxes become masks: box (default) or alpha_refine")
@@ -47,7 +48,7 @@ def _build(arguments: argparse.Namespace) -> VotTracker:
         )
     if arguments.tracker != "oracle":
         tracker = TrackerSpec(
-            arguments.tracker.lower(), arguments.config, arguments.checkpoint, arguments.device, "vot2020"
+            arguments.tracker, arguments.config, arguments.checkpoint, arguments.device, "vot2020"
         ).with_weights()
     return build_vot_tracker(tracker, masks, arguments.threads, arguments.weights_digest)
 

@@ -218,7 +218,7 @@ def test_the_command_adds_trackers_to_what_is_there(tmp_path, capsys, monkeypatc
     monkeypatch.chdir(tmp_path)
     data = ("--sequences", "1", "--frames", "20", "--anchors", "19")
     assert command("prepare")(["vot-workspace", "work", "--tracker", "oracle", *data]) == 0
-    assert command("prepare")(["vot-workspace", "work", "--tracker", "mmg", "--config", "mmg_tiny"]) == 0
+    assert command("prepare")(["vot-workspace", "work", "--tracker", "MMG", "--config", "mmg_tiny"]) == 0
     shown = capsys.readouterr()
     assert "added the tracker mmg_tiny" in shown.out
     assert f"there is no {tmp_path}/runs/mmg_tiny/latest.pth yet" in shown.err

@@ -131,7 +131,7 @@ def test_folders_that_differ_after_a_dot_do_not_share_files(folder, tmp_path):
     ("options", "said"),
     [
         ([], "one of the arguments --box --select --first-frame --page is required"),
-        (["--page", "--port", "70000"], "argument --port: invalid choice"),
+        (["--page", "--port", "70000"], "argument --port: invalid port value: '70000'\n"),
     ],
 )
 def test_a_box_is_required_and_a_port_that_there_is(options, said, folder, capsys):
