@@ -109,12 +109,15 @@ def main(argv: list[str] | None = None) -> int:
         arguments.masks, arguments.refine_checkpoint, arguments.device, arguments.mask_threshold
     )
     boxes_xywh = boxes_xywh or [select_box(frames[0])]
+    name = f"{_name(arguments.video)}_{arguments.tracker}"
+    if (video := arguments.out / f"{name}.mp4").exists():
+        print(f"note: {video} is replaced, and the boxes beside it; --out DIR keeps them", file=sys.stderr)
     result = track_video(
         tracker,
         frames,
         boxes_xywh,
         arguments.out,
-        name=f"{_name(arguments.video)}_{arguments.tracker}",
+        name=name,
         label=arguments.tracker,
         rate=rate,
         watch=show if arguments.show or (isinstance(frames, LiveFrames) and has_display()) else None,

@@ -81,6 +81,12 @@ def test_a_damaged_frame_is_named_and_leaves_no_files(folder, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_what_is_replaced_is_said_before(folder, tmp_path, capsys):
+    for said in (False, True):
+        demo(str(folder), "--box", "40,30,20,16", "--tracker", "Static", "--out", str(tmp_path / "out"))
+        assert ("pictures_static.mp4 is replaced" in capsys.readouterr().err) == said
+
+
 def test_pictures_in_the_layout_of_data_sets_are_named_by_their_video(folder, tmp_path):
     (tmp_path / "swan").mkdir()
     pictures = folder.rename(tmp_path / "swan" / "img")
