@@ -59,6 +59,7 @@ def port(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser(__doc__, EPILOG)
     parser.add_argument("video", metavar="VIDEO", help="a video, a folder of pictures, a camera's number, a URL")
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # words that have no place here
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--box", action="append", metavar="X,Y,W,H", help="the target on the first frame; again for another target"
@@ -83,7 +84,8 @@ def main(argv: list[str] | None = None) -> int:
     add_mask_options(parser, f"draw masks, too: one of {', '.join(MASK_BACKENDS)}")
     answer_habits(argv, _HABITS)
     arguments = parser.parse_args(join_boxes(sys.argv[1:] if argv is None else argv))
-
+    if arguments.more:
+        raise ValueError(f"{arguments.more[0]!r} has no place here: one video, then options such as --config NAME")
     if arguments.select or arguments.show:
         require_display()
     boxes_xywh = [parse_box(text) for text in arguments.box or []]

@@ -80,8 +80,9 @@ def main(argv: list[str]) -> int:
     answer_habits(argv, HABITS)
     arguments = parser.parse_args(argv)
     if arguments.words:
-        line = shlex.join(["python", "tracking/train.py", "--config", arguments.words[-1]])
-        raise ValueError(f"{arguments.words[0]!r} has no place here: a config is an option, {line}")
+        word = arguments.words[-1]
+        line = shlex.join(["python", "tracking/train.py", "--set" if "=" in word else "--config", word])
+        raise ValueError(f"{arguments.words[0]!r} has no place here: configs and keys are options, {line}")
     if arguments.keys:
         kind = type(load_any(arguments.config, arguments.set)) if arguments.config else Experiment
         print("\n".join(describe(kind)))

@@ -129,6 +129,8 @@ def test_without_results_all_there_are_that_can_be_scored_together(videos, capsy
         ("test", "ostrack vitb_256_mae_32x4_ep300 lasot", "--config ostrack_256_ce --checkpoint FILE"),
         ("test", "mmg vitb_256 lasot", "'vitb_256' has no place here"),
         ("test", "mmg lasot got10k_val", "'got10k_val' has no place here"),
+        ("train", "--config mmg_tiny train.lr=1e-4", "python tracking/train.py --set train.lr=1e-4"),
+        ("demo", "mmg mmg_small video.mp4 --box 1,2,30,40", "'mmg_small' has no place here"),
         ("train", "mmg mmg_vitb", "python tracking/train.py --config mmg_vitb"),
         ("demo", "video.mp4 --optional_box 1 2 30 40", "--box X,Y,WIDTH,HEIGHT"),
         ("analyze", "mmg mmg_vitb lasot", "python tracking/analyze.py lasot mmg/mmg_vitb"),
