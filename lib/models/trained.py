@@ -186,7 +186,8 @@ def file_sha256(path: Path) -> str:
 
 def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
     """Return the dotted keys of `crop` and `model` in which two experiments differ, as far as weights care."""
-    return [key for key in differing_keys(one, other) if key.startswith(("crop.", "model."))]
+    keys = set(differing_keys(one, other)) - {"model.encoder.drop_path"}  # of training alone
+    return sorted(key for key in keys if key.startswith(("crop.", "model.")))
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
