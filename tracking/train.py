@@ -10,6 +10,7 @@ if __name__ == "__main__":
 from lib.config.cli import answer_habits, command_parser, count, refuse_options, run
 from lib.config.load import describe, load_any
 from lib.config.schema import Experiment
+from lib.eval.results import check_writable
 from lib.models.trained import RUNS, is_finished
 from lib.train.launch import is_launched, launch, record
 from lib.train.replay import replay
@@ -93,6 +94,7 @@ def main(argv: list[str]) -> int:
     if arguments.config is None:
         parser.error("--config is required; see --help")
     experiment = load_any(arguments.config, arguments.set)
+    check_writable({}, {"--run": arguments.run})
     if arguments.with_first_stage:
         first = first_stage(experiment, arguments.set)
         if not is_finished(RUNS / first.name / "latest.pth", first.name):

@@ -53,6 +53,11 @@ def test_a_replay_refuses_what_its_file_settles(useless):
         command("train")(["--replay", "nonfinite_step_00000001.pth", *useless])
 
 
+def test_a_run_in_a_file_is_refused():
+    with pytest.raises(ValueError, match=f"^--run {__file__} is a file, but a folder is wanted"):
+        command("train")(["--config", "mmg_tiny", "--run", __file__])
+
+
 def test_the_folder_of_commands_does_not_hide_the_standard_profiler():
     """It comes first on the search path of every command, and cProfile, which torch imports, asks for `profile`."""
     code = f"import sys; sys.argv = ['x']; sys.path.insert(0, {str(ROOT / 'tracking')!r}); import cProfile; "
