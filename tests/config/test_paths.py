@@ -95,3 +95,5 @@ def test_three_ways_to_state_a_folder_are_said(paths_file: Path, monkeypatch: py
         open_dataset("lasot", "tset")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         open_dataset("lasot", "test", paths_file.parent / "nowhere")
+    with pytest.raises(FileNotFoundError, match="is a file"):
+        open_dataset("lasot", "test", Path(__file__))

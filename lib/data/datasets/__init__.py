@@ -127,7 +127,7 @@ def open_dataset(name: str, split: str, root: Path | None = None, paths_file: Pa
             f"MMG_{name.upper()}=DIR; test.py and analyze.py also take --root DIR"
         )
     if not root.is_dir():
-        raise FileNotFoundError(f"the folder of {name}, {root}, does not exist")
+        raise FileNotFoundError(f"the folder of {name}, {root}, {'is a file' if root.exists() else 'does not exist'}")
     tree = open_tree(root)
     return CropDataset(tree, split) if is_crop_cache(tree) else entry.open(split, tree)
 

@@ -56,7 +56,7 @@ def open_film(dataset: SequenceDataset, name: str, results: abc.Sequence[Result]
     """
     if name not in dataset.names:
         first = ", ".join(dataset.names[index] for index in range(min(5, len(dataset))))
-        raise ValueError(f"no sequence {name!r}{suggest(name, dataset.names)}; it has {first} ...")
+        raise ValueError(f"no sequence {name!r}{suggest(name, dataset.names)}; there are {first} ...")
     if len(results) > len(PALETTE):
         raise ValueError(f"{len(results)} results cannot be told apart on a frame; give at most {len(PALETTE)}")
     lacking = [result for result in results if not ResultFiles(result.folder, name).boxes.is_file()]
