@@ -25,6 +25,7 @@ _HABITS = {
     "dataset": "the benchmark is the second word: python tracking/test.py mmg lasot",
     "sequence": "it is --sequences, of one or more names",
     "runid": "the weights are named by --checkpoint FILE",
+    "set": "the settings are a config's, such as --config table6_none, which has no template updates",
     "batch_size": "it is --batch N",
     "num_gpus": "--workers N tracks N sequences at a time and spreads them over all GPUs that are visible",
     "nproc_per_node": "it is --workers N, or torchrun --nproc_per_node N tracking/test.py mmg lasot",

@@ -125,6 +125,7 @@ def test_without_results_all_there_are_that_can_be_scored_together(videos, capsy
         ("test", "mmg mmg_vitb lasot", "python tracking/test.py mmg lasot --config mmg_vitb"),
         ("test", "mmg mmg_vitb --dataset_name lasot", "the benchmark is the second word"),
         ("test", "mmg lasot --threads 4 --num_gpus 2", "--workers N"),
+        ("test", "mmg lasot --set track.update=none", "--config table6_none"),
         ("test", "mmg lasot --script mmg --batch_size 4", "--batch N"),
         ("test", "ostrack vitb_256_mae_32x4_ep300 lasot", "--config ostrack_256_ce --checkpoint FILE"),
         ("test", "mmg vitb_256 lasot", "'vitb_256' has no place here"),
@@ -208,6 +209,14 @@ def test_a_user_sees_file_row_and_text_but_no_traceback(videos):
     )  # fmt: skip
     assert done.returncode == 2 and not done.stdout
     assert done.stderr == "error: near/right.txt, row 2: expected 4 numbers x,y,w,h, found '4,4,wide,8'\n"
+
+
+def test_an_annotation_that_cannot_be_read_fails_its_video_alone_by_one_line(videos, capsys):
+    (videos / "right" / "groundtruth.txt").write_text("x y w h\n4,4,16,8\n")
+    assert command("test")(["static", "folder", "--root", str(videos)]) == 1
+    said = capsys.readouterr().err
+    assert "right/groundtruth.txt, row 1: expected 4 numbers x,y,w,h, found 'x y w h'" in said
+    assert "Traceback" not in said and Path("results/static/default/folder/left.txt").exists()
 
 
 def test_tables_do_not_wait_for_a_deep_learning_package():

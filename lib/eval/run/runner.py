@@ -7,7 +7,6 @@ is tracked, or masks are made of its boxes.
 import multiprocessing
 import signal
 import sys
-import traceback
 import warnings
 from abc import ABC, abstractmethod
 from collections import deque
@@ -134,8 +133,8 @@ def run_benchmark(
     for index in range(len(dataset)) if indices is None else indices:
         try:
             sequence = dataset[index]
-        except (ValueError, OSError):
-            outcomes.append(Outcome(dataset.names[index], failure=traceback.format_exc()))
+        except (ValueError, OSError) as error:
+            outcomes.append(Outcome(dataset.names[index], failure=str(error)))
             continue
         files = ResultFiles(folder, sequence.name)
         if files.is_complete(len(sequence), sequence.boxes_xywh[0]):

@@ -19,7 +19,7 @@ from lib.tracker.base import Prediction, Tracker
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one sequence; `failure` is a traceback, or None when its results are on the disk."""
+    """What became of one sequence; `failure` says why not, mostly a traceback; None with results."""
 
     sequence: str
     num_frames: int = 0
