@@ -72,12 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tracker", default="mmg", type=str.lower, help=f"{', '.join(TRACKERS)} (default: mmg)")
     parser.add_argument("--config", help="experiment of the weights; without --checkpoint, those in runs/<config>")
     parser.add_argument("--checkpoint", type=Path, help="file of weights")
-    parser.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
-    )
-    parser.add_argument(
-        "--weights", type=Path, nargs="+", default=[], metavar="FILE", help="ONNX files of vit (one) or nano (two)"
-    )
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py")
+    networks = "ONNX files of vit (one) or nano (two)"
+    parser.add_argument("--weights", type=Path, nargs="+", default=[], metavar="FILE", help=networks)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: demo_output")
     parser.add_argument("--show", action="store_true", help="also show the video while it is tracked; q stops")

@@ -58,30 +58,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)  # words that have no place here
     parser.add_argument("--config", help="experiment of a trained tracker, by name or path")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights; default: the newest of runs/<config>")
-    parser.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py, run by onnxruntime"
-    )
-    parser.add_argument(
-        "--weights", type=Path, nargs="+", default=[], metavar="FILE", help="ONNX files of vit (one) or nano (two)"
-    )
-    parser.add_argument(
-        "--sequences", nargs="+", default=[], metavar="NAME", help="names, indices from 0, or ranges such as 0-9"
-    )
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="instead: a file of tracking/export.py")
+    networks = "ONNX files of vit (one) or nano (two)"
+    parser.add_argument("--weights", type=Path, nargs="+", default=[], metavar="FILE", help=networks)
+    choices = "names, indices from 0, or ranges such as 0-9"
+    parser.add_argument("--sequences", nargs="+", default=[], metavar="NAME", help=choices)
     add_data_options(parser)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="default: results")
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto (default), cpu, cuda or cuda:N; workers share out all GPUs unless N is given",
-    )
+    devices = "auto (default), cpu, cuda or cuda:N; workers share out all GPUs unless N is given"
+    parser.add_argument("--device", default="auto", help=devices)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="sequences tracked at a time; default: 1")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=1,
-        metavar="N",
-        help="CPU threads of each worker; default: 1. Sums round otherwise with another number, see --batch",
-    )
+    threads = "CPU threads of each worker; default: 1. Sums round otherwise with another number, see --batch"
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help=threads)
     parser.add_argument(
         "--batch",
         type=int,

@@ -57,13 +57,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key; repeatable")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument(
-        "--gpus",
-        type=count,
-        default=1,
-        metavar="N",
-        help="processes on this machine, each with a GPU; default: 1",
-    )
+    parser.add_argument("--gpus", type=count, default=1, metavar="N", help="processes, each with a GPU; default: 1")
     parser.add_argument("--paths", type=Path, help="where data sets lie (default: experiments/paths.yaml)")
     parser.add_argument(
         "--with-first-stage",
@@ -71,12 +65,8 @@ def main(argv: list[str]) -> int:
         help="train what train.start_from names first, where it is not finished; --set then holds for both stages",
     )
     parser.add_argument("--wandb", action="store_true", help="log to Weights & Biases, too: pip install wandb")
-    parser.add_argument(
-        "--replay",
-        type=Path,
-        metavar="FILE",
-        help="take the non-finite step of a nonfinite_step_*.pth again, explained",
-    )
+    replay_help = "take the non-finite step of a nonfinite_step_*.pth again, explained"
+    parser.add_argument("--replay", type=Path, metavar="FILE", help=replay_help)
     parser.add_argument("--keys", action="store_true", help="list every config key and stop")
     answer_habits(argv, HABITS)
     arguments = parser.parse_args(argv)
