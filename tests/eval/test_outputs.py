@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import re
@@ -267,6 +268,14 @@ def test_speed_plot_keeps_published_points_hollow(tmp_path: Path) -> None:
     assert {"10", "20", "50"} <= set(ticks) and not any("$" in tick for tick in ticks)
     texts = [text.get_text() for text in plot.texts]
     assert "Others (an old card)" in texts and any(MARK in text for text in texts)
+
+
+def test_speeds_far_apart_have_ticks_that_do_not_touch() -> None:
+    both = [BenchmarkScores(name, (sequence("a", 0.5, seconds),)) for name, seconds in (("x", 0.0005), ("y", 2.5))]
+    figure = draw_speed(analysis(*both))
+    figure.draw_without_rendering()
+    labels = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    assert len(labels) > 2 and all(left.x1 < right.x0 for left, right in itertools.pairwise(labels))
 
 
 def test_comparison_plot_shows_the_extremes_of_many_and_no_ties() -> None:

@@ -131,7 +131,7 @@ def draw_speed(analysis: Analysis, published: Sequence[PublishedTable] = ()) -> 
     plot.set_xscale("log")
     plot.set_xlim(min(speeds) / 1.6, max(speeds) * 2.2)
     plot.margins(y=0.2)
-    plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(speeds) < 500 * min(speeds) else (1,)))
     plot.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
     plot.xaxis.set_minor_locator(NullLocator())
     plot.set(xlabel="frames per second, the tracker alone", ylabel="AUC [%]")
