@@ -100,6 +100,10 @@ def test_the_page_holds_the_numbers(page: Path) -> None:
     assert data["plots"][1]["curves"][0][20] == pytest.approx(3 / 5)  # 20 pixels off is within 20 pixels
     assert [(sequence["name"], sequence["frames"]) for sequence in data["sequences"]] == [("walk", 5), ("run", 5)]
     assert data["sequences"][1]["scores"][0]["precision"] == pytest.approx(3 / 5)
+    of_each = [sequence["scores"][0]["auc"] for sequence in data["sequences"]]
+    assert np.mean(of_each) == pytest.approx(data["trackers"][0]["numbers"]["auc"], abs=2e-6), (
+        "a digit is not cut twice"
+    )
     assert data["sequences"][0]["attributes"] == ["Blur <b>"]
     assert data["remarks"] == []
 

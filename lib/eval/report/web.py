@@ -81,10 +81,7 @@ def write_report(
                 "frames": scores.num_frames,
                 "attributes": list(sequence.attributes),
                 "file": path.relative_to(folder).as_posix(),
-                "scores": [
-                    {key: round(value, 4) for key, value in tracker.sequences[number].numbers.items()}
-                    for tracker in analysis.scores
-                ],
+                "scores": [_known(tracker.sequences[number].numbers) for tracker in analysis.scores],
             }
         )
     write_whole(page, _fill_page(_report_data(analysis, sequences, published)))
@@ -224,7 +221,7 @@ def _in_base64(values: np.ndarray) -> str:
     return base64.b64encode(values.tobytes()).decode("ascii")
 
 
-def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:
+def _rounded(values: np.ndarray, digits: int = 6) -> list[float]:
     return np.round(values, digits).tolist()
 
 
