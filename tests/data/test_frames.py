@@ -192,6 +192,9 @@ def test_video_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(ValueError, match=r"text\.mp4"):
         VideoFile(tmp_path / "text.mp4")
+    (tmp_path / "boxes.txt").write_text("120,80,64,48\n" * 100)
+    with pytest.raises(ValueError, match=r"boxes\.txt is not a video"):
+        VideoFile(tmp_path / "boxes.txt")
     empty = tmp_path / "empty.mp4"
     cv2.VideoWriter(str(empty), cv2.VideoWriter.fourcc(*"mp4v"), 25, (32, 32)).release()
     with pytest.raises(ValueError, match=r"empty\.mp4"):

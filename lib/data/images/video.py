@@ -172,7 +172,7 @@ def _opened(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise FileNotFoundError(f"the video {path} does not exist")
     capture = cv2.VideoCapture(str(path.absolute()))  # the start of a bare `a:b.mp4` would be a protocol
-    if not capture.isOpened():
+    if not capture.isOpened() or path.suffix == ".txt":  # of which FFmpeg films the letters
         raise ValueError(f"{path} is not a video that can be decoded")
     try:
         require_size(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)))
