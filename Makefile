@@ -16,8 +16,11 @@ OUT := analysis/demo
 SHIPPED := $(wildcard pretrained_models/mmg_small.safetensors)
 SEQUENCES := --sequences 0-15
 COMPARED := $(if $(SHIPPED),mmg/mmg_small) mmg/mmg_tiny_score mil/default static/default
-# A third of the config's samples: enough to see the curves bend, in about four minutes.
-SHORT := --set data.samples_per_epoch=2560 --set data.validation_samples=128 --set train.validate_every=1
+# A tenth of the config's samples: enough to see the curves bend, for its patches are embedded by the first stages of a CNN that
+# knows pictures, the stem of what comes with the project.
+STEM := $(if $(SHIPPED),--set model.encoder.stem=tf_efficientnet_lite0 --set "model.encoder.stem_strides=[8]" \
+	--set model.encoder.patch_size=null --set model.encoder.pretrained=$(SHIPPED))
+SHORT := --set data.samples_per_epoch=768 --set data.validation_samples=128 --set train.validate_every=1 $(STEM)
 FIRST := --run runs/demo --set train.epochs=5 --set data.curriculum_epochs=2 --set train.warmup_epochs=0.5
 SECOND := --run runs/demo_score --set train.epochs=1 --set train.start_from=runs/demo/latest.pth --set train.warmup_epochs=0
 
@@ -49,18 +52,18 @@ ifneq ($(VIDEO),)
 endif
 endif
 
-# 2. Both stages of training, short, from nothing.
+# 2. Both stages of training, short.
 demo-train: $(READY)
 	rm -rf runs/demo runs/demo_score
 	$(BIN)/python tracking/train.py --config mmg_tiny $(FIRST) $(SHORT)
 	$(BIN)/python tracking/train.py --config mmg_tiny_score $(SECOND) $(SHORT)
 	mkdir -p $(OUT)
 	$(BIN)/python tracking/visualize.py curves runs/demo --out $(OUT)/curves.png
-	$(BIN)/python tracking/visualize.py reconstruction --config mmg_tiny --checkpoint runs/demo/latest.pth --out $(OUT)/reconstruction.png
+	$(BIN)/python tracking/visualize.py reconstruction --checkpoint runs/demo/latest.pth --out $(OUT)/reconstruction.png
 
 # 3. Test, analyse, report: what came with the project, what was just trained, OpenCV's, and the box that never moves.
 demo-compare: $(READY)
-	$(BIN)/python tracking/test.py mmg synthetic --config mmg_tiny_score --checkpoint runs/demo_score/latest.pth $(SEQUENCES) --workers 2 --overwrite
+	$(BIN)/python tracking/test.py mmg synthetic --checkpoint runs/demo_score/latest.pth $(SEQUENCES) --workers 2 --overwrite
 	$(BIN)/python tracking/test.py mil synthetic $(SEQUENCES) --workers 2 --overwrite
 	$(BIN)/python tracking/test.py static synthetic $(SEQUENCES) --workers 2 --overwrite
 	$(BIN)/python tracking/analyze.py synthetic $(COMPARED) --allow-missing --out $(OUT) --json $(OUT)/scores.json --report $(OUT)/report
