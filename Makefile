@@ -35,7 +35,7 @@ demo: $(READY)
 	@echo "  $(OUT)/report/index.html   open it in a browser: every tracker on every video, sortable, frame by frame"
 	@echo "  $(OUT)/track_1.png         one video with all trackers' boxes"
 	@echo "  $(OUT)/curves.png          how the small network learned;  $(OUT)/reconstruction.png  what its decoders rebuild so far"
-	@test -z "$(SHIPPED)" || echo "  $(OUT)/shipped/            mmg_small at work, and what its decoders rebuild after 2.5 million samples"
+	@test -z "$(SHIPPED)" || echo "  $(OUT)/shipped.mp4         mmg_small at work;  $(OUT)/shipped_reconstruction.png  what its decoders rebuild"
 	@test -z "$(VIDEO)" || echo "  $(OUT)/video/               your video with the tracked box, and its boxes as text"
 	@echo "In the table above AUC is how well boxes fit, 100 is perfect. The box that never moves (static) is what a"
 	@echo "video gives away for free, mil is OpenCV's. mmg_tiny_score was trained just now for minutes, not to be good."
@@ -48,7 +48,7 @@ ifeq ($(SHIPPED),)
 else
 	$(BIN)/python tracking/test.py mmg synthetic --config mmg_small $(SEQUENCES) --workers 2 --overwrite
 	$(BIN)/python tracking/visualize.py compare synthetic test-0001 mmg/mmg_small --out $(OUT)/shipped
-	$(BIN)/python tracking/visualize.py reconstruction --checkpoint $(SHIPPED) --dataset synthetic --out $(OUT)/shipped/reconstruction.png
+	$(BIN)/python tracking/visualize.py reconstruction --checkpoint $(SHIPPED) --dataset synthetic --out $(OUT)/shipped_reconstruction.png
 ifneq ($(VIDEO),)
 	$(BIN)/python tracking/demo.py "$(VIDEO)" $(if $(BOX),--box=$(BOX),--select) --config mmg_small --out $(OUT)/video
 endif
