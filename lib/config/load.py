@@ -13,7 +13,7 @@ import yaml
 from lib.config.consistency import check_together
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
-from lib.config.text import read_text, suggest
+from lib.config.text import check_name, read_text, suggest
 
 # Knobs of earlier versions, which stored configs have, with their defaults; only those can still be used.
 _GONE = {"model.encoder.init": "default"}
@@ -213,7 +213,11 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> Flat:
     if not isinstance(base.plain, str):
         raise ValueError(f"{base.place}: base: must be the name or path of an experiment, got {base.plain!r}")
     beside = path.parent / f"{base.plain}.yaml"
-    merged = _read_with_base(beside if beside.is_file() else find_experiment(base.plain), (*seen, path.resolve()))
+    try:
+        found = beside if beside.is_file() else find_experiment(base.plain)
+    except OSError as error:
+        raise ValueError(f"{base.place}: base: {error}") from error
+    merged = _read_with_base(found, (*seen, path.resolve()))
     _merge(merged, flat)
     return merged
 
@@ -272,8 +276,7 @@ def _plain(value: Any) -> Any:
 
 
 def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineExperiment:
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"{file}: an experiment's name is made of letters, digits, '_', '-' and '.', got {name!r}")
+    check_name(name, file)
     if "name" in flat:
         raise ValueError(f"{flat['name'].place}: an experiment is named by its file; leave out name:")
     flat = {"name": Value(name, file), **flat}
