@@ -165,6 +165,15 @@ def test_bad_entries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         open_dataset("coco", "train", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../../secret.jpg", "/etc/secret.jpg", "a\0.jpg", "", 1])
+def test_a_photographs_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: object) -> None:
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    file = coco(tmp_path, [])
+    file.write_text(file.read_text().replace('"1.jpg"', json.dumps(name)))
+    with pytest.raises(ValueError, match=r"instances_train2017\.json is damaged"):
+        open_dataset("coco", "train", tmp_path)
+
+
 def test_runs_as_text_are_those_of_pycocotools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pycocotools import mask as codec
 
