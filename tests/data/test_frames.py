@@ -186,6 +186,11 @@ def test_frames_at_random_do_without_pyav(h264: Path, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal([other[index] for index in (30, 7)], with_pyav)
 
 
+def test_what_a_video_says_of_its_maker_need_not_be_text(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes().replace(b"Lavf", b"\xff\xff\xff\xff"))
+    np.testing.assert_array_equal(VideoFile(tmp_path / "a.mp4")[3], VideoFile(video)[3])
+
+
 def test_video_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4 does not exist"):
         VideoFile(tmp_path / "gone.mp4")

@@ -152,7 +152,7 @@ def _open_seeker(path: Path) -> _Seeker | None:
     except ImportError:
         return None
     try:
-        container = av.open(str(path.absolute()))
+        container = av.open(str(path.absolute()), metadata_errors="replace")
         packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
     except (FFmpegError, IndexError):
         return None
