@@ -13,7 +13,7 @@ import yaml
 from lib.config.consistency import check_together
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
-from lib.config.text import check_name, read_text, suggest
+from lib.config.text import YAML_ERRORS, check_name, read_text, suggest
 
 # Knobs of earlier versions, which stored configs have, with their defaults; only those can still be used.
 _GONE = {"model.encoder.init": "default"}
@@ -242,8 +242,7 @@ def _flatten(node: yaml.Node | None, prefix: str, place: str) -> Flat:
         loader = _StrictLoader("")
         try:
             return {prefix: Value(loader.construct_document(node), here)}
-        # PyYAML lets through what Python's own types raise on a date, a truth value or a number.
-        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        except YAML_ERRORS as error:
             said = " ".join(str(error).split())[:200]
             raise ValueError(f"{here}: {prefix or 'the text'} has no value that can be read: {said}") from error
     flat: Flat = {}

@@ -13,6 +13,8 @@ import yaml
 
 T = TypeVar("T")
 _NAME = re.compile(r"\w[\w.-]*")
+# PyYAML lets through what Python's own types raise on a date, a truth value or a number.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 def read_text(path: Path) -> str:
@@ -38,7 +40,7 @@ def read_yaml_mapping(path: Path) -> dict[Any, Any]:
     text = read_text(path)
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping, lines of `key: value`")
@@ -63,6 +65,14 @@ def check_name(name: str, place: str) -> str:
     return name
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON says; ValueError where it is none, in no known encoding or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def record_from_json(kind: type[T], text: str | bytes, *, gone: Iterable[str] = ()) -> T:
     """Make a dataclass of the JSON object that describes one.
 
@@ -74,20 +84,13 @@ def record_from_json(kind: type[T], text: str | bytes, *, gone: Iterable[str] = 
     Raises:
         ValueError: it is no JSON, or a field is missing, unknown or of another type; the message names it.
     """
-    try:
-        content = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError(f"a JSON object is expected, found {type(content).__name__}")
     types = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     found = {name: value for name, value in content.items() if name not in set(gone)}
-    needed = {
-        name
-        for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    needed = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
     if wrong := sorted((found.keys() - fields.keys()) | (needed - found.keys())):
         raise ValueError(f"it lacks, or has besides, {', '.join(wrong)}")
     if wrong := [name for name, value in found.items() if not is_a(value, types[name])]:
@@ -108,4 +111,5 @@ def is_a(value: object, kind: Any) -> bool:
         return origin is dict and all(is_a(item, arguments[1]) for item in value.values())
     if isinstance(value, bool) or origin is not None:
         return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    # No float and no array may hold a larger number.
+    return isinstance(value, (int, float) if kind is float else kind) and not (type(value) is int and abs(value) >> 64)
