@@ -58,6 +58,16 @@ def test_the_exported_weights_track_as_the_checkpoint_does(checkpoint: tuple[Pat
         assert ours.score == theirs.score
 
 
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, STATE, {"score_trained": True})
+    good = path.read_bytes()
+    for place in (good.index(b"score"), *range(8 + int.from_bytes(good[:8], "little"), len(good))):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        with pytest.raises(ValueError, match="damaged: its checksum is wrong"):
+            read_weights(path)
+
+
 def test_a_file_of_another_kind_is_refused(checkpoint: tuple[Path, Path], tmp_path: Path) -> None:
     whole = checkpoint[1].read_bytes()
     path = tmp_path / "other.safetensors"
@@ -65,7 +75,7 @@ def test_a_file_of_another_kind_is_refused(checkpoint: tuple[Path, Path], tmp_pa
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"other\.safetensors is truncated or no safetensors file"):
             read_trained_model(path)
-    for header in (None, {"mmg": "{"}, {"mmg": "[1]"}):
+    for header in (None, {"mmg": "{"}, {"mmg": "[1]"}, {"mmg": "[" * 100_000}):
         save_file({"whole": STATE["whole"]}, path, header)
         with pytest.raises(ValueError, match="of another program: its header has no entry 'mmg'"):
             read_trained_model(path)
