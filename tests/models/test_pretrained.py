@@ -4,6 +4,7 @@ import pickle
 import random
 import warnings
 from collections import OrderedDict
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -229,6 +230,8 @@ def test_a_whole_model_is_loaded_strictly():
         load_model_state(Model("encoder", "head", "score"), trained.state_dict(), source="run.pth")
     with pytest.raises(ValueError, match=r"parts\.head\.bias \(3,\) instead of \(2,\)"):
         load_model_state(model, {**trained.state_dict(), "parts.head.bias": torch.zeros(3)})
+    with pytest.raises(ValueError, match="1 unexpected: 7"):
+        load_model_state(model, {**trained.state_dict(), **dict[Any, Tensor]({7: torch.zeros(3)})})
     assert same_weights(model, trained.state_dict())
 
 
