@@ -86,12 +86,7 @@ def find_experiment(name_or_path: str | Path) -> Path:
 
 
 def read_flat(path: Path) -> Flat:
-    """Read a YAML file into dotted keys, each with its value and place.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no mapping of plain values; the message names the line and the key.
-    """
+    """Read a YAML file into dotted keys, each with its value and place; ValueError, by line and key, for no mapping."""
     flat = _flatten(_parse(read_text(path), str(path)), "", str(path))
     if "" in flat:
         raise ValueError(f"{flat[''].place}: needs a mapping, one `key: value` a line, got {flat[''].plain!r}")

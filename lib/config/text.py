@@ -18,12 +18,7 @@ YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeErro
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is not UTF-8.
-    """
+    """Return the text of a UTF-8 file, with or without a byte order mark; ValueError for one of other bytes."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -31,12 +26,7 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml_mapping(path: Path) -> dict[Any, Any]:
-    """Return what a YAML file says whose top is a mapping.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no text, no YAML or no mapping, or holds a date or number that there is not.
-    """
+    """Return what a YAML file says whose top is a mapping; ValueError where it is none or holds impossible values."""
     text = read_text(path)
     try:
         document = yaml.safe_load(text)
@@ -55,11 +45,7 @@ def suggest(name: str, options: Iterable[str]) -> str:
 
 
 def check_name(name: str, place: str) -> str:
-    """Return a name that a file states and that files and folders will bear.
-
-    Raises:
-        ValueError: it has other characters than letters, digits, _ - and . or begins with one of the last two.
-    """
+    """Return a name that a file states and that files and folders will bear; ValueError where it cannot be one."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{place}: {name[:80]!r} cannot be a name: give one of letters, digits, _ - and .")
     return name

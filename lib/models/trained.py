@@ -55,11 +55,7 @@ class DefaultWeights(NamedTuple):
 
 
 def default_weights(runs: Path = RUNS) -> DefaultWeights:
-    """Choose weights where neither config nor checkpoint is given, the best trained ones first.
-
-    Raises:
-        FileNotFoundError: no run is finished and none come with the project.
-    """
+    """Choose weights where neither config nor checkpoint is given, the best trained first; FileNotFoundError: none."""
     finished = newest_finished(runs, "mmg_vitb_score")
     if finished is not None:
         return DefaultWeights(None, finished, f"weights: {finished}, the newest finished run of mmg_vitb_score")
@@ -206,12 +202,7 @@ def _digest(text: str, state: Mapping[str, Tensor]) -> str:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Return what the header says, with the weights by name under `model`, as a checkpoint has them.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or was not written by `write_weights` of this version.
-    """
+    """Return what `write_weights` was given, the weights under `model`, as a checkpoint has them; else ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:

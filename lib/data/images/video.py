@@ -21,12 +21,7 @@ class VideoFile(Frames):
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a video.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it cannot be decoded or has no frames.
-        """
+        """Open a video; ValueError where it cannot be decoded or has no frames."""
         self.path = path
         self._open()
         if not self._capture.grab():
