@@ -94,12 +94,7 @@ def is_finished(path: Path, config: str) -> bool:
 
 
 def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
-    """Return the checkpoint's file: the given one, or the newest of `runs/<config>`, or what comes with the project.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: neither config nor checkpoint is given.
-    """
+    """Return the checkpoint's file: the given one, or the newest of `runs/<config>`, or what comes with the project."""
     if checkpoint is not None:
         if not checkpoint.is_file():
             raise FileNotFoundError(f"there is no checkpoint {checkpoint}")

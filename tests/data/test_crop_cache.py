@@ -311,8 +311,7 @@ def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:
 def test_a_manifest_names_folders_beside_it(tmp_path: Path, name: str) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "regions.json").write_text("{}")
-    extent = {"half_side": 2.0, "target_side": 20.0}
-    about = {"version": 3, "images_only": False, "reach": {"template": extent, "search": extent}, "names": [name]}
+    about = {"version": 3, "images_only": False, "reach": dataclasses.asdict(REACH), "names": [name]}
     (tmp_path / "train" / "crops.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"crops\.json is damaged"):
         open_dataset("folder", "train", tmp_path)
