@@ -165,7 +165,7 @@ def load_mae(encoder: JointEncoder, path: Path | str) -> None:
 
 
 def load_from_hub(encoder: JointEncoder, hub_name: str) -> None:
-    """Start the encoder from a plain ViT of timm's hub, such as `vit_base_patch16_224.mae`; needs a network or a cache."""
+    """Start the encoder from a plain ViT of timm's hub, such as vit_base_patch16_224.mae; needs a network or cache."""
     vit = fetch_from_hub(hub_name, MAE_SOURCE)
     if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
         raise ValueError(f"{hub_name!r} of timm's hub is no plain ViT")

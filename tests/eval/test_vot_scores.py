@@ -47,8 +47,9 @@ def test_the_newest_analysis_counts_and_other_experiments_are_passed_over(tmp_pa
     old = folder / "analysis" / "old.json"
     old.write_text("{}")
     os.utime(old, (0, 0))
+    (folder / "stack.yaml").write_text("title: !!bool maybe")
     analysis = read_vot_analysis(folder)
-    assert analysis.file.name == "one.json"
+    assert (analysis.file.name, analysis.title) == ("one.json", "stack.yaml")
     assert [experiment.name for experiment in analysis.experiments] == ["baseline", "realtime"]
     assert analysis.experiments[1].scores[0].robustness == 0.6
 

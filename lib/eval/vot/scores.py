@@ -1,6 +1,7 @@
 """What `vot analysis` found in a workspace, beside the numbers that others published: as text and as plots."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,9 +92,10 @@ def read_vot_analysis(workspace: Path) -> VotAnalysis:
         raise ValueError(f"{files[-1]} is not an analysis of the VOT toolkit 0.7.4: {error!r}") from error
     if not experiments:
         raise ValueError(f"{files[-1]} has no experiment with an expected average overlap")
-    local = workspace / stack
-    title = read_yaml_mapping(local).get("title", stack) if local.is_file() else stack
-    return VotAnalysis(files[-1], str(title), stack == VOT2020, experiments)
+    local, title = workspace / stack, stack
+    with suppress(ValueError):  # a stack of any other form has no title
+        title = str(read_yaml_mapping(local).get("title", stack) if local.is_file() else stack)
+    return VotAnalysis(files[-1], " ".join(title.split()), stack == VOT2020, experiments)
 
 
 def format_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...]) -> str:
