@@ -307,14 +307,14 @@ def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:
     assert sequence.frames.cut(10, outside) is None
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "9" * 400, "gone", "a\0"])
-def test_a_manifest_names_folders_beside_it(tmp_path: Path, name: str) -> None:
+def test_a_manifest_names_folders_beside_it(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "regions.json").write_text("{}")
-    about = {"version": 3, "images_only": False, "reach": dataclasses.asdict(REACH), "names": [name]}
-    (tmp_path / "train" / "crops.json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=r"crops\.json is damaged"):
-        open_dataset("folder", "train", tmp_path)
+    for name in ("../train", "9" * 400, "gone", "a\0"):
+        about = {"version": 3, "images_only": False, "reach": dataclasses.asdict(REACH), "names": [name]}
+        (tmp_path / "train" / "crops.json").write_text(json.dumps(about))
+        with pytest.raises(ValueError, match=r"crops\.json is damaged"):
+            open_dataset("folder", "train", tmp_path)
 
 
 def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:

@@ -92,12 +92,15 @@ def _index_of(picture: np.ndarray) -> int:
     return sum(int(picture[16, 32 * bit + 16, 0] > 127) << bit for bit in range(5))
 
 
-def test_video_gives_exact_frames_in_any_order(video: Path) -> None:
+def test_video_gives_exact_frames_in_any_order(video: Path, tmp_path: Path) -> None:
     frames = VideoFile(video)
     order = [0, 1, 2, 17, 18, 3, 29, 0, 12, 12, 11, 28]
     assert [_index_of(frames[index]) for index in order] == order
     assert len(frames) == NUM_FRAMES
     assert _index_of(frames[-1]) == NUM_FRAMES - 1
+    # What its header says of its maker need not be text.
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes().replace(b"Lavf", b"\xff\xff\xff\xff"))
+    assert _index_of(VideoFile(tmp_path / "a.mp4")[17]) == 17
 
 
 def test_video_can_be_looped_over_and_ends(video: Path) -> None:
@@ -184,11 +187,6 @@ def test_frames_at_random_do_without_pyav(h264: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "av", None)
     assert len(other) == 60
     np.testing.assert_array_equal([other[index] for index in (30, 7)], with_pyav)
-
-
-def test_what_a_video_says_of_its_maker_need_not_be_text(video: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(video.read_bytes().replace(b"Lavf", b"\xff\xff\xff\xff"))
-    np.testing.assert_array_equal(VideoFile(tmp_path / "a.mp4")[3], VideoFile(video)[3])
 
 
 def test_video_errors_name_the_file(tmp_path: Path) -> None:

@@ -59,10 +59,8 @@ RECIPE = TrackingRecipe(
 RECORD = {"tracker": "mmg", "config": "a", "benchmark": "b", "checkpoint_sha256": None, "settings": None}
 STEP = {"kind": "train", "epoch": 1, "total": 1.5}
 VOT_KINDS = [f"vot.analysis.multistart.{each}" for each in ("EAOCurve", "AverageAccuracyRobustness", "EAOScore")]
-VOT_EXPERIMENT = {
-    "parameters": {"analyses": [{"type": each, "low": 2, "high": 4} for each in VOT_KINDS]},
-    "results": [[[[0, 0.5, 0.4]]], [[0.25, 0.5]], [[0.35]]],
-}
+VOT_EXPERIMENT = {"parameters": {"analyses": [{"type": each, "low": 2, "high": 4} for each in VOT_KINDS]},
+                  "results": [[[[0, 0.5, 0.4]]], [[0.25, 0.5]], [[0.35]]]}  # fmt: skip
 MASKS = MaskRecord("box", None, 0.5, "c0de")
 STATE = {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.int64)}
 CONFIG = {"name": "x", "n": [1, 2.5]}
@@ -167,7 +165,6 @@ def make_kinds(root: Path) -> dict[str, Kind]:
         "run/masks/box/masks.json": json.dumps(vars(MASKS)),
         "run/masks/box/one/boxes.txt": "",
         "vot/config.yaml": "registry:\n- ./trackers.ini\nstack: stack.yaml\n",
-        "vot/stack.yaml": "title: drawn\n",
         "vot/analysis/one.json": json.dumps({"trackers": {"mmg": {}}, "results": {"baseline": VOT_EXPERIMENT}}),
         "trained/log.jsonl": "".join(json.dumps({**STEP, "step": n, "samples": 8 * n}) + "\n" for n in range(5)),
     }
@@ -208,7 +205,7 @@ def make_kinds(root: Path) -> dict[str, Kind]:
           for name in ("log.jsonl", "config.yaml")),
         (root / "run/masks/box/masks.json", lambda _: claim_masks(root / "run", "box", MASKS, overwrite=False), ""),
         *((root / "vot" / name, lambda _: format_vot_analysis(read_vot_analysis(root / "vot"), ()), "vot")
-          for name in ("config.yaml", "stack.yaml", "analysis/one.json")),
+          for name in ("config.yaml", "analysis/one.json")),
         (root / "a.mp4", lambda path: [film[n] for film in [VideoFile(path)] for n in (*range(len(film)), -1)], ""),
         (root / "experiments" / "mmg_tiny.yaml", load, ""),
         (root / "experiments" / "mmg_vitb.yaml", load, ""),
