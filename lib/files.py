@@ -49,3 +49,11 @@ def flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def text_path(path: Path) -> str:
+    """Return the absolute path as text for a library in C; OpenCV crashes over one that is not UTF-8, a ValueError."""
+    text = str(path.absolute())
+    if text.encode(errors="replace").decode() != text:
+        raise ValueError(f"{text!a}: this name is not UTF-8: rename the file or its folder")
+    return text

@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.data.images.video import VideoFile
 from lib.draw import fit_into
-from lib.files import whole_file
+from lib.files import text_path, whole_file
 
 _PROBE = 1 << 16  # bytes
 _QUALITY = "20"  # of H.264, where 18 can hardly be told from the picture and 23 is usual
@@ -35,7 +35,7 @@ def write_mp4(path: Path, height: int, width: int, rate: float) -> Iterator[Call
     """
     below, beside = height % 2, width % 2  # encoders want even sides: the last row and column are repeated
     with (
-        whole_file(path.absolute(), ".mp4") as partial,
+        whole_file(Path(text_path(path)), ".mp4") as partial,
         closing(_open_video(partial, height + below, width + beside, rate)) as video,
     ):
 

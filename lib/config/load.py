@@ -13,7 +13,7 @@ import yaml
 from lib.config.consistency import check_together
 from lib.config.refine_schema import RefineExperiment
 from lib.config.schema import Experiment
-from lib.config.text import read_text, suggest
+from lib.config.text import YAML_ERRORS, check_name, read_text, suggest
 
 # Knobs of earlier versions, which stored configs have, with their defaults; only those can still be used.
 _GONE = {"model.encoder.init": "default"}
@@ -86,12 +86,7 @@ def find_experiment(name_or_path: str | Path) -> Path:
 
 
 def read_flat(path: Path) -> Flat:
-    """Read a YAML file into dotted keys, each with its value and place.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no mapping of plain values; the message names the line and the key.
-    """
+    """Read a YAML file into dotted keys, each with its value and place; ValueError, by line and key, for no mapping."""
     flat = _flatten(_parse(read_text(path), str(path)), "", str(path))
     if "" in flat:
         raise ValueError(f"{flat[''].place}: needs a mapping, one `key: value` a line, got {flat[''].plain!r}")
@@ -213,7 +208,11 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> Flat:
     if not isinstance(base.plain, str):
         raise ValueError(f"{base.place}: base: must be the name or path of an experiment, got {base.plain!r}")
     beside = path.parent / f"{base.plain}.yaml"
-    merged = _read_with_base(beside if beside.is_file() else find_experiment(base.plain), (*seen, path.resolve()))
+    try:
+        found = beside if beside.is_file() else find_experiment(base.plain)
+    except OSError as error:
+        raise ValueError(f"{base.place}: base: {error}") from error
+    merged = _read_with_base(found, (*seen, path.resolve()))
     _merge(merged, flat)
     return merged
 
@@ -238,8 +237,7 @@ def _flatten(node: yaml.Node | None, prefix: str, place: str) -> Flat:
         loader = _StrictLoader("")
         try:
             return {prefix: Value(loader.construct_document(node), here)}
-        # PyYAML lets through what Python's own types raise on a date, a truth value or a number.
-        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        except YAML_ERRORS as error:
             said = " ".join(str(error).split())[:200]
             raise ValueError(f"{here}: {prefix or 'the text'} has no value that can be read: {said}") from error
     flat: Flat = {}
@@ -272,8 +270,7 @@ def _plain(value: Any) -> Any:
 
 
 def _build_experiment(flat: Flat, name: str, file: str) -> Experiment | RefineExperiment:
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"{file}: an experiment's name is made of letters, digits, '_', '-' and '.', got {name!r}")
+    check_name(name, file)
     if "name" in flat:
         raise ValueError(f"{flat['name'].place}: an experiment is named by its file; leave out name:")
     flat = {"name": Value(name, file), **flat}

@@ -13,15 +13,12 @@ import yaml
 
 T = TypeVar("T")
 _NAME = re.compile(r"\w[\w.-]*")
+# PyYAML lets through what Python's own types raise on a date, a truth value or a number.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is not UTF-8.
-    """
+    """Return the text of a UTF-8 file, with or without a byte order mark; ValueError for one of other bytes."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -29,16 +26,11 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml_mapping(path: Path) -> dict[Any, Any]:
-    """Return what a YAML file says whose top is a mapping.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no text, no YAML or no mapping, or holds a date or number that there is not.
-    """
+    """Return what a YAML file says whose top is a mapping; ValueError where it is none or holds impossible values."""
     text = read_text(path)
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping, lines of `key: value`")
@@ -53,14 +45,18 @@ def suggest(name: str, options: Iterable[str]) -> str:
 
 
 def check_name(name: str, place: str) -> str:
-    """Return a name that a file states and that files and folders will bear.
-
-    Raises:
-        ValueError: it has other characters than letters, digits, _ - and . or begins with one of the last two.
-    """
+    """Return a name that a file states and that files and folders will bear; ValueError where it cannot be one."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{place}: {name[:80]!r} cannot be a name: give one of letters, digits, _ - and .")
     return name
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON says; ValueError where it is none, in no known encoding or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def record_from_json(kind: type[T], text: str | bytes, *, gone: Iterable[str] = ()) -> T:
@@ -74,20 +70,13 @@ def record_from_json(kind: type[T], text: str | bytes, *, gone: Iterable[str] = 
     Raises:
         ValueError: it is no JSON, or a field is missing, unknown or of another type; the message names it.
     """
-    try:
-        content = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError(f"a JSON object is expected, found {type(content).__name__}")
     types = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     found = {name: value for name, value in content.items() if name not in set(gone)}
-    needed = {
-        name
-        for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    needed = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
     if wrong := sorted((found.keys() - fields.keys()) | (needed - found.keys())):
         raise ValueError(f"it lacks, or has besides, {', '.join(wrong)}")
     if wrong := [name for name, value in found.items() if not is_a(value, types[name])]:
@@ -108,4 +97,5 @@ def is_a(value: object, kind: Any) -> bool:
         return origin is dict and all(is_a(item, arguments[1]) for item in value.values())
     if isinstance(value, bool) or origin is not None:
         return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    # No float and no array may hold a larger number.
+    return isinstance(value, (int, float) if kind is float else kind) and not (type(value) is int and abs(value) >> 64)

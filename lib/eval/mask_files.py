@@ -7,12 +7,14 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from lib.config.text import record_from_json
 from lib.data.images.frames import MaskFiles
 from lib.eval.results import ResultFiles, write_whole
 
@@ -25,13 +27,13 @@ _RECORD = "masks.json"
 class MaskRecord:
     """Whose masks a folder holds: a key of `MASK_BACKENDS`, the hash of its weights, if any, and of what makes masks.
 
-    The threshold is one that was asked for instead of the checkpoint's own.
+    The threshold is one that was asked for instead of the checkpoint's own. Records of earlier versions have no code.
     """
 
     backend: str
     checkpoint_sha256: str | None
     threshold: float | None
-    code: str
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,21 +96,19 @@ def claim_masks(results: Path, name: str, record: MaskRecord, overwrite: bool) -
     compared. Raises ValueError when the folder holds masks of another backend, checkpoint, threshold or code.
     """
     folder = masks_folder(results, name)
-    file, wanted = folder / _RECORD, dataclasses.asdict(record)
+    file = folder / _RECORD
     if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
-        try:
-            present = dict(json.loads(file.read_text(encoding="utf-8")))
-        except (FileNotFoundError, TypeError, ValueError):  # nobody knows whose they are
-            present = {}
-        earlier = {**present, "code": record.code} if "code_sha256" in present else {}
-        earlier.pop("code_sha256", None)
-        if earlier == wanted and not overwrite:
+        present = None
+        with suppress(ValueError):  # else nobody knows whose they are
+            present = record_from_json(MaskRecord, file.read_bytes(), gone=("code_sha256",)) if file.is_file() else None
+        if not overwrite and present == dataclasses.replace(record, code=None):
             return f"{folder}: earlier masks there are of a version whose code cannot be compared with today's"
-        if present != wanted:
+        if present != record:
             if not overwrite:
-                raise ValueError(f"{folder} holds masks of other weights, another threshold or older code: give "
-                                 "--overwrite to replace them, or another --results-dir to keep both")  # fmt: skip
+                raise ValueError(f"{folder} holds masks of other weights, another threshold or older code, or its "
+                                 f"{_RECORD} is damaged: give --overwrite to replace them, or another --results-dir "
+                                 "to keep both")  # fmt: skip
             shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(wanted, indent=2) + "\n")
+    write_whole(file, json.dumps(dataclasses.asdict(record), indent=2) + "\n")
     return None

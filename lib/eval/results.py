@@ -93,7 +93,10 @@ class ResultFiles:
 
     def num_non_finite(self) -> int:
         """Return how many boxes stand in for output that was not finite."""
-        return int(read_table(self.non_finite, 1)[0, 0]) if self.non_finite.is_file() else 0
+        number = read_table(self.non_finite, 1)[0, 0] if self.non_finite.is_file() else 0
+        if not 0 <= number < 1e9:
+            raise ValueError(f"{self.non_finite}: {number} is no number of boxes")
+        return int(number)
 
 
 def check_names(names: Collection[str]) -> None:
@@ -172,13 +175,14 @@ def set_aside(folder: Path, sequences: Iterable[str] | None) -> None:
     aside.mkdir(exist_ok=True)
     # The record goes along; where results of another record lie already, none is true of all, and none is kept.
     source, target = folder / RECORD_NAME, aside / RECORD_NAME
-    text = source.read_text(encoding="utf-8") if source.is_file() else None
-    if any(aside.glob("*.txt")) and not (target.is_file() and target.read_text(encoding="utf-8") == text):
-        text = None
-    if text is None:
+    record = source.read_bytes() if source.is_file() else None
+    if any(aside.glob("*.txt")) and not (target.is_file() and target.read_bytes() == record):
+        record = None
+    if record is None:
         target.unlink(missing_ok=True)
     else:
-        write_whole(target, text)
+        with whole_file(target) as partial:
+            partial.write_bytes(record)
     for path in files:
         path.replace(aside / path.name)
 

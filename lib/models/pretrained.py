@@ -165,11 +165,7 @@ def load_mae(encoder: JointEncoder, path: Path | str) -> None:
 
 
 def load_from_hub(encoder: JointEncoder, hub_name: str) -> None:
-    """Start the encoder from a plain ViT of timm's hub, such as `vit_base_patch16_224.mae`; needs a network or a cache.
-
-    Raises:
-        ValueError: timm knows no such weights, they cannot be fetched, or they do not fit the encoder.
-    """
+    """Start the encoder from a plain ViT of timm's hub, such as vit_base_patch16_224.mae; needs a network or cache."""
     vit = fetch_from_hub(hub_name, MAE_SOURCE)
     if not isinstance(vit, VisionTransformer) or vit.pos_embed is None:
         raise ValueError(f"{hub_name!r} of timm's hub is no plain ViT")
@@ -209,7 +205,8 @@ def load_model_state(
     """
     own = model.state_dict()
     required = {name: value for name, value in own.items() if name in state or not name.startswith(allow_missing)}
-    offered = {name: value for name, value in state.items() if name in own or not name.startswith(allow_unexpected)}
+    named = {str(name): value for name, value in state.items()}
+    offered = {name: value for name, value in named.items() if name in own or not name.startswith(allow_unexpected)}
     _check_same(required, offered, source, cure="was it trained with another config?")
     model.load_state_dict({**own, **offered})
 
@@ -225,7 +222,7 @@ def ostrack_state(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
     A name that is not known stays as it is, for `load_model_state` to list.
     """
-    return {_ostrack_name(name): value for name, value in content["net"].items() if name not in _OSTRACK_UNUSED}
+    return {_ostrack_name(str(name)): value for name, value in content["net"].items() if name not in _OSTRACK_UNUSED}
 
 
 def start_from_ostrack(model: MMG, content: Mapping[str, Any], source: str) -> None:
@@ -255,7 +252,7 @@ def _load_vit(
     cure: str,
 ) -> None:
     """Fill blocks, patch embedding and norm from a ViT's weights, and learned position tables by resampling its own."""
-    offered = {name: value for name, value in state.items() if not name.startswith(unused)}
+    offered = {str(name): value for name, value in state.items() if not str(name).startswith(unused)}
     table = offered.pop("pos_embed", None)
     own = encoder.state_dict()
     ours = ("template_position", "search_position", "token_type")

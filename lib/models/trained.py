@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, flatten, load
+from lib.config.load import EXPERIMENTS, differing_keys, experiment_from_dict, load
 from lib.config.schema import Experiment
+from lib.config.text import parse_json
 from lib.models.pretrained import is_ostrack, ostrack_state, read_checkpoint, read_own_or_published
 from lib.models.stem import StemEmbed
 
@@ -20,6 +22,7 @@ RUNS = Path("runs")
 SHIPPED = EXPERIMENTS.parent / "pretrained_models"  # weights that come with the project, <config>.safetensors
 SAFETENSORS = ".safetensors"  # how the name of such a file ends
 _KEY = "mmg"  # of the header's text entries; "format" is what other readers of weights ask for
+_SUM = "sha256"  # of what a file says and holds; those of earlier versions lack it
 _FORMAT = 1
 
 
@@ -52,11 +55,7 @@ class DefaultWeights(NamedTuple):
 
 
 def default_weights(runs: Path = RUNS) -> DefaultWeights:
-    """Choose weights where neither config nor checkpoint is given, the best trained ones first.
-
-    Raises:
-        FileNotFoundError: no run is finished and none come with the project.
-    """
+    """Choose weights where neither config nor checkpoint is given, the best trained first; FileNotFoundError: none."""
     finished = newest_finished(runs, "mmg_vitb_score")
     if finished is not None:
         return DefaultWeights(None, finished, f"weights: {finished}, the newest finished run of mmg_vitb_score")
@@ -84,25 +83,18 @@ def is_finished(path: Path, config: str) -> bool:
     if not path.is_file():
         return False
     written = path.parent / "config.yaml"  # a hint that spares reading every run's weights; a download has none
-    if written.is_file() and f"name: {config}" not in written.read_text(encoding="utf-8").splitlines():
+    if written.is_file() and f"name: {config}" not in written.read_text("utf-8", "replace").splitlines():
         return False
     try:
         content = read_checkpoint(path)
-    except ValueError:
+        stored = experiment_from_dict(content.get("config", {}), str(path))
+        return stored.name == config and int(content.get("epochs", 0)) >= stored.train.epochs
+    except (ValueError, TypeError, AttributeError, RuntimeError):
         return False
-    stored = content.get("config")
-    if not isinstance(stored, dict) or stored.get("name") != config:
-        return False
-    return content.get("epochs", 0) >= flatten(stored).get("train.epochs", float("inf"))
 
 
 def find_checkpoint(config: str | None, checkpoint: Path | None) -> Path:
-    """Return the checkpoint's file: the given one, or the newest of `runs/<config>`, or what comes with the project.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: neither config nor checkpoint is given.
-    """
+    """Return the checkpoint's file: the given one, or the newest of `runs/<config>`, or what comes with the project."""
     if checkpoint is not None:
         if not checkpoint.is_file():
             raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
@@ -147,7 +139,7 @@ def read_trained_model(path: Path, config: str | None = None) -> TrainedModel:
             raise ValueError(f"{path} holds the weights of another model than config {config} (trained as "
                              f"{experiment.name}); these keys differ: {', '.join(differing)}")  # fmt: skip
         experiment = dataclasses.replace(experiment, track=asked.track)
-    return TrainedModel(experiment, state, bool(content.get("score_trained", False)))
+    return TrainedModel(experiment, state, content.get("score_trained") is True)
 
 
 def read_weights_file(path: Path) -> dict[str, Any]:
@@ -192,17 +184,20 @@ def differing_model_keys(one: Experiment, other: Experiment) -> list[str]:
 
 def write_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write weights by name, and plain values about them, as JSON in the header."""
-    header = {"format": "pt", _KEY: json.dumps({"format": _FORMAT, **about})}
-    path.write_bytes(save({name: value.contiguous() for name, value in state.items()}, header))
+    text, whole = json.dumps({"format": _FORMAT, **about}), {name: value.contiguous() for name, value in state.items()}
+    path.write_bytes(save(whole, {"format": "pt", _KEY: text, _SUM: _digest(text, whole)}))
+
+
+def _digest(text: str, state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Return what the header says, with the weights by name under `model`, as a checkpoint has them.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or was not written by `write_weights` of this version.
-    """
+    """Return what `write_weights` was given, the weights under `model`, as a checkpoint has them; else ValueError."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
@@ -213,7 +208,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise ValueError(f"the checkpoint {path} is truncated or no safetensors file; copy it or export it again. "
                          f"{error}") from error  # fmt: skip
     try:
-        about = json.loads(header.get(_KEY, "null"))
+        about = parse_json(header.get(_KEY, "null"))
     except ValueError:
         about = None
     if not isinstance(about, dict):
@@ -222,4 +217,6 @@ def read_weights(path: Path) -> dict[str, Any]:
     if about.get("format") != _FORMAT:
         raise ValueError(f"{path} has format {about.get('format')!r}, and this code reads {_FORMAT}: export it again "
                          "from its checkpoint")  # fmt: skip
+    if _SUM in header and header[_SUM] != _digest(header[_KEY], state):
+        raise ValueError(f"the checkpoint {path} is damaged: its checksum is wrong; copy it or export it again")
     return {**about, "model": state}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.config.text import check_name, record_from_json
+from lib.files import text_path
 from lib.models.mmg import TrackOutput
 from lib.tracker.build import choose_device
 from lib.tracker.mmg import MMGTracker, TargetCrops
@@ -141,7 +142,7 @@ def _open(path: Path, device: torch.device) -> Any:
         providers.insert(0, (_CUDA, {"device_id": device.index or 0}))
     states = runtime.capi.onnxruntime_pybind11_state
     try:
-        session = runtime.InferenceSession(str(path), options, providers=providers)
+        session = runtime.InferenceSession(text_path(path), options, providers=providers)
     # Which of them a damaged file and a newer opset raise differs from release to release.
     except (states.InvalidProtobuf, states.InvalidArgument, states.NoModel, states.Fail, states.InvalidGraph,
             states.NotImplemented, states.RuntimeException) as error:  # fmt: skip
@@ -211,11 +212,7 @@ class TrackingRecipe:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> "TrackingRecipe":
-        """Invert `to_json`.
-
-        Raises:
-            ValueError: the text, from the file `source`, is of another format, or no recipe.
-        """
+        """Invert `to_json`; ValueError where the text, from the file `source`, is of another format, or no recipe."""
         try:
             recipe = record_from_json(cls, text)
         except ValueError as error:

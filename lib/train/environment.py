@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 
+from lib.config.text import is_a, parse_json
 from lib.data.sequence import SequenceDataset
 from lib.data.synthetic.record import SceneDataset
 from lib.files import whole_file
@@ -49,9 +50,11 @@ def record_environment(run: Path, step: int, found: Mapping[str, str]) -> list[s
     before = dict(found)
     if path.is_file():
         try:
-            starts = list(json.loads(path.read_text(encoding="utf-8")))
+            starts = parse_json(path.read_bytes())
             before = dict(starts[-1]["environment"])
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            if not is_a(starts, list[dict[str, int | dict[str, str]]]):
+                raise ValueError
+        except (ValueError, LookupError, TypeError) as error:
             set_aside(path, f"it is no record of an environment ({type(error).__name__})")
             starts, before = [], dict(found)
     changes = [

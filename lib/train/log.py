@@ -15,6 +15,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from lib.config.text import parse_json
 from lib.files import whole_file
 from lib.train import distributed
 
@@ -121,9 +122,9 @@ def _drop_lines_after(path: Path, step: int) -> None:
     kept, damaged = [], 0
     for line in lines:
         try:
-            if int(json.loads(line)["step"]) <= step:
+            if int(parse_json(line)["step"]) <= step:
                 kept.append(line + b"\n")
-        except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
+        except (ValueError, LookupError, TypeError, OverflowError):
             damaged += 1
     if damaged:
         set_aside(path, f"{damaged} of its lines are damaged")

@@ -175,9 +175,11 @@ LAUGHS = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(NINE)
         ("base: mmg_tiny\ntrain:\n  seed: " + "9" * 5000, r"mine.yaml:3: train.seed"),
         ("base: mmg_tiny\ntrain:\n  lr: .nan", r"mine.yaml:3: train.lr"),
         ("base: mmg_tiny\nmodel:\n  encoder:\n    dim: 100000000", r"mine.yaml:4: model.encoder.dim"),
+        ("# a\nbase: mmg_tin\n", r"mine\.yaml:2: base: no experiment named 'mmg_tin' .* 'mmg_tiny'"),
+        ("base: " + "a" * 300, r"mine\.yaml:1: base: "),
     ],
     ids=["line", "missing", "twice", "list", "words", "aliases", "itself", "deep", "date", "bool", "400 digits",
-         "5000 digits", "nan", "wide"],
+         "5000 digits", "nan", "wide", "base", "long base"],
 )  # fmt: skip
 def test_damaged_and_hostile_yaml_is_refused_by_place_and_key(tmp_path, text, named):
     with pytest.raises(ValueError, match=named) as raised:

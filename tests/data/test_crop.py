@@ -12,15 +12,10 @@ WIDTH, HEIGHT = 200, 120
 
 # Inside, across each border, on each corner, larger than the frame.
 PLACES = {
-    "inside": (90, 50, 20, 16),
-    "left": (-8, 50, 20, 16),
-    "right": (190, 50, 20, 16),
-    "top": (90, -9, 20, 16),
-    "bottom": (90, 112, 20, 16),
-    "corner": (192, 113, 30, 30),
-    "larger": (-40, -30, 300, 200),
+    "inside": (90, 50, 20, 16), "left": (-8, 50, 20, 16), "right": (190, 50, 20, 16), "top": (90, -9, 20, 16),
+    "bottom": (90, 112, 20, 16), "corner": (192, 113, 30, 30), "larger": (-40, -30, 300, 200),
     "far outside": (500, -300, 10, 10),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -1,6 +1,7 @@
 """Samples from stored regions are those from whole frames, from fewer bytes."""
 
 import dataclasses
+import json
 import math
 import os
 import shutil
@@ -304,6 +305,16 @@ def test_window_that_was_not_stored_gives_nothing(regions: Path) -> None:
     assert sequence.frames.cut(10, near) is not None
     assert sequence.frames.cut(10, far) is None
     assert sequence.frames.cut(10, outside) is None
+
+
+def test_a_manifest_names_folders_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "regions.json").write_text("{}")
+    for name in ("../train", "9" * 400, "gone", "a\0"):
+        about = {"version": 3, "images_only": False, "reach": dataclasses.asdict(REACH), "names": [name]}
+        (tmp_path / "train" / "crops.json").write_text(json.dumps(about))
+        with pytest.raises(ValueError, match=r"crops\.json is damaged"):
+            open_dataset("folder", "train", tmp_path)
 
 
 def test_clear_errors(videos: Path, regions: Path, tmp_path: Path) -> None:

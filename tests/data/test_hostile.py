@@ -121,11 +121,11 @@ def test_only_the_ends_of_lines_end_lines(tmp_path: Path, end: str) -> None:
         read_table(tmp_path / "a.txt", 4)
 
 
-def coco(root: Path, segmentation: object, **changes: object) -> Path:
+def coco(root: Path, segmentation: object, name: object = "1.jpg", **changes: object) -> Path:
     (root / "annotations").mkdir()
     (root / "train2017").mkdir()
     (root / "train2017" / "1.jpg").write_bytes(encoded(".jpg"))
-    image = {"id": 1, "file_name": "1.jpg", "height": 240, "width": 320}
+    image = {"id": 1, "file_name": name, "height": 240, "width": 320}
     entry = {"id": 5, "image_id": 1, "bbox": [10, 10, 40, 40], "segmentation": segmentation, **changes}
     file = root / "annotations" / "instances_train2017.json"
     file.write_text(json.dumps({"images": [image], "annotations": [entry]}))
@@ -156,9 +156,11 @@ def test_bad_segmentations_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "changes", [{"image_id": 9}, {"image_id": None}, {"bbox": "text"}, {"bbox": [1, 2]}, {"id": 1e99}, {"bbox": None}]
-)
-def test_bad_entries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]) -> None:
+    "changes",
+    [{"image_id": 9}, {"image_id": None}, {"bbox": "text"}, {"bbox": [1, 2]}, {"id": 1e99}, {"bbox": None},
+     {"name": "../../secret.jpg"}, {"name": "/etc/secret.jpg"}, {"name": "a\0.jpg"}, {"name": ""}, {"name": 1}],
+)  # fmt: skip
+def test_bad_entries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
     coco(tmp_path, [], **changes)
     with pytest.raises(ValueError, match=r"instances_train2017\.json is damaged"):

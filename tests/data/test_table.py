@@ -17,18 +17,12 @@ READERS = [annotation.read_boxes, results.read_boxes, lambda path: read_table(pa
 @pytest.mark.parametrize(
     "text",
     [
-        "1,2,3,4\n5,6,7.5,8\n",
-        "1\t2\t3\t4\n5\t6\t7.5\t8",
-        "1 2 3 4\n5 6 7.5 8\n\n\n",
-        "1,2,3,4\r\n5,6,7.5,8\r\n\r\n",
-        "1, 2,\t3 4\n 5;6 ;7.5,  8 \n",
-        "1,2,3,4,\n5,6,7.5,8,\n",
-        "1,2,3,4\n5,6,7.5,8,\n",
-        "1\t2\t3\t4\t\n5 6 7.5 8 \n",
-        "1;2;3;4;\n5;6;7.5;8 ; \n",
+        "1,2,3,4\n5,6,7.5,8\n", "1\t2\t3\t4\n5\t6\t7.5\t8", "1 2 3 4\n5 6 7.5 8\n\n\n",
+        "1,2,3,4\r\n5,6,7.5,8\r\n\r\n", "1, 2,\t3 4\n 5;6 ;7.5,  8 \n", "1,2,3,4,\n5,6,7.5,8,\n",
+        "1,2,3,4\n5,6,7.5,8,\n", "1\t2\t3\t4\t\n5 6 7.5 8 \n", "1;2;3;4;\n5;6;7.5;8 ; \n",
         "\ufeff1,2,3,4,\n5e0,+6,7.50,0.8e1,\n",
     ],
-)
+)  # fmt: skip
 def test_boxes_in_every_spelling(tmp_path: Path, text: str, read: Callable[[Path], np.ndarray]) -> None:
     path = tmp_path / "boxes.txt"
     path.write_bytes(text.encode("utf-8"))

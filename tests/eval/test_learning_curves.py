@@ -82,16 +82,18 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         read_learning_curves([run, f"{run}/"])
     log = Path(run) / "log.jsonl"
     good = log.read_text()
-    log.write_text("not json\n" + good)
-    with pytest.raises(ValueError, match=r"log\.jsonl, row 1: not JSON: 'not json'"):
-        read_learning_curves([run])
+    for damaged, said in (("not json", "not JSON: 'not json'"), (good.replace("25", "9" * 400), "expected kind, step")):
+        log.write_text(f"{damaged}\n{good}")
+        with pytest.raises(ValueError, match=rf"log\.jsonl, row 1: {said}"):
+            read_learning_curves([run])
     log.write_text(good.splitlines()[0] + "\n")
     with pytest.raises(ValueError, match="no lines of the kind 'validation'"):
         read_learning_curves([run])
     log.write_text(good)
-    (Path(run) / "config.yaml").write_text("data: 3\n")
-    with pytest.raises(ValueError, match="give --against step"):
-        read_learning_curves([run])
+    for samples in ("3", "{samples_per_epoch: .inf}", "!!bool maybe", "!!int ''", "!!timestamp x"):
+        (Path(run) / "config.yaml").write_text(f"data: {samples}\ntrain: {{batch_size: 16}}")
+        with pytest.raises(ValueError, match=r"config\.yaml .*give --against step"):
+            read_learning_curves([run])
     assert read_learning_curves([run], axis="step")[0].places == (50,)
 
 

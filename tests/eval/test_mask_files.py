@@ -94,6 +94,10 @@ def test_masks_of_other_weights_are_not_mixed_in(tmp_path):
     other = MaskRecord("alpha_refine", "def", None, "code")
     with pytest.raises(ValueError, match="--overwrite"):
         claim_masks(tmp_path, "refine", other, overwrite=False)
+    for text in ("[" * 100_000, "[]", "\xff", json.dumps(list(vars(record).items()))):
+        (tmp_path / "masks" / "refine" / "masks.json").write_text(text, encoding="latin-1")
+        with pytest.raises(ValueError, match=r"masks\.json is damaged.*--overwrite"):
+            claim_masks(tmp_path, "refine", record, overwrite=False)
     claim_masks(tmp_path, "refine", other, overwrite=True)
     assert not (tmp_path / "masks" / "refine" / "one").exists()
 

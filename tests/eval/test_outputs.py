@@ -38,15 +38,10 @@ ATTRIBUTES = {"a": ("Fast Motion", "Occlusion"), "b": ("Occlusion",), "c": ()}
 def sequence(name: str, auc: float, seconds: float = 0.5) -> SequenceScores:
     """Make the scores of a sequence of ten frames whose curves are flat."""
     return SequenceScores(
-        name=name,
-        num_frames=10,
-        success_curve=np.full(21, auc),
-        precision_curve=np.full(51, auc / 2),
-        norm_precision_curve=np.full(51, auc / 4),
-        pooled=PooledOverlap(9, 9 * auc, 5, 2),
-        seconds=seconds,
+        name=name, num_frames=10, success_curve=np.full(21, auc), precision_curve=np.full(51, auc / 2),
+        norm_precision_curve=np.full(51, auc / 4), pooled=PooledOverlap(9, 9 * auc, 5, 2), seconds=seconds,
         attributes=ATTRIBUTES.get(name, ()),
-    )
+    )  # fmt: skip
 
 
 def result(name: str, *aucs: float, seconds: float = 0.5) -> BenchmarkScores:

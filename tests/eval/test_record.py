@@ -119,6 +119,7 @@ def test_results_of_nobody_are_refused_or_replaced(tmp_path):
     write(tmp_path)
     with pytest.raises(ValueError, match=r"no run\.json"):
         claim_folder(tmp_path, RECORD, overwrite=False)
+    (tmp_path / "run.json").write_bytes(b"\xff")
     claim_folder(tmp_path, RECORD, overwrite=True)
 
 

@@ -44,6 +44,8 @@ def test_names_are_those_of_boxes(tmp_path: Path) -> None:
 
 
 def test_count_of_non_finite_boxes_lives_as_long_as_it_is_true(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"video.*\.txt: .* is no number of boxes"):
+        write(tmp_path, num_non_finite=10**9).num_non_finite()
     assert write(tmp_path, num_non_finite=7).num_non_finite() == 7
     assert write(tmp_path, num_non_finite=0).num_non_finite() == 0
 

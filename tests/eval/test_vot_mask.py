@@ -45,9 +45,9 @@ def test_a_mask_that_reaches_beyond_the_picture_is_cut() -> None:
     assert not decode_mask("m7,9,2,2,0,4", 2, 3).any()
 
 
-@pytest.mark.parametrize("text", ["1,2,3,4", "m1,2", "m1,2,a,4,5", "m0,0,2,2,3,2"])
+@pytest.mark.parametrize("text", ["1,2,3,4", "m1,2", "m1,2,a,4", "m0,0,2,2,3,2", "m0,0,2,٢,3", "m0,0,99999,99999"])
 def test_text_that_is_no_mask_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no mask|runs have 5 pixels"):
+    with pytest.raises(ValueError, match=r"no mask|runs have 5 pixels|more than"):
         decode_mask(text, 4, 4)
 
 

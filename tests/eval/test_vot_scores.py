@@ -47,8 +47,9 @@ def test_the_newest_analysis_counts_and_other_experiments_are_passed_over(tmp_pa
     old = folder / "analysis" / "old.json"
     old.write_text("{}")
     os.utime(old, (0, 0))
+    (folder / "stack.yaml").write_text("title: !!bool maybe")
     analysis = read_vot_analysis(folder)
-    assert analysis.file.name == "one.json"
+    assert (analysis.file.name, analysis.title) == ("one.json", "stack.yaml")
     assert [experiment.name for experiment in analysis.experiments] == ["baseline", "realtime"]
     assert analysis.experiments[1].scores[0].robustness == 0.6
 
@@ -77,9 +78,12 @@ def test_what_is_missing_is_named_with_its_cure(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is no workspace of the VOT toolkit"):
         read_vot_analysis(tmp_path)
     folder = a_workspace(tmp_path / "w")
-    (folder / "analysis" / "one.json").write_text('{"trackers": {}}')
-    with pytest.raises(ValueError, match=r"one\.json is not an analysis of the VOT toolkit"):
-        read_vot_analysis(folder)
+    good = (folder / "analysis" / "one.json").read_text()
+    hostile = [("0.35", "1" * 400), ("0.35", '"1_0"'), ('"low": 2', '"low": 1e999'), ("static", "a\\nb"), (good, "{}")]
+    for before, after in hostile:
+        (folder / "analysis" / "one.json").write_text(good.replace(before, after))
+        with pytest.raises(ValueError, match=r"one\.json is not an analysis of the VOT toolkit"):
+            read_vot_analysis(folder)
     (folder / "analysis" / "one.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"was not analysed yet: vot evaluate .* vot analysis"):
         read_vot_analysis(folder)

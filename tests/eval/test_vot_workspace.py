@@ -204,6 +204,10 @@ def test_trackers_are_added_beside_what_somebody_wrote(tmp_path):
     with pytest.raises(ValueError, match=r"the tracker a of .* has results, made by 'run 4': choose a --name"):
         add_tracker(tmp_path, VotEntry("a", ("run", "5")))
     assert path.read_text() == text
+    for damaged in (b"no section", b"\xff"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"trackers\.ini is n"):
+            add_tracker(tmp_path, VotEntry("a", ("run",)))
 
 
 def test_names_that_the_toolkit_would_pass_over_and_sections_in_a_path_are_refused():

@@ -22,11 +22,14 @@ from lib.data.crop_cache.cut import cut_crops
 from lib.data.datasets import open_dataset
 from lib.data.images.frames import ImageFiles
 from lib.data.images.jpeg import find_damage
+from lib.data.images.video import VideoFile
 from lib.data.storage.lmdb_writer import write_lmdb
 from lib.data.storage.tree import TreePath, open_tree, require_intact
+from lib.eval.mask_files import MaskRecord, claim_masks
 from lib.eval.record import read_record
 from lib.eval.results import read_boxes, read_seconds
 from lib.eval.score.learning_curves import read_learning_curves
+from lib.eval.vot.scores import format_vot_analysis, read_vot_analysis
 from lib.models.pretrained import read_checkpoint
 from lib.models.trained import read_weights, write_weights
 from lib.tracker.onnx_tracker import TrackingRecipe
@@ -55,6 +58,10 @@ RECIPE = TrackingRecipe(
 )  # fmt: skip
 RECORD = {"tracker": "mmg", "config": "a", "benchmark": "b", "checkpoint_sha256": None, "settings": None}
 STEP = {"kind": "train", "epoch": 1, "total": 1.5}
+VOT_KINDS = [f"vot.analysis.multistart.{each}" for each in ("EAOCurve", "AverageAccuracyRobustness", "EAOScore")]
+VOT_EXPERIMENT = {"parameters": {"analyses": [{"type": each, "low": 2, "high": 4} for each in VOT_KINDS]},
+                  "results": [[[[0, 0.5, 0.4]]], [[0.25, 0.5]], [[0.35]]]}  # fmt: skip
+MASKS = MaskRecord("box", None, 0.5, "c0de")
 STATE = {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.int64)}
 CONFIG = {"name": "x", "n": [1, 2.5]}
 
@@ -155,11 +162,19 @@ def make_kinds(root: Path) -> dict[str, Kind]:
         "a.onnx": RECIPE.to_json(),
         "run/run.json": json.dumps({**RECORD, "versions": {"torch": "2"}, "videos": {"one": "a"}}),
         "trained/config.yaml": (ROOT / "experiments" / "mmg_tiny.yaml").read_text(),
+        "run/masks/box/masks.json": json.dumps(vars(MASKS)),
+        "run/masks/box/one/boxes.txt": "",
+        "vot/config.yaml": "registry:\n- ./trackers.ini\nstack: stack.yaml\n",
+        "vot/analysis/one.json": json.dumps({"trackers": {"mmg": {}}, "results": {"baseline": VOT_EXPERIMENT}}),
         "trained/log.jsonl": "".join(json.dumps({**STEP, "step": n, "samples": 8 * n}) + "\n" for n in range(5)),
     }
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    film = cv2.VideoWriter(str(root / "a.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 120))
+    for shift in range(12):
+        film.write(np.roll(image, 3 * shift, 1))
+    film.release()
     shutil.copytree(video.parent, root / "files")
     for folder in ("lmdb", "note"):
         write_lmdb(root / "files", root / folder, progress=False)
@@ -186,7 +201,12 @@ def make_kinds(root: Path) -> dict[str, Kind]:
         (root / "results" / "boxes.txt", lambda path: read_numbers(path, read_boxes), ""),
         (root / "results" / "seconds.txt", lambda path: read_numbers(path, read_seconds), ""),
         (root / "run" / "run.json", lambda path: read_record(path.parent), ""),
-        (root / "trained" / "log.jsonl", lambda path: read_learning_curves([str(path)], "total", kind="train"), ""),
+        *((root / "trained" / name, lambda path: read_learning_curves([str(path.parent)], "total", kind="train"), "")
+          for name in ("log.jsonl", "config.yaml")),
+        (root / "run/masks/box/masks.json", lambda _: claim_masks(root / "run", "box", MASKS, overwrite=False), ""),
+        *((root / "vot" / name, lambda _: format_vot_analysis(read_vot_analysis(root / "vot"), ()), "vot")
+          for name in ("config.yaml", "analysis/one.json")),
+        (root / "a.mp4", lambda path: [film[n] for film in [VideoFile(path)] for n in (*range(len(film)), -1)], ""),
         (root / "experiments" / "mmg_tiny.yaml", load, ""),
         (root / "experiments" / "mmg_vitb.yaml", load, ""),
         (root / "paths.yaml", lambda path: dataset_root("lasot", ["lasot", "coco"], path), ""),

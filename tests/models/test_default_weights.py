@@ -41,6 +41,8 @@ def test_a_finished_second_stage_comes_first_and_the_newest_of_them(save: Save) 
     save("mmg_vitb_score", left=1, run="under_way")
     (Path("runs") / "damaged").mkdir()
     (Path("runs") / "damaged" / "latest.pth").write_bytes(b"no checkpoint")
+    (Path("runs") / "damaged" / "config.yaml").write_bytes(b"\xff")
+    torch.save({"config": {"name": "mmg_vitb_score", "train": {"epochs": "x"}}}, save("mmg_vitb_score", run="odd"))
     chosen = default_weights()
     assert (chosen.config, chosen.checkpoint) == (None, newest)
     assert "newest finished run of mmg_vitb_score" in chosen.why and chr(10) not in chosen.why

@@ -1,9 +1,9 @@
 """Weights from outside: nothing runs code, nothing is silently left out."""
 
 import pickle
-import random
 import warnings
 from collections import OrderedDict
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -79,28 +79,6 @@ def test_files_that_are_no_checkpoint_are_named(tmp_path):
     torch.save([torch.zeros(2)], path)
     with pytest.raises(ValueError, match="list, not a dictionary"):
         read_checkpoint(path)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_any_damage_gives_one_kind_of_error(tmp_path, zipped):
-    path = tmp_path / "weights.pth"
-    torch.save({"model": {"weight": torch.randn(20)}, "epoch": 3}, path, _use_new_zipfile_serialization=zipped)
-    whole = path.read_bytes()
-    draw = random.Random(0)
-    refused = 0
-    for trial in range(200):
-        damaged = bytearray(whole)
-        if trial % 2:
-            del damaged[draw.randrange(len(damaged)) :]
-        else:
-            damaged[draw.randrange(len(damaged))] ^= 1 + draw.randrange(255)
-        path.write_bytes(damaged)
-        try:
-            read_checkpoint(path)
-        except ValueError as error:
-            assert str(path) in str(error)
-            refused += 1
-    assert refused >= 100  # Every cut file; a changed byte may sit in a number and go unnoticed.
 
 
 @pytest.mark.parametrize(
@@ -229,6 +207,8 @@ def test_a_whole_model_is_loaded_strictly():
         load_model_state(Model("encoder", "head", "score"), trained.state_dict(), source="run.pth")
     with pytest.raises(ValueError, match=r"parts\.head\.bias \(3,\) instead of \(2,\)"):
         load_model_state(model, {**trained.state_dict(), "parts.head.bias": torch.zeros(3)})
+    with pytest.raises(ValueError, match="1 unexpected: 7"):
+        load_model_state(model, {**trained.state_dict(), **dict[Any, Tensor]({7: torch.zeros(3)})})
     assert same_weights(model, trained.state_dict())
 
 

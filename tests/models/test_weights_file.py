@@ -1,5 +1,6 @@
 """Weights as safetensors: what was written comes back, and serves wherever a checkpoint for tracking does."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from lib.config.load import experiment_to_dict
 from lib.config.schema import Experiment
-from lib.models.trained import read_trained_model, read_weights, write_weights
+from lib.models.trained import read_trained_model, read_weights, read_weights_file, write_weights
 from lib.tracker import TrackerSpec
 
 STATE = {
@@ -58,6 +59,30 @@ def test_the_exported_weights_track_as_the_checkpoint_does(checkpoint: tuple[Pat
         assert ours.score == theirs.score
 
 
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_damage_is_refused_by_the_files_name_or_changes_nothing(tmp_path: Path, kind: str) -> None:
+    facts = {"config": {"name": "a"}, "step": 5}
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
+    write_weights(path, STATE, facts)
+    if kind != "safetensors":
+        torch.save({**facts, "model": STATE}, path, _use_new_zipfile_serialization=kind == "zip")
+    good, draw, refused = path.read_bytes(), random.Random(0), 0
+    for trial in range(300):
+        damaged = bytearray(good)
+        damaged[draw.randrange(len(good))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged if trial % 3 else damaged[: draw.randrange(len(good))])
+        try:
+            found = read_weights_file(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+            continue
+        if kind != "old":  # of PyTorch before 1.6, without checksums
+            assert {name: found[name] for name in facts} == facts
+            assert all(torch.equal(found["model"][name], value) for name, value in STATE.items())
+    assert refused >= 100  # every one that was cut off
+
+
 def test_a_file_of_another_kind_is_refused(checkpoint: tuple[Path, Path], tmp_path: Path) -> None:
     whole = checkpoint[1].read_bytes()
     path = tmp_path / "other.safetensors"
@@ -65,7 +90,7 @@ def test_a_file_of_another_kind_is_refused(checkpoint: tuple[Path, Path], tmp_pa
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"other\.safetensors is truncated or no safetensors file"):
             read_trained_model(path)
-    for header in (None, {"mmg": "{"}, {"mmg": "[1]"}):
+    for header in (None, {"mmg": "{"}, {"mmg": "[1]"}, {"mmg": "[" * 100_000}):
         save_file({"whole": STATE["whole"]}, path, header)
         with pytest.raises(ValueError, match="of another program: its header has no entry 'mmg'"):
             read_trained_model(path)

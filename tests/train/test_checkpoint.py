@@ -1,7 +1,6 @@
 """A checkpoint that exists is complete, and what went wrong later does not touch it."""
 
 import os
-import random
 import signal
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from lib.train.checkpoint import (
     lock_run,
     remove_remains,
     save_checkpoint,
-    write_checkpoint,
 )
 
 
@@ -124,26 +122,6 @@ def test_the_newest_is_that_of_the_highest_number(tmp_path):
     assert step_of_newest(tmp_path) == 100_000_000
     save_checkpoint(tmp_path, 100_000_001, state(100_000_001), keep=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.pth", "step_100000001.pth", "step_best.pth"]
-
-
-def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
-    whole = {"config": {"name": "a"}, "model": {f"{n}": torch.full((9,), n / 3) for n in range(5)}, "step": 5}
-    path = tmp_path / "latest.pth"
-    write_checkpoint(path, whole)
-    good, rng = path.read_bytes(), random.Random(0)
-    refused = 0
-    for _ in range(200):
-        bad = bytearray(good)
-        bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
-        path.write_bytes(bad)
-        try:
-            found = read_checkpoint(path)
-        except ValueError:
-            refused += 1
-        else:
-            assert found["step"] == 5 and found["config"] == {"name": "a"}
-            assert all(torch.equal(found["model"][name], value) for name, value in whole["model"].items())
-    assert refused > 100
 
 
 def test_a_run_folder_has_one_training_at_a_time(tmp_path):

@@ -57,7 +57,7 @@ def test_an_environment_is_recorded_once_and_each_change_said(tmp_path):
     assert record_environment(tmp_path, 30, changed) == []
 
 
-@pytest.mark.parametrize("damaged", [b"\xff", b"[", b"{}", b"[]", b"[1]", b'[{"environment": 3}]'])
+@pytest.mark.parametrize("damaged", [b"\xff", b"[", b"{}", b"[]", b"[1]", b'[{"environment": {"a": [1]}}]'])
 def test_a_damaged_record_is_set_aside(tmp_path, damaged):
     path = tmp_path / "environment.json"
     path.write_bytes(damaged)

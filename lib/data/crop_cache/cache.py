@@ -158,6 +158,8 @@ class CropDataset(SequenceDataset):
             version, reach = manifest["version"], manifest["reach"]
             self.images_only = bool(manifest["images_only"])
             self.names = Names(manifest["names"])
+            if strange := set(manifest["names"]) - {folder.name for folder in self._folder.iterdir()}:
+                raise ValueError(f"there is no folder {min(strange)[:80]!r} beside it")
             self.reach = Reach(*(Extent(*(float(reach[kind][side]) for side in _SIDES)) for kind in KINDS))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path} is damaged, make the crops again: {error!r}") from None
@@ -197,12 +199,7 @@ def is_crop_cache(root: TreePath) -> bool:
 
 
 def _read_table(folder: TreePath) -> np.ndarray:
-    try:
-        data = read_file(folder / TABLE)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{folder / TABLE} is not there, of which {MANIFEST} beside its folder speaks"
-        ) from error
+    data = read_file(folder / TABLE)
     if len(data) % ROW.itemsize:
         raise ValueError(f"{folder / TABLE} is damaged: it has {len(data)} bytes, rows have {ROW.itemsize}")
     table = np.frombuffer(data, ROW)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lib.config.text import check_name
 from lib.data.datasets.annotation import annotated
 from lib.data.datasets.index import cached_arrays, modified_ns
 from lib.data.datasets.listing import list_names
@@ -130,9 +131,9 @@ def _read(file: TreePath) -> tuple[list[_Photograph], list[_Object]]:
         photographs = []
         for entry in content["images"]:
             size = entry.get("height", 0), entry.get("width", 0)  # which nothing but masks needs
-            photograph = _Photograph(entry["id"], entry["file_name"], *size)
-            if not _are_whole(photograph.number, *size) or not photograph.name.isprintable() or not photograph.name:
-                raise ValueError("its numbers or its name")
+            photograph = _Photograph(entry["id"], check_name(entry["file_name"], "its file_name"), *size)
+            if not _are_whole(photograph.number, *size):
+                raise ValueError("its numbers")
             photographs.append(photograph)
         photographs.sort()
         row_of = {photograph.number: row for row, photograph in enumerate(photographs)}

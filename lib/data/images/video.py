@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.data.images.jpeg import require_size
 from lib.data.sequence import Frames
+from lib.files import text_path
 
 
 class VideoFile(Frames):
@@ -21,12 +22,7 @@ class VideoFile(Frames):
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a video.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it cannot be decoded or has no frames.
-        """
+        """Open a video; ValueError where it cannot be decoded or has no frames."""
         self.path = path
         self._open()
         if not self._capture.grab():
@@ -152,7 +148,7 @@ def _open_seeker(path: Path) -> _Seeker | None:
     except ImportError:
         return None
     try:
-        container = av.open(str(path.absolute()))
+        container = av.open(text_path(path), metadata_errors="replace")
         packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
     except (FFmpegError, IndexError):
         return None
@@ -171,7 +167,7 @@ def _open_seeker(path: Path) -> _Seeker | None:
 def _opened(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise FileNotFoundError(f"the video {path} does not exist")
-    capture = cv2.VideoCapture(str(path.absolute()))  # the start of a bare `a:b.mp4` would be a protocol
+    capture = cv2.VideoCapture(text_path(path))  # the start of a bare `a:b.mp4` would be a protocol
     if not capture.isOpened() or path.suffix == ".txt":  # of which FFmpeg films the letters
         raise ValueError(f"{path} is not a video that can be decoded")
     try:

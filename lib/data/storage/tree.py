@@ -4,7 +4,6 @@ An LMDB holds the files' own bytes, found by their paths within the folder.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
+
+from lib.config.text import parse_json
 
 try:
     import lmdb
@@ -118,8 +119,8 @@ def read_file(path: TreePath) -> bytes:
 def read_json(path: TreePath) -> Any:
     """Return what a JSON file holds."""
     try:
-        return json.loads(read_file(path))
-    except (ValueError, RecursionError) as error:  # of its encoding, too
+        return parse_json(read_file(path))
+    except ValueError as error:
         raise ValueError(f"{path} is damaged, copy or unpack it again: {error}") from None
 
 

@@ -1,12 +1,11 @@
 """Learning curves from the logs that training writes: a value against samples seen, runs of several seeds together."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lib.config.text import is_a, read_yaml_mapping, suggest
+from lib.config.text import is_a, parse_json, read_yaml_mapping, suggest
 from lib.eval.score.seeds import Spread, group_runs
 
 Axis = Literal["samples", "step"]
@@ -91,8 +90,8 @@ def _read_lines(log: Path) -> list[dict[str, Any]]:
         if not text.strip():
             continue
         try:
-            line = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            line = parse_json(text)
+        except ValueError as error:
             if row == len(texts):  # a run in progress is writing it
                 break
             raise ValueError(f"{log}, row {row}: not JSON: {text[:80]!r}") from error
@@ -114,8 +113,10 @@ def _samples_per_step(log: Path, lines: list[dict[str, Any]]) -> float:
         raise FileNotFoundError(f"{path} is missing, which says how many samples an epoch has: {cure}")
     try:
         config = read_yaml_mapping(path)
-        samples_per_epoch, batch_size = int(config["data"]["samples_per_epoch"]), int(config["train"]["batch_size"])
-    except (ValueError, KeyError, TypeError) as error:
+        samples_per_epoch, batch_size = config["data"]["samples_per_epoch"], config["train"]["batch_size"]
+        if not is_a([samples_per_epoch, batch_size], list[int]) or min(samples_per_epoch, batch_size) < 1:
+            raise ValueError
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} does not say how many samples an epoch has: {cure}") from error
     first_epoch = [line["step"] for line in lines if line["epoch"] == 1 and line["step"] > 0]
     if any(line["epoch"] > 1 or line["kind"] == "validation" for line in lines) and first_epoch:

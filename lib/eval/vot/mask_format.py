@@ -1,7 +1,11 @@
 """Masks as the VOT toolkit's files write them: a box and the lengths of runs."""
 
+import re
+
 import cv2
 import numpy as np
+
+from lib.data.images.jpeg import require_size
 
 
 def encode_mask(mask: np.ndarray) -> str:
@@ -20,14 +24,14 @@ def encode_mask(mask: np.ndarray) -> str:
 def decode_mask(text: str, height: int, width: int) -> np.ndarray:
     """Read what `encode_mask` wrote, (height, width) bool, without parts beyond the picture; ValueError for others."""
     words = text.strip()[1:].split(",")
-    if not text.startswith("m") or len(words) < 4 or not all(word.lstrip("-").isdecimal() for word in words):
+    if not re.fullmatch(r"m-?[0-9]{1,9}(,-?[0-9]{1,9}){3,}", text.strip()):
         raise ValueError(f"{text.strip()[:40]!r} is no mask of the VOT toolkit: m<x>,<y>,<width>,<height>,<runs>")
     left, top, box_width, box_height, *runs = (int(word) for word in words)
-    on_target = np.arange(len(runs)) % 2 == 1
-    pixels = np.repeat(on_target, runs)
-    area = box_width * box_height
-    if len(pixels) > area:
-        raise ValueError(f"{text.strip()[:40]!r}: the runs have {len(pixels)} pixels, the box has {area}")
+    if area := box_width * box_height:
+        require_size(box_height, box_width)
+    if sum(runs) > area:
+        raise ValueError(f"{text.strip()[:40]!r}: the runs have {sum(runs)} pixels, the box has {area}")
+    pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     box = np.pad(pixels, (0, area - len(pixels))).reshape(box_height, box_width)
     return place_mask(box, left, top, height, width)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.config.load import find_experiment
+from lib.config.text import read_text
 from lib.files import whole_file
 from lib.models.trained import RUNS, file_sha256, find_checkpoint
 from lib.tracker import TrackerSpec
@@ -107,12 +108,15 @@ def add_tracker(folder: Path, entry: VotEntry) -> bool:
         # The toolkit reads its tracker's output byte by byte, and loses the connection over a letter of two.
         "env_PYTHONIOENCODING": "ascii:backslashreplace",
     }
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    known = configparser.ConfigParser()
-    known.read_string(text, str(path))
+    text = read_text(path) if path.exists() else ""
+    known = configparser.RawConfigParser()
+    try:
+        known.read_string(text)
+    except configparser.Error as error:
+        raise ValueError(f"{path} is no list of trackers: {' '.join(str(error).split())}") from error
     if known.has_section(entry.name):
         command = known.get(entry.name, "command", fallback="")
-        if command == settings["command"]:
+        if command == settings["command"].replace("%", "%%"):
             return False
         results = folder / "results" / entry.name
         if any(item.is_file() for item in results.rglob("*")):

@@ -1,7 +1,7 @@
 """What `vot analysis` found in a workspace, beside the numbers that others published: as text and as plots."""
 
-import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lib.config.text import check_name, read_yaml_mapping
+from lib.config.text import check_name, is_a, parse_json, read_yaml_mapping
 from lib.eval.report.figure import GREY, colour, draw_lines, new_figure, save, write_head
 from lib.eval.report.table import Table
 from lib.eval.score.published import PublishedTable
@@ -20,6 +20,7 @@ from lib.eval.vot.workspace import VOT2020, read_workspace_stack
 _EAO, _CURVE, _AVERAGE = (
     f"vot.analysis.multistart.{name}" for name in ("EAOScore", "EAOCurve", "AverageAccuracyRobustness")
 )
+_LONGEST = 10**6  # frames of a run
 
 
 @dataclass(frozen=True)
@@ -80,20 +81,21 @@ def read_vot_analysis(workspace: Path) -> VotAnalysis:
         raise FileNotFoundError(f"{workspace} was not analysed yet: vot evaluate --workspace {quoted} TRACKER, then "
                                 f"vot analysis --workspace {quoted} --format json")  # fmt: skip
     try:
-        document = json.loads(files[-1].read_text(encoding="utf-8"))
+        document = parse_json(files[-1].read_bytes())
         trackers = list(document["trackers"])
         experiments = tuple(
             _read_experiment(check_name(name, str(files[-1])), entry, trackers)
             for name, entry in document["results"].items()
             if _EAO in _types(entry)
         )
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{files[-1]} is not an analysis of the VOT toolkit 0.7.4: {error!r}") from error
     if not experiments:
         raise ValueError(f"{files[-1]} has no experiment with an expected average overlap")
-    local = workspace / stack
-    title = read_yaml_mapping(local).get("title", stack) if local.is_file() else stack
-    return VotAnalysis(files[-1], str(title), stack == VOT2020, experiments)
+    local, title = workspace / stack, stack
+    with suppress(ValueError):  # a stack of any other form has no title
+        title = str(read_yaml_mapping(local).get("title", stack) if local.is_file() else stack)
+    return VotAnalysis(files[-1], " ".join(title.split()), stack == VOT2020, experiments)
 
 
 def format_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...]) -> str:
@@ -128,17 +130,17 @@ def _read_experiment(name: str, entry: dict[str, Any], trackers: list[str]) -> V
     types = _types(entry)
     eaos, curves, averages = (entry["results"][types.index(kind)] for kind in (_EAO, _CURVE, _AVERAGE))
     settings = entry["parameters"]["analyses"][types.index(_EAO)]
-    scores = tuple(
-        VotScores(
-            tracker=tracker,
-            eao=float(eaos[index][0]),
-            accuracy=float(averages[index][0]),
-            robustness=float(averages[index][1]),
-            curve=np.array(curves[index][0], dtype=np.float64),
-        )
-        for index, tracker in enumerate(trackers)
-    )
-    return VotExperiment(name, (int(settings["low"]), int(settings["high"])), scores)
+    scores = []
+    for index, tracker in enumerate(trackers):
+        numbers = [eaos[index][0], *averages[index][:2], *curves[index][0]]
+        if not tracker.isprintable() or not is_a(numbers, list[float]):
+            raise ValueError(f"the scores of {tracker!r} are no numbers, or its name cannot be printed")
+        eao, accuracy, robustness, *curve = map(float, numbers)
+        scores.append(VotScores(tracker, eao, accuracy, robustness, np.array(curve)))
+    low, high = settings["low"], settings["high"]
+    if not 0 <= low <= high <= _LONGEST:
+        raise ValueError(f"EAO over runs of {low} to {high} frames")
+    return VotExperiment(name, (int(low), int(high)), tuple(scores))
 
 
 def plot_vot_analysis(analysis: VotAnalysis, published: tuple[PublishedTable, ...], folder: Path) -> None:
