@@ -189,11 +189,12 @@ def test_a_missing_training_frame_is_never_drawn(tmp_path: Path) -> None:
 
 
 def test_coco(tmp_path: Path) -> None:
-    for number in (9, 25):
-        write_frame(tmp_path / "val2017" / f"{number:012d}.jpg", number)
+    files = {25: "more/000000000025.jpg", 9: "000000000009.jpg"}
+    for number, name in files.items():
+        write_frame(tmp_path / "val2017" / name, number)
     boxes = {7: (25, [1.5, 2, 3, 4], 0), 3: (9, [0, 0, 8, 8], 1), 5: (9, [5, 6, 0, 8], 0)}
     annotation = {
-        "images": [{"id": number, "file_name": f"{number:012d}.jpg"} for number in (25, 9)],
+        "images": [{"id": number, "file_name": name} for number, name in files.items()],
         "annotations": [
             {"id": key, "image_id": image, "bbox": box, "iscrowd": crowd, "category_id": 1, "area": 1}
             for key, (image, box, crowd) in boxes.items()
@@ -205,8 +206,7 @@ def test_coco(tmp_path: Path) -> None:
     sequences = by_name("coco", "val", tmp_path)
     assert set(sequences) == {"000000000025_7", "000000000009_5"}  # no crowd
     sequence = sequences["000000000025_7"]
-    assert len(sequence) == 1
-    assert sequence.boxes_xywh.tolist() == [[1.5, 2, 3, 4]]
+    assert len(sequence) == 1 and sequence.boxes_xywh.tolist() == [[1.5, 2, 3, 4]]
     assert shade(sequence, 0) == 25
     assert not sequences["000000000009_5"].visible[0]  # a box without width
     assert open_dataset("coco", "val", tmp_path).images_only

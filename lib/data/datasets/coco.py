@@ -5,6 +5,7 @@ Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 
 import functools
 from collections.abc import Mapping
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ class CocoDataset(SequenceDataset):
 
     def _name(self, index: int) -> str:
         """Return `<image>_<object>`, both by the numbers that COCO gives them."""
-        return f"{self._image_name(index).rpartition('.')[0]}_{self._ids[index]}"
+        return f"{PurePath(self._image_name(index)).stem}_{self._ids[index]}"
 
     def _image_name(self, index: int) -> str:
         return bytes(self._image_names[self._image_of[index]]).decode()
@@ -131,7 +132,9 @@ def _read(file: TreePath) -> tuple[list[_Photograph], list[_Object]]:
         photographs = []
         for entry in content["images"]:
             size = entry.get("height", 0), entry.get("width", 0)  # which nothing but masks needs
-            photograph = _Photograph(entry["id"], check_name(entry["file_name"], "its file_name"), *size)
+            photograph = _Photograph(entry["id"], entry["file_name"], *size)
+            for part in photograph.name.split("/"):  # exporters have folders in it
+                check_name(part, "its file_name")
             if not _are_whole(photograph.number, *size):
                 raise ValueError("its numbers")
             photographs.append(photograph)
