@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--excerpts", type=Path, required=True, help="annotated videos to report on")
     parser.add_argument("--config", default="mmg_small", help="what part 5 trains; default: mmg_small")
     parser.add_argument("--stem", type=Path, help="weights of its stem; default: its model.encoder.pretrained")
-    parser.add_argument("--start", type=Path, help="weights that part 5 goes on from, in place of the stem's")
+    parser.add_argument("--start", type=Path, help="weights that part 5 goes on from")
     parser.add_argument("--wheels", type=Path, help="folder of wheels that the machine lacks")
     parser.add_argument("--photographs", type=int, help="how many at most, outlined ones first; default: all that fit")
     parser.add_argument("--quality", type=int, default=50, help="of photographs and training videos, WebP; default: 50")
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parts = {"repository": list(repository())}
     if arguments.start is not None:
         parts["start"] = [(_START, arguments.start.read_bytes())]
-    elif stem is not None:
+    if stem is not None:  # part 4 begins with it at every run
         parts["stem"] = [(named or f"pretrained_models/{stem.name}", halve(stem))]
     if arguments.wheels is not None:
         parts["wheels"] = [
