@@ -87,7 +87,7 @@ def run(folder: Path, dataset: Videos, batch: int, workers: int = 1) -> RunSumma
 
 def decoding() -> list[str]:
     """Return the threads that are left of those that decode."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("decoder")]
 
 
 def assert_same_results(one: Path, other: Path) -> None:

@@ -115,7 +115,7 @@ def run_sequence(
     The device is the tracker's, for an honest clock; `advance` is called with 1 after every frame.
     """
     answers = Answers(sequence.boxes_xywh[0], len(sequence))
-    with ThreadPoolExecutor(max_workers=1) as reader:
+    with ThreadPoolExecutor(1, thread_name_prefix="decoder") as reader:
         for index, image in enumerate(read_ahead(sequence.frames, reader)):
             started = read_clock(device)
             if index == 0:

@@ -35,7 +35,7 @@ def track_as_batch(
         advance: called with the number of frames done after every step, and after every first frame.
         num_decoders: threads that decode the next frames.
     """
-    with ThreadPoolExecutor(num_decoders) as decoders:
+    with ThreadPoolExecutor(num_decoders, thread_name_prefix="decoder") as decoders:
         runs: list[_Run] = []
         while True:
             while len(runs) < tracker.size and (index := next(indices, None)) is not None:
